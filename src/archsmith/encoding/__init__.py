@@ -1,0 +1,3 @@
+"""Architecture encodings: rows of option indices to vectors, one method a file."""
+
+ROLE = "turn architectures into vectors that predictors read"

@@ -1,0 +1,3 @@
+"""Where evaluations run, one method a file."""
+
+ROLE = "run evaluations"

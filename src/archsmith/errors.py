@@ -1,0 +1,127 @@
+"""Every error that archsmith raises on purpose.
+
+ArchsmithError
+├── UserError                  a mistake that the user can mend; the command line exits with 2
+│   ├── UnknownName            no method, device, metric, choice or option of that name
+│   ├── InvalidOption          a value outside its rule
+│   ├── InvalidSpace           a search space that contradicts itself
+│   ├── InvalidArchitecture    not a point of this search space
+│   ├── InvalidModel           a network that cannot be made elastic as asked
+│   ├── InvalidData            data that cannot be trained or judged on
+│   ├── DamagedFile            a checkpoint, store or export that cannot be read
+│   ├── RunMismatch            a run that belongs to another model, space, data set or version
+│   ├── RunLocked              a run that another living process is writing
+│   ├── Infeasible             limits that nothing can meet
+│   └── MissingExtra           an optional package that is not installed
+├── EvaluationFailed           one architecture could not be evaluated; becomes ``status="failed"``
+├── TrainingDiverged           the loss is no longer finite; the last good checkpoint is kept
+├── MeasurementFailed          a device could not give a trustworthy figure
+└── StorageFull                the disk refused a write; what was committed is intact
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class ArchsmithError(Exception):
+    """The root: catching it catches everything raised on purpose."""
+
+
+class UserError(ArchsmithError, ValueError):
+    """A mistake of the caller: the message names the value, the rule and the way out."""
+
+
+class UnknownName(UserError):
+    """A name that is not among the known ones."""
+
+
+class InvalidOption(UserError):
+    """A value outside the rule of its option."""
+
+
+class InvalidSpace(UserError):
+    """A search space that contradicts itself."""
+
+
+class InvalidArchitecture(UserError):
+    """Not a point of the search space at hand."""
+
+
+class InvalidModel(UserError):
+    """A network that cannot be made elastic, exported or rebuilt as asked."""
+
+
+class InvalidData(UserError):
+    """Data that cannot be trained or judged on."""
+
+
+class DamagedFile(UserError):
+    """A file that archsmith wrote once and cannot read any more."""
+
+
+class RunMismatch(UserError):
+    """A run that belongs to another model, space, data set, option or version."""
+
+
+class RunLocked(UserError):
+    """A run that another living process is writing."""
+
+
+class Infeasible(UserError):
+    """Limits that nothing measured so far can meet."""
+
+
+class MissingExtra(UserError, ImportError):
+    """An optional package that is not installed."""
+
+
+class EvaluationFailed(ArchsmithError):
+    """One architecture could not be evaluated; the reason becomes part of its record."""
+
+
+class MeasurementFailed(EvaluationFailed):
+    """A device could not give a trustworthy figure."""
+
+
+class TrainingDiverged(ArchsmithError):
+    """The loss is no longer finite."""
+
+
+class StorageFull(ArchsmithError):
+    """The disk refused a write; everything committed before is intact."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """An error for ``name``, with the nearest of the ``known`` names.
+
+    >>> str(unknown("strategy", "nsga", ["nsga2", "random"]))
+    "no strategy is called 'nsga'; did you mean 'nsga2'? Known: nsga2, random"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known) or 'none'}")
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional package where it is used.
+
+    Args:
+        module: what to import, such as ``"onnxruntime"``.
+        extra: the extra of archsmith that brings it.
+        purpose: what needs it, as the start of a sentence.
+
+    Raises:
+        MissingExtra: naming the extra, when the package is absent.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise  # the package is there; something inside it is broken
+        message = f"{purpose} needs the package {module!r}: pip install 'archsmith[{extra}]'"
+        raise MissingExtra(message) from error

@@ -1,0 +1,145 @@
+"""What was found about one proposal, with everything needed to find it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.architecture import Architecture, Proposal
+from archsmith.errors import DamagedFile, InvalidOption
+from archsmith.metric import Limit, Objective
+
+Source = Literal["measured", "computed", "predicted", "table"]
+"""Who says so: a run on real data or hardware, arithmetic on the network, a fitted model, a published table."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A finite number with its source and, where known, its 95 % interval.
+
+    Without an interval ``low`` and ``high`` equal ``value``.
+    """
+
+    value: float
+    source: Source
+    low: float = math.nan
+    high: float = math.nan
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise InvalidOption(f"a value's source is one of {get_args(Source)}, got {self.source!r}")
+        if not math.isfinite(self.value):
+            raise InvalidOption(f"a value must be finite, got {self.value}; report the evaluation as failed instead")
+        for end in ("low", "high"):
+            if math.isnan(getattr(self, end)):
+                object.__setattr__(self, end, self.value)
+        if not self.low <= self.value <= self.high:
+            raise InvalidOption(f"the interval [{self.low}, {self.high}] does not hold the value {self.value}")
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether an interval is known."""
+        return self.low < self.high
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; the interval only where there is one."""
+        core = {"value": self.value, "source": self.source}
+        return core | ({"low": self.low, "high": self.high} if self.has_interval else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The record of one proposal; feasibility is derived from limits and never part of it.
+
+    Args:
+        proposal: what was asked.
+        values: metric name -> value with source; empty for a failed evaluation.
+        evaluator: fingerprint of options, data, weights and device.
+        seed: of whatever was random in it.
+        status: ``"ok"`` or ``"failed"``.
+        reason: why it failed.
+        environment: machine and versions, plain data.
+        cost: what it took, such as ``{"wall_s": 0.8, "cpu_s": 0.7}``.
+    """
+
+    proposal: Proposal
+    values: Mapping[str, Value]
+    evaluator: str
+    seed: int = 0
+    status: Literal["ok", "failed"] = "ok"
+    reason: str = ""
+    environment: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    cost: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.status == "failed" and not self.reason:
+            raise InvalidOption("a failed evaluation needs a reason")
+        if self.status == "ok" and not self.values:
+            raise InvalidOption("an evaluation without values is a failed one; give status='failed' and a reason")
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that was asked for."""
+        return self.proposal.architecture
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has values."""
+        return self.status == "ok"
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """Space, key, evaluator, fidelity, seed: what makes two evaluations the same one."""
+        a = self.architecture
+        return (a.space, a.key, self.evaluator, self.proposal.fidelity_key, self.seed)
+
+    def __getitem__(self, metric: str) -> float:
+        return self.values[metric].value
+
+    def feasible(self, limits: Sequence[Limit]) -> bool:
+        """Whether it is ok and meets all limits, with the pessimistic end of each interval."""
+        return self.ok and all(limit.violation(self) == 0 for limit in limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; :meth:`from_json` reads it back."""
+        return {
+            "proposal": self.proposal.to_json(),
+            "values": {name: value.to_json() for name, value in self.values.items()},
+            "evaluator": self.evaluator,
+            "seed": self.seed,
+            "status": self.status,
+            "reason": self.reason,
+            "environment": dict(self.environment),
+            "cost": dict(self.cost),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        try:
+            rest = {k: data[k] for k in ("evaluator", "seed", "status", "reason", "environment", "cost")}
+            values = {name: Value(**value) for name, value in data["values"].items()}
+            return cls(proposal=Proposal.from_json(data["proposal"]), values=values, **rest)
+        except (KeyError, TypeError, AttributeError, InvalidOption) as error:
+            raise DamagedFile(f"not an evaluation: {str(data)[:80]!r} ({error})") from error
+
+
+def costs(evaluations: Sequence[Evaluation], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Objective values turned so that smaller is better, ``(n, m)``; rows of failed evaluations are ``inf``."""
+    rows = [[o.cost(e[o.metric]) if e.ok else math.inf for o in objectives] for e in evaluations]
+    return np.array(rows, dtype=float).reshape(len(evaluations), len(objectives))
+
+
+def violations(evaluations: Sequence[Evaluation], limits: Sequence[Limit]) -> NDArray[np.float64]:
+    """Sum of relative limit violations, ``(n,)``: 0 for feasible evaluations, ``inf`` for failed ones."""
+    return np.array([sum(x.violation(e) for x in limits) if e.ok else math.inf for e in evaluations], dtype=float)

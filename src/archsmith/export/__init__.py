@@ -1,0 +1,3 @@
+"""What an extracted network is written as, one format a file."""
+
+ROLE = "write a network as a file that others run"

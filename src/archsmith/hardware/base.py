@@ -1,0 +1,65 @@
+"""The contract of a device: hardware, runtime, precision, threads and batch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from archsmith.method import Method
+
+Call = Callable[[], object]
+"""One forward pass on inputs that lie ready on the device."""
+
+
+class Device(Method):
+    """Runs networks and nothing else; how time is taken is the protocol's business.
+
+    Every device is built from keyword options only (``threads``, ``batch``, ...), each with a default.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def unavailable(cls) -> str:
+        """Why it does not work here, with the way out; empty where it works."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> str:
+        """Such as ``onnxruntime:threads=1,batch=64``: the options in canonical order."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Threads of one call; with one, CPU time is trusted, with several, minima of wall time are."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of hardware, runtime version, precision, threads and batch."""
+
+    @abstractmethod
+    def prepare(self, module: Any, example_inputs: tuple[Any, ...]) -> Call:
+        """Make ``module`` (a plain ``torch.nn.Module``) ready to be timed.
+
+        Args:
+            module: lent; it comes back as it was.
+            example_inputs: tensors for one call; the first dimension is resized to the device's batch.
+
+        Raises:
+            MeasurementFailed: when the runtime refuses the network.
+        """
+
+    @abstractmethod
+    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
+        """The same for an exported file.
+
+        Raises:
+            InvalidOption: when the runtime cannot read such files.
+        """
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Return when everything queued on the device is done."""

@@ -1,0 +1,207 @@
+"""Methods and their registry: the folder is the list.
+
+A *role* is a folder whose ``__init__.py`` holds ``ROLE = "..."``, the sentence that says what its methods do.
+Every public module in it, other than ``base``, holds exactly one public class with a ``paper``: the method,
+whose name is the file's name. Listing reads sources and imports nothing, so that it works with no extra
+installed. Other packages join through the entry-point group ``archsmith.<role>``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from archsmith.errors import InvalidOption, MissingExtra, UnknownName, unknown
+
+ROOT = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """Where an idea was published.
+
+    Args:
+        authors: family names joined by ``" and "``, as BibTeX wants them.
+        title: as printed.
+        year: of the version that we follow.
+        venue: conference or journal, where there is one.
+        arxiv: identifier such as ``"1908.09791"``.
+        doi: where there is one.
+        url: for what has neither.
+    """
+
+    authors: str
+    title: str
+    year: int
+    venue: str = ""
+    arxiv: str = ""
+    doi: str = ""
+    url: str = ""
+
+    @property
+    def label(self) -> str:
+        """Such as ``Cai et al. 2020``."""
+        names = [a.strip().split(",")[0] for a in self.authors.split(" and ")]
+        who = names[0] if len(names) == 1 else " and ".join(names) if len(names) == 2 else f"{names[0]} et al."
+        return f"{who} {self.year}"
+
+    def bibtex(self, key: str) -> str:
+        """An entry for a bibliography, under ``key``."""
+        kind = "article" if self.venue or self.arxiv else "misc"
+        fields = {"author": self.authors, "title": f"{{{self.title}}}", "year": str(self.year), "journal": self.venue}
+        if self.arxiv and not self.venue:
+            fields["journal"] = f"arXiv:{self.arxiv}"
+        fields |= {"eprint": self.arxiv, "doi": self.doi, "url": self.url}
+        body = ",\n".join(f"  {name} = {{{text}}}" for name, text in fields.items() if text)
+        return f"@{kind}{{{key},\n{body}\n}}"
+
+
+OURS = Paper(authors="The archsmith developers", title="archsmith", year=2026)
+"""For ideas that are archsmith's own or common knowledge."""
+
+
+class Method(ABC):  # noqa: B024 - roles add the abstract methods
+    """Anything that lives in a file of its own in a role's folder."""
+
+    paper: ClassVar[Paper]
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """One line of ``archsmith methods``."""
+
+    role: str
+    name: str
+    summary: str
+    paper: Paper
+
+
+M = TypeVar("M", bound=Method)
+
+
+@cache
+def roles() -> Mapping[str, str]:
+    """Role (dotted path below the package) -> what its methods do, in alphabetical order."""
+    found = {}
+    for init in sorted(ROOT.rglob("__init__.py")):
+        for node in ast.parse(init.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ROLE":
+                found[".".join(init.parent.relative_to(ROOT).parts)] = str(ast.literal_eval(node.value))
+    return found
+
+
+def names(role: str) -> list[str]:
+    """Names of the methods of one role, our own and installed third parties'.
+
+    Raises:
+        UnknownName: when there is no such role.
+    """
+    if role not in roles():
+        raise unknown("role", role, roles())
+    ours = [f.stem for f in (ROOT / Path(*role.split("."))).glob("*.py") if _is_public(f.stem)]
+    return sorted({*ours, *(e.name for e in entry_points(group=f"archsmith.{role}"))})
+
+
+def load(role: str, name: str) -> type[Any]:
+    """The method class ``name`` of a role; ``module:Class`` names a class of the user's own.
+
+    Raises:
+        UnknownName: with the nearest name.
+        MissingExtra: when the method needs a package that is not installed.
+    """
+    if ":" in name:
+        return _from_path(name)
+    if name not in names(role):
+        raise unknown(role.replace(".", " "), name, names(role))
+    if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():
+        module = importlib.import_module(f"archsmith.{role}.{name}")
+        return next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
+    [entry] = entry_points(group=f"archsmith.{role}", name=name)
+    return entry.load()  # type: ignore[no-any-return]
+
+
+def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:
+    """A method of ``role``: an instance is returned as it is, a name is loaded and built with ``options``.
+
+    Raises:
+        InvalidOption: for an option that the method does not have.
+    """
+    if isinstance(spec, Method):
+        return spec
+    method = load(role, spec)
+    check_options(method, options)
+    return method(*args, **options)
+
+
+def option_names(method: type[Any]) -> list[str]:
+    """The keyword-only parameters of a method: its options."""
+    parameters = inspect.signature(method).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def check_options(method: type[Any], options: Mapping[str, Any]) -> None:
+    """Refuse options that a method does not have.
+
+    Raises:
+        InvalidOption: naming those it has.
+    """
+    known = option_names(method)
+    if wrong := sorted(options.keys() - set(known)):
+        raise InvalidOption(f"{method.__name__} has no option {', '.join(wrong)}; it has: {', '.join(known) or 'none'}")
+
+
+def describe(role: str) -> list[MethodInfo]:
+    """What is known of each method of a role, read from the sources."""
+    found = []
+    for name in names(role):
+        file = ROOT / Path(*role.split(".")) / f"{name}.py"
+        if file.exists():
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and _paper_node(n) is not None)
+            summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
+            found.append(MethodInfo(role, name, summary, _read_paper(node)))
+        else:
+            method = load(role, name)
+            found.append(MethodInfo(role, name, (inspect.getdoc(method) or "").partition("\n")[0], method.paper))
+    return found
+
+
+def _is_public(stem: str) -> bool:
+    return stem != "base" and not stem.startswith("_")
+
+
+def _is_method_of(thing: object, module: str) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Method) and thing.__module__ == module
+
+
+def _from_path(path: str) -> type[Any]:
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)  # type: ignore[no-any-return]
+    except MissingExtra:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise UnknownName(f"cannot load {path!r}: {error}; write it as module:Class, importable from here") from error
+
+
+def _paper_node(node: ast.ClassDef) -> ast.expr | None:
+    for item in node.body:
+        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        if isinstance(item, ast.Assign | ast.AnnAssign) and getattr(target, "id", "") == "paper":
+            return item.value
+    return None
+
+
+def _read_paper(node: ast.ClassDef) -> Paper:
+    value = _paper_node(node)
+    if isinstance(value, ast.Call):
+        return Paper(**{k.arg: ast.literal_eval(k.value) for k in value.keywords if k.arg})
+    return OURS

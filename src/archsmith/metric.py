@@ -1,0 +1,168 @@
+"""Metrics (what is measured), objectives (what is optimised) and limits (what must hold)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from archsmith.errors import InvalidOption, unknown
+
+if TYPE_CHECKING:
+    from archsmith.evaluation import Evaluation
+
+Goal = Literal["max", "min"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named, measured quantity.
+
+    Args:
+        name: with its unit where it has one (``latency_ms``); several devices read ``latency_ms@NAME``.
+        unit: ``"ms"``, ``"%"``, ``"1"`` for counts.
+        goal: the direction that is usually wanted.
+        description: one line for tables and axes.
+    """
+
+    name: str
+    unit: str
+    goal: Goal
+    description: str = ""
+
+
+KNOWN: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("accuracy_top1", "%", "max", "share of the validation split that is classified correctly"),
+        Metric("test_accuracy_top1", "%", "max", "share of the test split, which the search never sees"),
+        Metric("latency_ms", "ms", "min", "time of one call on the device, measured against a reference"),
+        Metric("params", "1", "min", "learned numbers in the network"),
+        Metric("macs", "1", "min", "multiply-adds of one input"),
+        Metric("peak_memory_mib", "MiB", "min", "peak resident memory of one call"),
+        Metric("energy_mj", "mJ", "min", "energy of one call"),
+    )
+}
+"""Metrics whose unit and direction everybody agrees on; evaluators bring their own beside these."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric and the direction in which it is optimised."""
+
+    metric: str
+    goal: Goal
+
+    def cost(self, value: float) -> float:
+        """``value`` turned so that smaller is better; the one place where a sign is flipped."""
+        return value if self.goal == "min" else -value
+
+    def __str__(self) -> str:
+        return f"{self.goal} {self.metric}"
+
+
+_LIMIT = re.compile(r"^\s*([\w.@:/,=-]*[\w])\s*(<=|>=|<|>|==?)\s*([-+.\deE]+)\s*(%?)\s*$")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on a metric, independent of the objectives.
+
+    ``relative`` bounds are a percentage of the largest network's value and are made absolute
+    (:meth:`resolve`) before a search starts.
+
+    >>> Limit.parse("latency_ms<=3")
+    Limit(metric='latency_ms', sense='<=', bound=3.0, relative=False)
+    >>> str(Limit.parse("latency_ms <= 60%"))
+    'latency_ms<=60%'
+    """
+
+    metric: str
+    sense: Literal["<=", ">="]
+    bound: float
+    relative: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Read ``METRIC<=NUMBER``, ``METRIC>=NUMBER``, or either with ``%`` of the largest network's value.
+
+        Raises:
+            InvalidOption: for anything else.
+        """
+        match = _LIMIT.match(text)
+        try:
+            if match is None or match[2] not in ("<=", ">="):
+                raise ValueError
+            bound = float(match[3])
+            if not math.isfinite(bound):
+                raise ValueError
+        except ValueError:
+            raise InvalidOption(
+                f"cannot read the limit {text!r}; write METRIC<=NUMBER or METRIC>=NUMBER, such as 'latency_ms<=3' "
+                "or 'latency_ms<=60%' (of the largest network)"
+            ) from None
+        return cls(match[1], match[2], bound, match[4] == "%")  # type: ignore[arg-type]
+
+    def resolve(self, largest: Mapping[str, float]) -> Limit:
+        """The absolute limit, given the largest network's values; itself where it is absolute already."""
+        return Limit(self.metric, self.sense, largest[self.metric] * self.bound / 100) if self.relative else self
+
+    def violation(self, evaluation: Evaluation) -> float:
+        """How far the bound is exceeded, as a share of it; 0 where it holds.
+
+        The pessimistic end of the value's interval counts: the upper for ``<=``, the lower for ``>=``.
+        A metric that the evaluation lacks is exceeded infinitely.
+        """
+        value = evaluation.values.get(self.metric)
+        if value is None:
+            return math.inf
+        excess = value.high - self.bound if self.sense == "<=" else self.bound - value.low
+        return max(0.0, excess) / (abs(self.bound) or 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.sense}{self.bound:g}{'%' if self.relative else ''}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for headers and reports."""
+        return {"metric": self.metric, "sense": self.sense, "bound": self.bound, "relative": self.relative}
+
+
+def objectives(
+    *, maximize: str | Sequence[str] = (), minimize: str | Sequence[str] = ()
+) -> tuple[Objective, ...]:
+    """The ordered objectives of a search: first what is maximised, then what is minimised.
+
+    Raises:
+        InvalidOption: for none at all, or one metric twice.
+    """
+    found = [Objective(m, "max") for m in _listed(maximize)] + [Objective(m, "min") for m in _listed(minimize)]
+    names = [o.metric for o in found]
+    if not found:
+        raise InvalidOption("a search needs an objective: give maximize=... or minimize=...")
+    if len(set(names)) < len(names):
+        raise InvalidOption(f"a metric can be one objective only, got {names}")
+    return tuple(found)
+
+
+def limits(given: str | Limit | Iterable[str | Limit]) -> tuple[Limit, ...]:
+    """The ordered limits of a search, from text or values."""
+    items: Iterable[str | Limit] = [given] if isinstance(given, str | Limit) else given
+    return tuple(item if isinstance(item, Limit) else Limit.parse(item) for item in items)
+
+
+def check_known(wanted: Iterable[str], available: Iterable[str]) -> None:
+    """Refuse metrics that nothing measures.
+
+    Raises:
+        UnknownName: with the nearest available name.
+    """
+    available = list(available)
+    for name in wanted:
+        if name not in available:
+            raise unknown("metric", name, available)
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,3 @@
+"""Where models come from, one source a file."""
+
+ROLE = "build the network that a name stands for"

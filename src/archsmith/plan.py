@@ -1,0 +1,114 @@
+"""What an architecture means for every tensor of a supernet: pure data, NumPy and JSON only.
+
+A plan is the only source for running, extracting, exporting, counting and inheriting weights.
+Names are fully qualified: ``"stage1.0.conv1.weight"`` for tensors, ``"stage1.0.conv1"`` for modules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = None | int | tuple[int, ...]
+"""Along one dimension: ``None`` keeps all, an integer ``n`` the first ``n``, a tuple these positions in order."""
+
+
+@dataclass(frozen=True)
+class WeightPolicy:
+    """How a parameter's values are made after it has been sliced.
+
+    Args:
+        name: of the policy, such as ``"centre_crop"`` or ``"kernel_transform"``.
+        options: plain JSON data; names of the supernet's own tensors among them where the policy learns.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """What is kept of one parameter or buffer: an index per dimension, then optionally a weight policy."""
+
+    index: tuple[Index, ...]
+    policy: WeightPolicy | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that one architecture changes in the largest network; what is not named stays whole.
+
+    Args:
+        tensors: parameter or buffer name -> what is kept of it.
+        attributes: module name -> attribute -> value that it has in the subnet (``groups``, ``kernel_size`` ...).
+        switches: name of a ``Switch`` module -> number of the option that runs.
+        depths: name of a ``Depth`` module -> how many of its blocks run.
+        skipped: names of the ``Optional`` modules that do not run.
+        overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
+    """
+
+    tensors: Mapping[str, TensorPlan] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    switches: Mapping[str, int] = field(default_factory=dict)
+    depths: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    overrides: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def with_overrides(self, overrides: Mapping[str, NDArray[Any]]) -> Plan:
+        """The same plan with other calibrated buffers."""
+        return Plan(self.tensors, self.attributes, self.switches, self.depths, self.skipped, dict(overrides))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data without the overrides, which travel with the weights; :meth:`from_json` reads it back."""
+        return {
+            "tensors": {name: _tensor_to_json(t) for name, t in self.tensors.items()},
+            "attributes": {module: dict(values) for module, values in self.attributes.items()},
+            "switches": dict(self.switches),
+            "depths": dict(self.depths),
+            "skipped": list(self.skipped),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of :meth:`to_json`; lists in attributes come back as tuples."""
+        attributes = {m: {a: _untuple(v) for a, v in values.items()} for m, values in data["attributes"].items()}
+        tensors = {name: _tensor_from_json(t) for name, t in data["tensors"].items()}
+        return cls(tensors, attributes, dict(data["switches"]), dict(data["depths"]), tuple(data["skipped"]))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits; equal plans have equal fingerprints (overrides aside)."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def positions(index: Index, size: int) -> NDArray[np.int64]:
+    """The positions that ``index`` keeps of a dimension of ``size``.
+
+    >>> positions(2, 4).tolist(), positions((0, 3), 4).tolist(), positions(None, 3).tolist()
+    ([0, 1], [0, 3], [0, 1, 2])
+    """
+    if index is None:
+        return np.arange(size)
+    return np.arange(index) if isinstance(index, int) else np.asarray(index, dtype=np.int64)
+
+
+def _tensor_to_json(tensor: TensorPlan) -> dict[str, Any]:
+    index = [list(i) if isinstance(i, tuple) else i for i in tensor.index]
+    policy = tensor.policy and {"name": tensor.policy.name, "options": dict(tensor.policy.options)}
+    return {"index": index, "policy": policy}
+
+
+def _tensor_from_json(data: Mapping[str, Any]) -> TensorPlan:
+    index = tuple(tuple(i) if isinstance(i, list) else i for i in data["index"])
+    policy = data["policy"] and WeightPolicy(data["policy"]["name"], data["policy"]["options"])
+    return TensorPlan(index, policy)
+
+
+def _untuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,56 @@
+"""The contract of a strategy."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from archsmith.architecture import Proposal
+from archsmith.evaluation import Evaluation
+from archsmith.method import Method
+from archsmith.metric import Limit, Objective
+from archsmith.space.base import Space
+
+
+@dataclass(frozen=True)
+class Handles:
+    """What a strategy can be asked to do; checked before a search starts.
+
+    Args:
+        objectives: the largest number of objectives, ``None`` for any.
+        rows: whether it needs a ``ChoiceSpace``, whose architectures are rows of option indices.
+    """
+
+    objectives: int | None = None
+    rows: bool = False
+
+
+class Strategy(Method):
+    """Proposes architectures. Never sees a module, a store, a clock or the total budget.
+
+    Deterministic in ``rng`` and the history of calls. Every strategy is built as
+    ``Strategy(space, objectives, limits, rng=rng, **options)``.
+    """
+
+    handles: ClassVar[Handles]
+
+    @abstractmethod
+    def __init__(
+        self, space: Space, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *, rng: np.random.Generator
+    ) -> None: ...
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Proposal]:
+        """Up to ``n`` proposals worth evaluating next.
+
+        Fewer or none while answers are outstanding means waiting for them; none with nothing
+        outstanding means finished.
+        """
+
+    @abstractmethod
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn from evaluations: in any order, any number, asked for or not, failed or not."""

@@ -1,0 +1,3 @@
+"""Ways to train a supernet, one method a file."""
+
+ROLE = "train the weights of a supernet"

@@ -1,0 +1,56 @@
+"""The contract of a way to train a supernet."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archsmith.method import Method
+from archsmith.supernet.supernet import Supernet
+
+Loss = Callable[[Any, Any], Tensor]
+"""``loss(outputs, targets) -> scalar``; cross-entropy unless the user gives another."""
+
+
+class TrainingMethod(Method):
+    """Decides which subnets learn from a batch, and from whom.
+
+    Optimiser, schedule, mixed precision, checkpoints and progress belong to the loop that all methods share.
+    Every method is built from keyword options only.
+    """
+
+    @abstractmethod
+    def backward(
+        self,
+        supernet: Supernet,
+        inputs: tuple[Any, ...],
+        targets: Any,
+        *,
+        loss: Loss,
+        rng: np.random.Generator,
+        scale: Callable[[Tensor], Tensor],
+    ) -> dict[str, float]:
+        """Accumulate the gradients of one batch; the loop then steps the optimiser.
+
+        Args:
+            supernet: in training mode, gradients cleared.
+            inputs: of one batch, on the supernet's device.
+            targets: what ``loss`` compares with.
+            loss: the user's.
+            rng: the only source of randomness, for which subnets are drawn.
+            scale: to be applied to every loss before ``.backward()`` (mixed precision).
+
+        Returns:
+            Losses by the name of the subnet's part in the batch (``"largest"``, ``"smallest"``, ``"random"`` ...);
+            the loop shows them and stops where one is not finite.
+        """
+
+
+def detached(outputs: Any) -> Any:
+    """Outputs cut from the graph: a teacher's, for distillation."""
+    return torch.utils._pytree.tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, outputs)

@@ -1,0 +1,55 @@
+"""What every test gets: one thread, a home of its own, one Hypothesis profile."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "archsmith",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+)
+settings.load_profile("archsmith")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests run only when they are asked for: ``-m slow`` or by ``make test-slow``."""
+    if "slow" not in (config.getoption("-m") or ""):
+        skip = [i for i in items if i.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=skip)
+        items[:] = [i for i in items if not i.get_closest_marker("slow")]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With ARCHSMITH_REQUIRE_ALL=1 a skipped test is a failed one."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("ARCHSMITH_REQUIRE_ALL") == "1" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although everything is required: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """Locks and anchors of this test only."""
+    path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("ARCHSMITH_HOME", str(path))
+    return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Two OpenMP threads on busy cores can be many times slower than one."""
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
