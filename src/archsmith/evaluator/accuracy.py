@@ -1,0 +1,109 @@
+"""Top-1 accuracy of a subnet with the weights it inherits from the supernet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from archsmith.architecture import Proposal
+from archsmith.errors import EvaluationFailed
+from archsmith.evaluation import Value
+from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches
+from archsmith.evaluator.base import Evaluator
+from archsmith.method import OURS
+from archsmith.metric import KNOWN, Metric
+from archsmith.supernet.supernet import Supernet
+
+
+@final
+class Accuracy(Evaluator):
+    """Share of a split that the subnet classifies correctly, in percent.
+
+    The split is judged whole, so that the value is exact for it and carries no interval.
+
+    Args:
+        supernet: in whose weights the subnets live; batch-norm statistics follow its calibration batches.
+        batches: an iterable of ``(inputs, labels)``, the same on every pass.
+        metric: under which name the value is recorded.
+    """
+
+    paper = OURS
+    depends_on = "function"
+
+    def __init__(
+        self, supernet: Supernet, batches: Iterable[Any], *, metric: Metric = KNOWN["accuracy_top1"]
+    ) -> None:
+        self._supernet, self._batches, self._metric = supernet, batches, metric
+        self._data = fingerprint_of_batches(batches)
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return (self._metric,)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of("accuracy", self._metric.name, self._data, self._supernet.state_fingerprint)
+
+    def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
+        del seed  # nothing here is random
+        with evaluating(self._supernet), torch.no_grad(), self._supernet.active(proposal.architecture):
+            right, total = count_correct(self._supernet, self._batches)
+        return {self._metric.name: Value(100 * right / total, "measured")}
+
+
+def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
+    """Correctly classified inputs and all inputs.
+
+    Args:
+        network: anything callable on a batch's inputs that returns logits ``(b, classes)``.
+        batches: pairs of inputs (a tensor, a tuple or a dict of keywords) and labels ``(b,)``.
+
+    Raises:
+        EvaluationFailed: for logits that are not finite, or no inputs at all.
+    """
+    right = total = 0
+    for inputs, labels in batches:
+        logits = call(network, inputs)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            raise EvaluationFailed("accuracy needs logits of shape (batch, classes); give a metric of your own instead")
+        if not bool(torch.isfinite(logits).all()):
+            raise EvaluationFailed("the network's outputs are not finite")
+        right += int((logits.argmax(1).cpu() == labels.cpu()).sum())
+        total += len(labels)
+    if total == 0:
+        raise EvaluationFailed("the split is empty")
+    return right, total
+
+
+def call(network: Any, inputs: Any) -> Any:
+    """``network`` on one batch's inputs: a tensor, a tuple of them, or a dict of keywords."""
+    if isinstance(inputs, Mapping):
+        return network(**inputs)
+    return network(*inputs) if isinstance(inputs, tuple | list) else network(inputs)
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share, in percent (Wilson 1927): honest for small samples and shares near 0 or 1."""
+    z, p = 1.959964, right / total
+    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    return 100 * min(p, centre - half), 100 * max(p, centre + half)
+
+
+class evaluating:  # noqa: N801 - reads as a statement: ``with evaluating(model):``
+    """A module in evaluation mode for the length of a block; every submodule's mode comes back."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._modes = [(m, m.training) for m in module.modules()]
+        self._module = module
+
+    def __enter__(self) -> nn.Module:
+        return self._module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self._modes:
+            module.training = mode

@@ -1,0 +1,65 @@
+"""Latency of a subnet, measured in the runtime it will be deployed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, final
+
+from archsmith.architecture import Proposal
+from archsmith.evaluation import Value
+from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator.base import Evaluator
+from archsmith.hardware import Measurement, Meter
+from archsmith.method import OURS
+from archsmith.metric import KNOWN, Metric
+from archsmith.supernet.supernet import Supernet
+
+
+@final
+class Latency(Evaluator):
+    """Time of one call of the extracted subnet on a device, with its 95 % interval.
+
+    Args:
+        supernet: from which subnets are extracted; latency depends on shapes, not on weights.
+        meter: an open meter; it holds the device's lock.
+        metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
+        effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
+    """
+
+    paper = OURS
+    depends_on = "architecture"
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        meter: Meter,
+        *,
+        metric: str = "latency_ms",
+        effort: Literal["search", "final"] = "search",
+    ) -> None:
+        self._supernet, self._meter, self._effort = supernet, meter, effort
+        self._metric = replace(KNOWN["latency_ms"], name=metric)
+        self.last: Measurement | None = None
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return (self._metric,)
+
+    @property
+    def fingerprint(self) -> str:
+        shapes = repr([tuple(x.shape) for x in _leaves(self._supernet.example_inputs)])
+        return fingerprint_of("latency", self._metric.name, self._effort, self._meter.fingerprint, shapes)
+
+    def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
+        del seed  # the protocol's randomness is the machine's
+        module = self._supernet.extract(proposal.architecture)
+        device = self._meter.device
+        self.last = found = self._meter.measure(
+            device.prepare(module, self._supernet.example_inputs), effort=self._effort
+        )
+        return {self._metric.name: Value(found.latency_ms, "measured", low=found.low, high=found.high)}
+
+
+def _leaves(thing: Any) -> list[Any]:
+    return [x for item in thing for x in _leaves(item)] if isinstance(thing, tuple | list) else [thing]
