@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.errors import DamagedFile, InvalidOption
+from archsmith.errors import DamagedFile, EvaluationFailed, InvalidOption
 from archsmith.metric import Limit, Objective
 
 Source = Literal["measured", "computed", "predicted", "table"]
@@ -24,6 +24,10 @@ class Value:
     """A finite number with its source and, where known, its 95 % interval.
 
     Without an interval ``low`` and ``high`` equal ``value``.
+
+    Raises:
+        EvaluationFailed: for NaN or infinity, which are failures and never values.
+        InvalidOption: for an interval that does not hold the value.
     """
 
     value: float
@@ -35,7 +39,7 @@ class Value:
         if self.source not in get_args(Source):
             raise InvalidOption(f"a value's source is one of {get_args(Source)}, got {self.source!r}")
         if not math.isfinite(self.value):
-            raise InvalidOption(f"a value must be finite, got {self.value}; report the evaluation as failed instead")
+            raise EvaluationFailed(f"a value must be finite, got {self.value}")
         for end in ("low", "high"):
             if math.isnan(getattr(self, end)):
                 object.__setattr__(self, end, self.value)
@@ -130,7 +134,7 @@ class Evaluation:
             rest = {k: data[k] for k in ("evaluator", "seed", "status", "reason", "environment", "cost")}
             values = {name: Value(**value) for name, value in data["values"].items()}
             return cls(proposal=Proposal.from_json(data["proposal"]), values=values, **rest)
-        except (KeyError, TypeError, AttributeError, InvalidOption) as error:
+        except (KeyError, TypeError, AttributeError, InvalidOption, EvaluationFailed) as error:
             raise DamagedFile(f"not an evaluation: {str(data)[:80]!r} ({error})") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archsmith.architecture import Proposal
-from archsmith.errors import EvaluationFailed, InvalidOption, StorageFull, UserError
+from archsmith.errors import EvaluationFailed, InvalidOption, MissingExtra, StorageFull
 from archsmith.evaluation import Evaluation, Value
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
@@ -52,7 +52,7 @@ class Composite:
                 started = time.perf_counter()
                 values |= self._measured(evaluator, proposal)
                 cost[f"{'+'.join(m.name for m in evaluator.metrics)}_s"] = time.perf_counter() - started
-        except (UserError, StorageFull):
+        except (MissingExtra, StorageFull):
             raise  # the user's to mend: the same for every architecture
         except EvaluationFailed as failure:
             reason = str(failure)

@@ -46,7 +46,7 @@ class Accuracy(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of("accuracy", self._metric.name, self._data, self._supernet.state_fingerprint)
+        return fingerprint_of("accuracy", self._metric.name, self._data, self._supernet.weights_fingerprint)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random

@@ -55,7 +55,7 @@ class UserMetric(Evaluator):
     @property
     def fingerprint(self) -> str:
         function = f"{self._function.__module__}.{self._function.__qualname__}"
-        weights = self._supernet.state_fingerprint if self._supernet is not None else ""
+        weights = self._supernet.weights_fingerprint if self._supernet is not None else ""
         return fingerprint_of("user", self._metric.name, function, self._version, weights)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
