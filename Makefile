@@ -1,0 +1,66 @@
+# make demo   set up, then search a small network on real images and this processor (about four minutes)
+# make test   set up, then the whole test suite
+# make check  set up, then format, lint, types and tests, as ./check does
+# Everything is written below this folder: .venv, .cache, runs.
+
+PYTHON ?= python3
+RUN ?= runs/demo
+BIN := .venv/bin
+READY := .venv/.ready
+
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export ARCHSMITH_HOME := $(CURDIR)/.cache/archsmith
+export TMPDIR := $(CURDIR)/.cache/tmp
+# Several threads that spin while they wait are many times slower than one on busy cores.
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help setup demo test test-slow lint check docs clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "also: make setup, test-slow, lint, docs (regenerate), clean (all but runs/)"
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/archsmith search --data digits --maximize accuracy_top1 --minimize latency_ms \
+	  --on onnxruntime:threads=1,batch=64 --limit 'latency_ms<=60%' --budget 40 --baseline random:20 --run '$(RUN)'
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	./check --lint
+
+check: $(READY)
+	./check
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch first and pinned: left to itself, pip tries its largest builds before it reads the pins.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "archsmith needs Python 3.11 or newer, and there is no '$(PYTHON)': install it, or say make PYTHON=/path/to/python" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "archsmith needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version): say make PYTHON=python3.11, or another that is new enough" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@mkdir -p .cache/tmp
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 -c constraints.txt
+	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+# Not part of the stamp: a folder that somebody cleaned away comes back before anything runs.
+$(shell mkdir -p .cache/tmp)
