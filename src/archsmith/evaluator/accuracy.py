@@ -69,7 +69,9 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
     for inputs, labels in batches:
         logits = call(network, inputs)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise EvaluationFailed("accuracy needs logits of shape (batch, classes); give a metric of your own instead")
+            raise EvaluationFailed(
+                "accuracy needs logits of shape (batch, classes); give a metric of your own instead"
+            )
         if not bool(torch.isfinite(logits).all()):
             raise EvaluationFailed("the network's outputs are not finite")
         right += int((logits.argmax(1).cpu() == labels.cpu()).sum())

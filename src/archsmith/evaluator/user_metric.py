@@ -34,7 +34,13 @@ class UserMetric(Evaluator):
     depends_on = "function"
 
     def __init__(
-        self, name: str, function: Callable[[Any], float], *, unit: str = "1", goal: Goal = "max", version: str = "1"
+        self,
+        name: str,
+        function: Callable[[Any], float],
+        *,
+        unit: str = "1",
+        goal: Goal = "max",
+        version: str = "1",
     ) -> None:
         if goal not in ("max", "min"):
             raise InvalidOption(f"goal={goal!r} of metric {name!r} must be 'max' or 'min'")
@@ -61,7 +67,9 @@ class UserMetric(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the function has its own say in randomness
         if self._supernet is None:
-            raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
+            raise InvalidOption(
+                f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first"
+            )
         network: nn.Module = self._supernet.extract(proposal.architecture)
         with torch.no_grad():
             value = float(self._function(network))
