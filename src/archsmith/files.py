@@ -48,13 +48,9 @@ def translating(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                f"no space left to write {path}; free some and give the same command again"
-            ) from error
+            raise StorageFull(f"no space left to write {path}; free some and give the same command again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(
-                f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
-            ) from error
+            raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error
         raise
 
 

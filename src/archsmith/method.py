@@ -68,7 +68,7 @@ OURS = Paper(authors="The archsmith developers", title="archsmith", year=2026)
 """For ideas that are archsmith's own or common knowledge."""
 
 
-class Method(ABC):  # noqa: B024 - roles add the abstract methods
+class Method(ABC):
     """Anything that lives in a file of its own in a role's folder."""
 
     paper: ClassVar[Paper]
@@ -123,7 +123,8 @@ def load(role: str, name: str) -> type[Any]:
         raise unknown(role.replace(".", " "), name, names(role))
     if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():
         module = importlib.import_module(f"archsmith.{role}.{name}")
-        return next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
+        found: type[Any] = next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
+        return found
     [entry] = entry_points(group=f"archsmith.{role}", name=name)
     return entry.load()  # type: ignore[no-any-return]
 

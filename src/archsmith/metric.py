@@ -129,9 +129,7 @@ class Limit:
         return {"metric": self.metric, "sense": self.sense, "bound": self.bound, "relative": self.relative}
 
 
-def objectives(
-    *, maximize: str | Sequence[str] = (), minimize: str | Sequence[str] = ()
-) -> tuple[Objective, ...]:
+def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[str] = ()) -> tuple[Objective, ...]:
     """The ordered objectives of a search: first what is maximised, then what is minimised.
 
     Raises:

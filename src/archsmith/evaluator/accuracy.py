@@ -34,9 +34,7 @@ class Accuracy(Evaluator):
     paper = OURS
     depends_on = "function"
 
-    def __init__(
-        self, supernet: Supernet, batches: Iterable[Any], *, metric: Metric = KNOWN["accuracy_top1"]
-    ) -> None:
+    def __init__(self, supernet: Supernet, batches: Iterable[Any], *, metric: Metric = KNOWN["accuracy_top1"]) -> None:
         self._supernet, self._batches, self._metric = supernet, batches, metric
         self._data = fingerprint_of_batches(batches)
 
@@ -69,9 +67,7 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
     for inputs, labels in batches:
         logits = call(network, inputs)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise EvaluationFailed(
-                "accuracy needs logits of shape (batch, classes); give a metric of your own instead"
-            )
+            raise EvaluationFailed("accuracy needs logits of shape (batch, classes); give a metric of your own instead")
         if not bool(torch.isfinite(logits).all()):
             raise EvaluationFailed("the network's outputs are not finite")
         right += int((logits.argmax(1).cpu() == labels.cpu()).sum())

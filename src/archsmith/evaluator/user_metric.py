@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -67,12 +68,10 @@ class UserMetric(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the function has its own say in randomness
         if self._supernet is None:
-            raise InvalidOption(
-                f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first"
-            )
+            raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
         network: nn.Module = self._supernet.extract(proposal.architecture)
         with torch.no_grad():
             value = float(self._function(network))
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise EvaluationFailed(f"{self._metric.name} is {value}, which is no finite number")
         return {self._metric.name: Value(value, "measured")}
