@@ -1,19 +1,30 @@
-"""The contract of a data source, and the splits it gives."""
+"""The contract of a data source, and the splits that are made of what it gives."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from archsmith.errors import InvalidOption, unknown
 from archsmith.method import Method
+
+SPLITS = ("train", "val", "test")
+"""The names of the splits, in the order of the codes in :attr:`Collection.splits`."""
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""Images ``(n, c, h, w)``."""
+
+OnProgress = Callable[[int, int], None]
+"""``on_progress(done, total)``: images read so far, and images to read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +36,7 @@ class Split:
         labels: ``(n,)`` integers in ``0..classes-1``.
     """
 
-    images: NDArray[np.uint8] | NDArray[np.float32]
+    images: Pixels
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -49,7 +60,7 @@ class Data:
         val: the search reads this.
         test: the search never sees this.
         classes: names, in the order of the labels.
-        mean: per channel over the training split, of images scaled to 0..1.
+        mean: per channel over the training split, of ``uint8`` images scaled to 0..1, of others as they are.
         std: likewise; never 0.
         notes: what the user should know (splits made, duplicates between splits found).
     """
@@ -68,21 +79,35 @@ class Data:
         c, h, w = self.train.images.shape[1:]
         return c, h, w
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of all splits and the normalisation."""
         text = repr([s.fingerprint for s in (self.train, self.val, self.test)] + [self.classes, self.mean, self.std])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def split(self, name: str) -> Split:
+        """The split called ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            UnknownName: for any other name.
+        """
+        if name not in SPLITS:
+            raise unknown("split", name, SPLITS)
+        split: Split = getattr(self, name)
+        return split
+
     def batches(self, split: str, size: int, *, shuffle: bool = False, seed: int = 0) -> Batches:
-        """Normalised batches of ``"train"``, ``"val"`` or ``"test"``."""
-        return Batches(getattr(self, split), self.mean, self.std, size, shuffle, seed)
+        """Normalised batches of at most ``size`` images of ``"train"``, ``"val"`` or ``"test"``."""
+        if size < 1:
+            raise InvalidOption(f"a batch holds at least one image, got size={size}")
+        return Batches(self.split(split), self.mean, self.std, size, shuffle, seed)
 
 
 @dataclass
 class Batches:
     """An iterable of ``(inputs (b, c, h, w) float32, labels (b,) int64)``, the same on every pass.
 
+    The batches are of nearly equal size, so that none holds a single image, which batch norm cannot train on.
     Shuffled batches depend on seed and :meth:`set_epoch` alone, as with torch's distributed sampler.
     """
 
@@ -106,15 +131,50 @@ class Batches:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(n) if self.shuffle else np.arange(n)
         mean = torch.tensor(self.mean, dtype=torch.float32).view(1, -1, 1, 1)
         std = torch.tensor(self.std, dtype=torch.float32).view(1, -1, 1, 1)
-        for start in range(0, n, self.size):
-            chosen = order[start : start + self.size]
+        for chosen in np.array_split(order, len(self)):
             images = torch.from_numpy(np.ascontiguousarray(self.split.images[chosen]))
             scaled = images.float().div_(255) if images.dtype is torch.uint8 else images
             yield (scaled - mean) / std, torch.from_numpy(self.split.labels[chosen])
 
 
+class Loader(Protocol):
+    """Reads some of a collection's images into memory."""
+
+    def __call__(self, chosen: NDArray[np.intp], *, resize: int | None, on_progress: OnProgress | None) -> Pixels:
+        """Images ``(len(chosen), c, h, w)``: ``resize x resize`` pixels if asked, else as they are.
+
+        Raises:
+            InvalidData: naming the image, the rule and the way out.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """What a source found: labels at once, images when they are asked for.
+
+    Args:
+        labels: ``(n,)``, integers or names; checked and numbered by :func:`archsmith.data.open_data`.
+        splits: ``(n,)``, 0 for train, 1 for val, 2 for test, as the source has them.
+        load: reads the images of the given positions.
+        classes: names of the classes where the labels are their numbers.
+        normalisation: mean and std per channel, where the user brings his own.
+        notes: what the user should know.
+    """
+
+    labels: NDArray[Any]
+    splits: NDArray[np.int8]
+    load: Loader
+    classes: tuple[str, ...] | None = None
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    notes: tuple[str, ...] = ()
+
+
 class DataSource(Method):
-    """Reads one kind of data. Built from keyword options only (``seed``, ``resize`` and its own)."""
+    """Reads one kind of data; :func:`archsmith.data.open_data` checks, splits, limits and normalises it."""
+
+    accepts: ClassVar[str]
+    """What a spec of this kind looks like, for messages."""
 
     @classmethod
     @abstractmethod
@@ -122,8 +182,8 @@ class DataSource(Method):
         """Whether ``spec`` (a name or a path) looks like this kind."""
 
     @abstractmethod
-    def read(self, spec: str) -> Data:
-        """All three splits, made reproducibly where they are missing.
+    def read(self, spec: str) -> Collection:
+        """Labels and splits of everything there is, and the means to read the images.
 
         Raises:
             InvalidData: naming the file or value, the rule and the way out.

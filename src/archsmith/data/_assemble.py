@@ -1,0 +1,141 @@
+"""From what a source found to three splits that can be trained and judged on."""
+
+from __future__ import annotations
+
+import hashlib
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.data._labels import number
+from archsmith.data.base import SPLITS, Collection, Data, OnProgress, Pixels, Split
+from archsmith.errors import InvalidData, InvalidOption
+
+SIDES = (4, 1024)  # pixels; what --resize takes
+MADE_SHARE = 0.2  # of the training images, for each split that has to be made ...
+MADE_AT_MOST = 5000  # ... but no more than this
+_CHUNK = 4096
+
+Codes = NDArray[np.int8]
+Labels = NDArray[np.int64]
+
+
+def assemble(
+    found: Collection, spec: str, *, resize: int | None, seed: int, limit: int | None, on_progress: OnProgress | None
+) -> Data:
+    """Number the labels, make missing splits, keep ``limit`` images, read them, check and normalise.
+
+    Raises:
+        InvalidData: for data that cannot be trained or judged on.
+        InvalidOption: for ``resize`` or ``limit`` out of range.
+    """
+    if resize is not None and not SIDES[0] <= resize <= SIDES[1]:
+        raise InvalidOption(f"resize must lie in {SIDES[0]}..{SIDES[1]} pixels, got {resize}")
+    if len(found.labels) == 0:
+        raise InvalidData(f"{spec!r} holds no images")
+    labels, classes, label_notes = number(found.labels, found.splits, found.classes, spec)
+    given_notes = _check_given(labels, found.splits, classes, spec)
+    splits, made_notes = with_all_splits(labels, found.splits, classes, spec, seed)
+    kept = np.arange(len(labels)) if limit is None else limited(labels, splits, limit, seed)
+    images = found.load(kept, resize=resize, on_progress=on_progress)
+    if min(images.shape[2:]) < SIDES[0]:
+        raise InvalidData(
+            f"images of {spec!r} have {images.shape[2]}x{images.shape[3]} pixels; {SIDES[0]} is the least"
+        )
+    parts = [Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3)]
+    mean, std = found.normalisation or statistics(parts[0].images)
+    notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates(parts))
+    return Data(*parts, classes=classes, mean=mean, std=std, notes=notes)
+
+
+def with_all_splits(
+    labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str, seed: int
+) -> tuple[Codes, list[str]]:
+    """Split codes ``(n,)`` where val and test exist, and a note for each that had to be made.
+
+    Raises:
+        InvalidData: for a class with too few training images.
+    """
+    missing = [code for code in (1, 2) if not (splits == code).any()]
+    train = np.flatnonzero(splits == 0)
+    counts = np.bincount(labels[train], minlength=len(classes))
+    if counts.min() < 2 + len(missing):
+        reason = f", from which {' and '.join(SPLITS[code] for code in missing)} are taken too" if missing else ""
+        raise InvalidData(
+            f"class {classes[counts.argmin()]!r} has {counts.min()} training images in {spec!r}; "
+            f"{2 + len(missing)} are the least{reason}"
+        )
+    if not missing:
+        return splits, []
+    share = min(MADE_SHARE, MADE_AT_MOST / len(train))
+    splits = splits.copy()
+    for label in range(len(classes)):
+        rng = np.random.default_rng([seed, label])
+        members = rng.permutation(train[labels[train] == label])
+        size = min(max(1, round(share * len(members))), (len(members) - 2) // len(missing))
+        for position, code in enumerate(missing):
+            splits[members[position * size : (position + 1) * size]] = code
+    made = [f"{SPLITS[c]}: {(splits == c).sum():,} images taken from train (stratified, seed {seed})" for c in missing]
+    return splits, made
+
+
+def limited(labels: Labels, splits: Codes, limit: int, seed: int) -> NDArray[np.intp]:
+    """At most ``limit`` positions, ascending: in proportion to splits and classes, at least two of each.
+
+    Raises:
+        InvalidOption: when ``limit`` is too small for that.
+    """
+    cells, cell = np.unique(labels * 3 + splits, return_inverse=True)
+    counts = np.bincount(cell)
+    least = np.minimum(counts, 2)
+    if limit < least.sum():
+        raise InvalidOption(f"limit={limit} is too small for two images of every class in each split: {least.sum()}")
+    wanted = (counts - least) * min(1.0, (limit - least.sum()) / max(1, (counts - least).sum()))
+    sizes = least + np.floor(wanted).astype(int)
+    spare = min(limit, len(labels)) - sizes.sum()
+    sizes[np.argsort(np.floor(wanted) - wanted, kind="stable")[:spare]] += 1
+    rng = np.random.default_rng([seed, len(cells)])
+    chosen = [rng.permutation(np.flatnonzero(cell == i))[:size] for i, size in enumerate(sizes)]
+    return np.sort(np.concatenate(chosen))
+
+
+def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of ``uint8`` images scaled to 0..1; 1 where a channel is constant."""
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    total, squares = 0.0, 0.0
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK].astype(np.float64) / scale
+        total, squares = total + part.sum((0, 2, 3)), squares + (part**2).sum((0, 2, 3))
+    n = images[:, 0].size
+    mean = np.asarray(total) / n
+    std = np.sqrt(np.maximum(np.asarray(squares) / n - mean**2, 0))
+    std = np.where(std > 1e-6 * np.maximum(1, np.abs(mean)), std, 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def duplicates(parts: list[Split]) -> list[str]:
+    """A note for every two splits that share images, pixel for pixel (SemiOccam's CleanSTL-10 found such leaks)."""
+    digests = [[hashlib.blake2b(i.tobytes(), digest_size=16).digest() for i in part.images] for part in parts]
+    notes = []
+    for later, earlier in ((1, 0), (2, 0), (2, 1)):
+        known = set(digests[earlier])
+        if shared := sum(digest in known for digest in digests[later]):
+            notes.append(
+                f"{shared:,} images of {SPLITS[later]} are also in {SPLITS[earlier]}: "
+                f"its accuracy is flattered by up to {100 * shared / len(parts[later]):.1f} points"
+            )
+    return notes
+
+
+def _check_given(labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str) -> list[str]:
+    """Refuse val and test splits too small to judge on; a note for each that lacks a class."""
+    notes = []
+    for code in (1, 2):
+        counts = np.bincount(labels[splits == code], minlength=len(classes))
+        if 0 < counts.sum() < 2 * len(classes):
+            raise InvalidData(
+                f"the {SPLITS[code]} split of {spec!r} has {counts.sum()} images for {len(classes)} classes; two a "
+                f"class are the least. Give more, or leave {SPLITS[code]} out: it is then taken from train"
+            )
+        if counts.sum() and len(absent := np.flatnonzero(counts == 0)):
+            notes.append(f"{SPLITS[code]} has no image of {', '.join(classes[i] for i in absent)}")
+    return notes
