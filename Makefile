@@ -48,7 +48,7 @@ clean:
 	rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch first and pinned: left to itself, pip tries its largest builds before it reads the pins.
+# torch first and pinned: pip then weighs no other build of the largest package before it reads the rest.
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "archsmith needs Python 3.11 or newer, and there is no '$(PYTHON)': install it, or say make PYTHON=/path/to/python" >&2; exit 2; }

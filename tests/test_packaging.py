@@ -1,0 +1,82 @@
+"""The wheel, installed as a user installs it: with none of the extras."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from archsmith.method import describe, roles
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, **options):
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    done = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    assert done.returncode == 0, done.stderr
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def core(wheel, tmp_path_factory):
+    """The folder of the programs of an environment that holds the wheel and its core dependencies only."""
+    home = tmp_path_factory.mktemp("clean")
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    # This environment's pip serves the new one, which then needs none of its own.
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    done = run(*pip, "install", "--quiet", "--no-compile", "--constraint", ROOT / "constraints.txt", wheel)
+    assert done.returncode == 0, done.stderr
+    return home / "bin"
+
+
+def test_the_wheel_holds_types_licence_and_every_module(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert "archsmith/py.typed" in held
+    assert any(name.endswith("licenses/LICENSE") for name in held)
+    ours = {str(f.relative_to(ROOT / "src")) for f in (ROOT / "src" / "archsmith").rglob("*.py")}
+    assert ours <= held
+    assert all(name.startswith(("archsmith/", "archsmith-")) for name in held)
+
+
+def test_the_core_imports_without_extras(core, tmp_path):
+    code = "import archsmith, importlib.util as u; print(archsmith.__version__, u.find_spec('torch'))"
+    done = run(core / "python", "-W", "error", "-c", code, cwd=tmp_path)
+    assert (done.stdout.split(), done.stderr) == ([version(), "None"], "")
+
+
+def test_the_command_works_without_extras(core, tmp_path):
+    assert version() in run(core / "archsmith", "--version", cwd=tmp_path).stdout
+    assert run(core / "archsmith", "--help", cwd=tmp_path).returncode == 0
+    listed = run(core / "archsmith", "methods", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    missing = [i.name for role in roles() for i in describe(role) if i.name not in listed.stdout]
+    assert not missing
+
+
+def test_a_search_says_which_extra_is_missing(core, tmp_path):
+    command = ["search", "--data", "digits", "--maximize", "accuracy_top1", "--minimize", "params", "--budget", "2"]
+    done = run(core / "archsmith", *command, "--run", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'archsmith[" in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+
+
+def version():
+    import archsmith
+
+    return archsmith.__version__
