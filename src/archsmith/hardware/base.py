@@ -16,9 +16,15 @@ class Device(Method):
     """Runs networks and nothing else; how time is taken is the protocol's business.
 
     Every device is built from keyword options only (``threads``, ``batch``, ...), each with a default.
+
+    Attributes:
+        name: of its file.
+        hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
+            one is measured on at a time.
     """
 
     name: ClassVar[str]
+    hardware: ClassVar[str]
 
     @classmethod
     @abstractmethod
@@ -41,12 +47,13 @@ class Device(Method):
         """Sixteen hexadecimal digits of hardware, runtime version, precision, threads and batch."""
 
     @abstractmethod
-    def prepare(self, module: Any, example_inputs: tuple[Any, ...]) -> Call:
-        """Make ``module`` (a plain ``torch.nn.Module``) ready to be timed.
+    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Make ``module`` (a plain ``torch.nn.Module``) ready to be timed, in evaluation mode.
 
         Args:
             module: lent; it comes back as it was.
-            example_inputs: tensors for one call; the first dimension is resized to the device's batch.
+            example_inputs: tensors for one call; the first dimension is resized to the batch.
+            batch: instead of the device's own.
 
         Raises:
             MeasurementFailed: when the runtime refuses the network.
@@ -57,7 +64,8 @@ class Device(Method):
         """The same for an exported file.
 
         Raises:
-            InvalidOption: when the runtime cannot read such files.
+            InvalidOption: when the runtime cannot read such files, or the file was made for another batch.
+            DamagedFile: when the file cannot be loaded.
         """
 
     @abstractmethod

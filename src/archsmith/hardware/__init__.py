@@ -1,0 +1,23 @@
+"""Devices and how time is taken on them; see ``docs/measuring.md``."""
+
+from archsmith.hardware.base import Call, Device
+from archsmith.hardware.catalogue import DeviceInfo, available_devices, open_device
+from archsmith.hardware.clock import Clock, SystemClock
+from archsmith.hardware.environment import environment
+from archsmith.hardware.protocol import EFFORTS, Measurement, Meter
+from archsmith.hardware.sampling import Effort
+
+__all__ = [
+    "EFFORTS",
+    "Call",
+    "Clock",
+    "Device",
+    "DeviceInfo",
+    "Effort",
+    "Measurement",
+    "Meter",
+    "SystemClock",
+    "available_devices",
+    "environment",
+    "open_device",
+]

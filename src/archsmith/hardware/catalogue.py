@@ -1,0 +1,91 @@
+"""Devices by name: ``onnxruntime:threads=1,batch=64``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from archsmith.errors import InvalidOption, unknown
+from archsmith.hardware.base import Device
+from archsmith.method import describe, load, option_names
+
+ROLE_NAME = "hardware.devices"
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """One line of ``archsmith devices``.
+
+    Args:
+        name: of the device.
+        spec: with its options at their defaults; what ``on=`` accepts.
+        unavailable: why it does not work here and the way out; empty where it works.
+        summary: what it is.
+    """
+
+    name: str
+    spec: str
+    unavailable: str
+    summary: str
+
+
+def open_device(spec: str | Device) -> Device:
+    """The device that ``NAME`` or ``NAME:OPTION=VALUE,...`` names; a device is returned as it is.
+
+    ``module:Class`` names a device of the user's own, ``module:Class:OPTION=VALUE,...`` gives it options.
+
+    >>> open_device("onnxruntime:batch=64").spec
+    'onnxruntime:threads=1,batch=64'
+
+    Raises:
+        UnknownName: for a name or option that does not exist, with the nearest.
+        InvalidOption: for a value outside its rule, or a device that does not work here.
+    """
+    if isinstance(spec, Device):
+        return spec
+    name, options = _parse(spec)
+    method = load(ROLE_NAME, name)
+    known = option_names(method)
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+    if why := method.unavailable():
+        raise InvalidOption(f"the device {name} does not work here: {why}")
+    device = method(**options)
+    if not isinstance(device, Device):
+        raise InvalidOption(f"{name} is no device: a device is a subclass of archsmith.hardware.Device")
+    return device
+
+
+def available_devices() -> list[DeviceInfo]:
+    """Every device that archsmith knows, working here or not, in alphabetical order."""
+    found = []
+    for info in describe(ROLE_NAME):
+        method = load(ROLE_NAME, info.name)
+        found.append(DeviceInfo(info.name, method().spec, method.unavailable(), info.summary))
+    return found
+
+
+def _parse(spec: str) -> tuple[str, dict[str, Any]]:
+    """Name and options; a last part without ``=`` belongs to ``module:Class``."""
+    name, colon, rest = spec.rpartition(":")
+    if not colon or "=" not in rest:
+        name, rest = spec, ""
+    options: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        option, equals, text = (part.strip() for part in item.partition("="))
+        if not equals or not option or not text:
+            raise InvalidOption(f"cannot read {item!r} in {spec!r}; write NAME:OPTION=VALUE,OPTION=VALUE")
+        if option in options:
+            raise InvalidOption(f"{option} is given twice in {spec!r}")
+        options[option] = _value(text)
+    return name.strip(), options
+
+
+def _value(text: str) -> int | float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,74 @@
+"""Where a figure came from: the machine and the versions, as plain data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("archsmith", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+"""Whose versions a figure may depend on."""
+
+
+def hardware() -> dict[str, Any]:
+    """What stays the same from day to day on one machine: architecture, processor, cores, memory."""
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu_model(),
+        "cores": _cores(),
+        "memory_gib": _memory_gib(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Hardware, operating system, Python and the versions that matter; no names of people or hosts."""
+    return {
+        **hardware(),
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := package_version(name))},
+    }
+
+
+def package_version(name: str) -> str:
+    """The installed version, without importing the package; empty where it is absent."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def load_average() -> float | None:
+    """Processes that wanted to run over the last minute; ``None`` where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def governor() -> str | None:
+    """How the system chooses the clock rate of the first core (``performance``, ``powersave`` ...), where it says."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.lower().startswith(("model name", "hardware")))
+    return next(models, "") or platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return None

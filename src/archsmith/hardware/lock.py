@@ -1,0 +1,111 @@
+"""One process at a time on one piece of hardware."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from archsmith.errors import RunLocked
+
+_held: dict[Path, tuple[int, int]] = {}
+"""Lock file -> (descriptor, holders in this process): several devices of one run share one processor."""
+_guard = threading.Lock()
+
+
+class HardwareLock:
+    """An exclusive lock between processes; within one process it may be taken again.
+
+    The system releases it when the process ends, however it ends, so no stale lock is ever left behind.
+
+    Args:
+        file: names the hardware; its text says who holds it.
+        wait_s: how long to wait for another process before refusing.
+        on_wait: told once, with who holds it, when waiting begins.
+        pause_s: between two attempts.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        wait_s: float = 600.0,
+        on_wait: Callable[[str], None] | None = None,
+        pause_s: float = 0.1,
+    ) -> None:
+        self.file = file.absolute()
+        self.wait_s = wait_s
+        self.on_wait = on_wait
+        self.pause_s = pause_s
+
+    def __enter__(self) -> HardwareLock:
+        """Wait for it.
+
+        Raises:
+            RunLocked: when another process still holds it after ``wait_s``, naming that process.
+        """
+        deadline = time.monotonic() + self.wait_s
+        told = False
+        while not self._try():
+            holder = self._holder()
+            if time.monotonic() >= deadline:
+                raise RunLocked(
+                    f"{self.file.stem} is being measured on by {holder}; two measurements at once would spoil both: "
+                    "wait for it to end, or stop it"
+                )
+            if self.on_wait and not told:
+                self.on_wait(f"waiting for {holder} to finish measuring on {self.file.stem}")
+                told = True
+            time.sleep(self.pause_s)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _guard:
+            descriptor, holders = _held.pop(self.file)
+            if holders > 1:
+                _held[self.file] = (descriptor, holders - 1)
+            else:
+                os.close(descriptor)
+
+    def _try(self) -> bool:
+        with _guard:
+            if self.file in _held:
+                descriptor, holders = _held[self.file]
+                _held[self.file] = (descriptor, holders + 1)
+                return True
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if not _lock(descriptor):
+                os.close(descriptor)
+                return False
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
+            _held[self.file] = (descriptor, 1)
+            return True
+
+    def _holder(self) -> str:
+        try:
+            found: Any = json.loads(self.file.read_text(encoding="ascii"))
+            return f"process {found['pid']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"  # it has the lock but has not written its name yet
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the system's lock without waiting; on systems without one, everybody gets it."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

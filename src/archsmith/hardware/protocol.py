@@ -1,0 +1,273 @@
+"""The measurement protocol: what ``latency_ms`` means.
+
+A candidate and the reference network take turns. At one thread the ratio of their trimmed mean CPU times
+counts, at several the ratio of their shortest wall times. That ratio, times the wall time that the reference
+takes on a quiet machine (the *anchor*), is the latency. Load, clock rate and neighbours change from second to
+second and act on both networks alike, which is why the ratio repeats where the times themselves do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unknown
+from archsmith.evaluation import Value
+from archsmith.hardware.base import Call, Device
+from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
+from archsmith.hardware.environment import governor, load_average
+from archsmith.hardware.home import home_folder
+from archsmith.hardware.lock import HardwareLock
+from archsmith.hardware.reference import (
+    anchor_file,
+    read_anchor,
+    reference_call,
+    time_reference,
+    write_anchor,
+)
+from archsmith.hardware.sampling import TOLERANCE, Effort, Session, no_garbage_collection, warm_up
+
+VERSION = 1
+"""Of the protocol; figures of different versions are not comparable."""
+CPU_SAMPLE_S = 1e-3
+"""A sample of CPU time lasts at least this long: shorter calls are timed several at a time."""
+WALL_SAMPLE_S = 2e-4
+"""The same for wall minima, which want to fit between two interruptions."""
+COARSE_TICK_S = 1e-3
+"""Where the CPU clock ticks slower than this, wall minima are used at one thread too."""
+TICKS = 20
+"""A sample lasts at least so many ticks of the CPU clock."""
+WIDEST = 0.5
+"""A half interval beyond this share of the ratio is no figure any more."""
+
+
+EFFORTS: Mapping[str, Effort] = MappingProxyType(
+    {
+        "search": Effort(groups=2, most=6, group_s=1.0, least=10),
+        "final": Effort(groups=5, most=15, group_s=4.0, least=20),
+    }
+)
+"""``search`` for candidates, ``final`` for members of the front and exported files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One measured latency with everything that is needed to judge it.
+
+    Args:
+        latency_ms: ratio times anchor: the wall time of one call on a quiet machine.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        ratio: candidate over reference.
+        anchor_ms: wall time of the reference on a quiet machine.
+        reference_ms: median wall time of the reference during this measurement; beside the anchor it tells how
+            busy the machine was.
+        wall_p50_ms: median wall time of the candidate as it was, waiting included.
+        wall_p95_ms: 95th percentile of the same.
+        groups: the ratio of every group, in order.
+        agreed: whether the last two groups agreed; if not, the interval is wide.
+        clock: ``"cpu"`` for trimmed mean CPU times, ``"wall"`` for wall minima.
+        samples: pairs of a group.
+        calls_per_sample: of the candidate; samples of very short calls are means over several.
+        repeats: timed calls of the candidate.
+        threads: of one call.
+        load: average over the last minute when the measurement began.
+        governor: of the clock rate, where the system names it.
+        effort: ``"search"`` or ``"final"``.
+        seconds: that the measurement took.
+    """
+
+    latency_ms: float
+    low: float
+    high: float
+    ratio: float
+    anchor_ms: float
+    reference_ms: float
+    wall_p50_ms: float
+    wall_p95_ms: float
+    groups: tuple[float, ...]
+    agreed: bool
+    clock: Literal["cpu", "wall"]
+    samples: int
+    calls_per_sample: int
+    repeats: int
+    threads: int
+    load: float | None
+    governor: str | None
+    effort: str
+    seconds: float
+
+    def value(self) -> Value:
+        """As the value of a metric."""
+        return Value(self.latency_ms, "measured", self.low, self.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; :meth:`from_json` reads it back."""
+        return asdict(self) | {"groups": list(self.groups)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        try:
+            return cls(**{**data, "groups": tuple(data["groups"])})
+        except (TypeError, KeyError) as error:
+            raise DamagedFile(f"not a measurement: {str(data)[:80]!r} ({error})") from error
+
+    def __str__(self) -> str:
+        return f"{self.latency_ms:.4g} ms [{self.low:.4g}, {self.high:.4g}]"
+
+
+class Meter:
+    """Measures latencies on one device; a context manager that holds the hardware for itself.
+
+    Args:
+        device: what networks run on.
+        home: folder of locks and anchors; see :func:`~archsmith.hardware.home.home_folder`.
+        clock: the system's unless another is handed in.
+        anchor_ms: of a run that goes on: its figures stay comparable. Without it the machine's stored anchor is
+            used, or taken now and stored.
+        wait_s: how long to wait for another process that measures on the same hardware.
+        on_message: told what the user should know, a sentence at a time.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        home: Path | None = None,
+        clock: Clock | None = None,
+        anchor_ms: float | None = None,
+        wait_s: float = 600.0,
+        on_message: Callable[[str], None] | None = None,
+    ) -> None:
+        if anchor_ms is not None and not 0 < anchor_ms < math.inf:
+            raise InvalidOption(f"anchor_ms={anchor_ms} must be a positive number of milliseconds")
+        self.device = device
+        self._home = home_folder(home)
+        self._clock = clock or SystemClock()
+        self._anchor_ms = anchor_ms
+        self._wait_s = wait_s
+        self._say = on_message or (lambda _: None)
+        self._reference: Call | None = None
+        self._cpu_clock = False
+        self._sample_s = CPU_SAMPLE_S
+        self._open = ExitStack()
+
+    def __enter__(self) -> Meter:
+        """Take the hardware and make the reference ready.
+
+        Raises:
+            RunLocked: when another process measures on it for longer than ``wait_s``.
+            MeasurementFailed: when the reference cannot run.
+        """
+        lock = self._home / "locks" / f"{self.device.hardware}.lock"
+        with ExitStack() as stack:
+            stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, on_wait=self._say))
+            self._reference = reference_call(self.device)
+            warm_up(self._reference, self.device.synchronize, self._clock)
+            tick = cpu_tick(self._clock)
+            self._cpu_clock = self.device.threads == 1 and tick <= COARSE_TICK_S
+            self._sample_s = max(CPU_SAMPLE_S, TICKS * tick) if self._cpu_clock else WALL_SAMPLE_S
+            if self._anchor_ms is None:
+                self._anchor_ms = self._find_anchor(self._reference)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reference = None
+        self._open.close()
+
+    @property
+    def anchor_ms(self) -> float:
+        """Wall time of the reference on a quiet machine; known once the meter was open."""
+        if self._anchor_ms is None:
+            raise InvalidOption("the anchor is not known yet: write `with Meter(device) as meter:`")
+        return self._anchor_ms
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of device, anchor and protocol: equal means comparable latencies."""
+        text = f"{self.device.fingerprint} {self.anchor_ms!r} {VERSION}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def measure(self, call: Call, effort: str = "search") -> Measurement:
+        """The latency of ``call``, which the device prepared.
+
+        Args:
+            call: one forward pass.
+            effort: ``"search"`` (two groups of samples where they agree: about 0.2 s for a call of 1 ms) or
+                ``"final"`` (five).
+
+        Raises:
+            MeasurementFailed: when the call takes no time, or the groups are too far apart for any figure.
+        """
+        if effort not in EFFORTS:
+            raise unknown("effort", effort, EFFORTS)
+        if self._reference is None:
+            raise InvalidOption("the meter is closed: write `with Meter(device) as meter:` around the measurement")
+        load = load_average()
+        start = self._clock.wall()
+        session = Session(self._reference, call, self.device.synchronize, self._clock, cpu_clock=self._cpu_clock)
+        session.size(EFFORTS[effort], self._sample_s)
+        with no_garbage_collection():
+            agreed = session.run(EFFORTS[effort])
+        ratio, low, high = session.interval(EFFORTS[effort], agreed=agreed)
+        if not math.isfinite(high) or max(high - ratio, ratio - low) > WIDEST * ratio:
+            seen = ", ".join(f"{r:.3g}" for r in session.ratios)
+            raise MeasurementFailed(
+                f"no trustworthy latency on {self.device.spec}: {len(session.ratios)} groups gave {seen} times the "
+                f"reference (load {load}); end other programs and measure again"
+            )
+        walls = 1e3 * np.concatenate([g.candidate_wall for g in session.taken])
+        return Measurement(
+            latency_ms=ratio * self.anchor_ms,
+            low=low * self.anchor_ms,
+            high=high * self.anchor_ms,
+            ratio=ratio,
+            anchor_ms=self.anchor_ms,
+            reference_ms=1e3 * float(np.median(np.concatenate([g.reference_wall for g in session.taken]))),
+            wall_p50_ms=float(np.percentile(walls, 50)),
+            wall_p95_ms=float(np.percentile(walls, 95)),
+            groups=tuple(session.ratios),
+            agreed=agreed,
+            clock="cpu" if self._cpu_clock else "wall",
+            samples=session.samples,
+            calls_per_sample=session.candidate_calls,
+            repeats=session.candidate_calls * walls.size,
+            threads=self.device.threads,
+            load=load,
+            governor=governor(),
+            effort=effort,
+            seconds=self._clock.wall() - start,
+        )
+
+    def _find_anchor(self, reference: Call) -> float:
+        file = anchor_file(self._home, self.device)
+        stored = read_anchor(file)
+        if stored is None:
+            self._say(f"timing the reference network on {self.device.spec}, once for this machine")
+            stored = time_reference(self.device, reference, self._clock)
+            write_anchor(file, self.device, stored)
+            return stored
+        now = time_reference(self.device, reference, self._clock, spells=1)
+        if now < (1 - TOLERANCE) * stored:
+            self._say(
+                f"the reference network takes {now:.3g} ms on {self.device.spec}, but {stored:.3g} ms when it was "
+                f"first timed, on a busier machine; latencies stay comparable, and too long by that ratio: to start "
+                f"anew, delete {file} between two runs"
+            )
+        return stored

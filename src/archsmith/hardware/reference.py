@@ -1,0 +1,113 @@
+"""The reference network: what every candidate is timed against, and how long it takes on a quiet machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from archsmith.errors import DamagedFile, MeasurementFailed
+from archsmith.export.atomic import write_atomically
+from archsmith.hardware.base import Call, Device
+from archsmith.hardware.clock import Clock
+from archsmith.hardware.environment import environment
+
+BATCH = 16
+"""Of the reference, whatever the device's batch: its cost stays near a millisecond on every device."""
+VERSION = 1
+"""Changes whenever the network or its inputs do; anchors of other versions are not comparable."""
+
+
+def reference_call(device: Device) -> Call:
+    """The reference on ``device``, with the device's runtime, precision and threads.
+
+    Convolutions, a depthwise convolution, batch norms and a linear layer with weights from a fixed seed:
+    about 2 million multiply-adds for each of 16 images of 16 x 16 pixels, small enough to stay in the caches.
+    """
+    import torch
+    from torch import nn
+
+    seeded = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        meta = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1, stride=2, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, 10),
+        )
+    module = meta.to_empty(device="cpu").eval()
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():  # positive and near 1, as variances must be; the values do not matter
+                tensor.copy_(1 + 0.05 * torch.randn(tensor.shape, generator=seeded))
+            else:
+                tensor.zero_()
+    inputs = torch.randn(BATCH, 3, 16, 16, generator=seeded)
+    return device.prepare(module, (inputs,), batch=BATCH)
+
+
+def anchor_file(home: Path, device: Device) -> Path:
+    """Where the quiet-machine time of the reference on ``device`` is kept."""
+    return home / "anchors" / f"{device.fingerprint}-{VERSION}.json"
+
+
+def read_anchor(file: Path) -> float | None:
+    """Milliseconds, or ``None`` where none was taken yet.
+
+    Raises:
+        DamagedFile: when the file holds something else.
+    """
+    try:
+        found: Any = json.loads(file.read_text(encoding="utf-8"))["reference_ms"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFile(f"{file} is no reference anchor; delete it and the reference is timed anew") from error
+    if not isinstance(found, float) or not 0 < found < math.inf:
+        raise DamagedFile(f"{file} gives {found!r} ms for the reference; delete it and it is timed anew")
+    return found
+
+
+def write_anchor(file: Path, device: Device, reference_ms: float) -> None:
+    """Keep an anchor for later runs on this machine."""
+    record = {"device": device.spec, "reference_ms": reference_ms, "environment": environment()}
+    write_atomically(file, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def time_reference(device: Device, call: Call, clock: Clock, *, spells: int = 5, spell_s: float = 0.15) -> float:
+    """The shortest wall time of one call in milliseconds, over a few spells with pauses between them.
+
+    Waiting for other programs only ever adds to a wall time, so that the minimum over many repeats
+    comes near the time on a quiet machine.
+
+    Raises:
+        MeasurementFailed: when the clock does not move.
+    """
+    shortest = math.inf
+    for spell in range(spells):
+        if spell:
+            clock.sleep(0.05)
+        end = clock.wall() + spell_s
+        repeats = 0
+        while repeats < 30 or clock.wall() < end:
+            device.synchronize()
+            start = clock.wall()
+            call()
+            device.synchronize()
+            shortest = min(shortest, clock.wall() - start)
+            repeats += 1
+    if not 0 < shortest < math.inf:
+        raise MeasurementFailed(f"the reference network took {shortest} s on {device.spec}: the clock does not move")
+    return 1e3 * shortest
