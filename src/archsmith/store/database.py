@@ -1,0 +1,182 @@
+"""A database that evaluations and journals are kept in: SQLite by path, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
+
+from archsmith.errors import DamagedFile, InvalidOption, UserError, require
+from archsmith.store import schema
+from archsmith.store.failures import explained, read_only
+from archsmith.store.locks import AdvisoryLock, FileLock
+
+_BUSY_S = 60.0
+_WRITERS = 0x61726368  # key of the PostgreSQL lock that makes the order of ids the order of commits
+
+
+class Database:
+    """Transactions, locks and errors that are the same for every kind of database.
+
+    Args:
+        engine: of SQLAlchemy.
+        label: how errors name it.
+        path: of the file, where it is one.
+        writable: whether it may be written at all.
+    """
+
+    def __init__(self, engine: Engine, *, label: str, path: Path | None, writable: bool) -> None:
+        self.engine = engine
+        self.label = label
+        self.path = path
+        self.writable = writable
+        self._held: dict[str, tuple[FileLock | AdvisoryLock, int]] = {}
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with explained(self.label), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: all of it or nothing, one writer at a time.
+
+        Raises:
+            UserError: when the store is read-only.
+            StorageFull: when the disk is full; what was committed before is intact.
+        """
+        if not self.writable:
+            raise read_only(self.label)
+        writing = self.engine.execution_options(writes=True)
+        with explained(self.label), writing.begin() as connection:
+            if self.path is None:
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
+            yield connection
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the exclusive right to write run ``name`` (of a file: any run in it); may be nested.
+
+        Raises:
+            RunLocked: naming the process that has it.
+        """
+        scope = self._scope(name)
+        lock, depth = self._held.get(scope) or (self._lock(name), 0)
+        self._held[scope] = (lock, depth + 1)
+        try:
+            yield
+        finally:
+            if depth:
+                self._held[scope] = (lock, depth)
+            else:
+                del self._held[scope]
+                lock.release()
+
+    def holds(self, name: str) -> bool:
+        """Whether the lock of run ``name`` is held here."""
+        return self._scope(name) in self._held
+
+    def _lock(self, name: str) -> FileLock | AdvisoryLock:
+        if not self.writable:
+            raise read_only(self.label)
+        with explained(self.label):
+            if self.path is None:
+                return AdvisoryLock(self.engine, name, label=f"run {name!r} in {self.label}")
+            return FileLock(self.path.with_name(self.path.name + ".lock"), label=self.label)
+
+    def _scope(self, name: str) -> str:
+        return name if self.path is None else ""
+
+    def prepare(self) -> None:
+        """Create the tables, or bring them to this version's schema; nothing is written where they fit."""
+        with self.read() as connection:
+            if not self.writable:
+                return schema.check_readable(connection, label=self.label)
+            found = schema.version(connection, label=self.label)
+        if found == 0 and self.path is not None:
+            # persistent, and not possible inside a transaction
+            with explained(self.label), self.engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
+        if found < len(schema.STEPS):
+            with self.write() as connection:
+                schema.upgrade(connection, label=self.label)
+        return None
+
+
+def open_database(where: str | Path, *, create: bool) -> Database:
+    """The database at a path or ``postgresql://`` URL, ready for use."""
+    database = _postgres(str(where)) if "://" in str(where) else _sqlite(Path(where), create=create)
+    try:
+        database.prepare()
+    except BaseException:
+        database.engine.dispose()
+        raise
+    return database
+
+
+def _sqlite(path: Path, *, create: bool) -> Database:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the file of a store, such as {path / 'store.db'}")
+    if not path.exists():
+        if not create:
+            raise UserError(f"there is no store at {path}; has the run been started?")
+        with explained(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()
+    folder_writable = os.access(path.parent, os.W_OK)
+    writable = folder_writable and (os.access(path, os.W_OK) or not path.exists())
+    mode = ("rwc" if create else "rw") if writable else "ro" + _immutable(path, folder_writable=folder_writable)
+
+    def connect() -> sqlite3.Connection:
+        # autocommit of the driver; transactions are begun by the event below
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return Database(engine, label=str(path), path=path, writable=writable)
+
+
+def _immutable(path: Path, *, folder_writable: bool) -> str:
+    """SQLite reads a write-ahead log through a shared file, which it cannot make in a read-only folder."""
+    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    has_log = log.exists() and log.stat().st_size > 0
+    if folder_writable or (has_log and shared.exists()):
+        return ""
+    if has_log:
+        raise DamagedFile(
+            f"{log} holds evaluations that cannot be read in a read-only folder; copy {path.name} and "
+            f"{log.name} to a folder that you may write to"
+        )
+    return "&immutable=1"
+
+
+def _postgres(where: str) -> Database:
+    try:
+        url = make_url(where)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidOption(f"cannot read the store's URL: {error}") from error
+    if url.get_backend_name() != "postgresql":
+        raise InvalidOption(
+            f"{url.get_backend_name()}:// is no kind of store; give a path (SQLite) or postgresql://USER@HOST/DATABASE"
+        )
+    require("psycopg", extra="postgres", purpose="a store in PostgreSQL")
+    options: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options, pool_pre_ping=True)
+    return Database(engine, label=url.render_as_string(hide_password=True), path=None, writable=True)

@@ -1,0 +1,80 @@
+"""What a database's complaints mean, in words for a user."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull, UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_UNREACHABLE = (UserError, "cannot reach {label} ({detail}); check host, port, database, user and password")
+_DAMAGED = (DamagedFile, "{label} cannot be read ({detail}): restore it from a copy, or move it away and start anew")
+_OTHER: tuple[type[ArchsmithError], str] = (ArchsmithError, "{label}: {detail}")
+# by SQLite's name, or the class of the SQL standard; a server that is not reached names no error at all
+_KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
+    "NOTADB": _DAMAGED,
+    "CORRUPT": _DAMAGED,
+    "BUSY": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),
+    "CANTOPEN": (UserError, "cannot open {label} ({detail}); does the folder exist, and may you write to it?"),
+    "": _UNREACHABLE,
+    "08": _UNREACHABLE,
+    "28": _UNREACHABLE,
+    "3D": _UNREACHABLE,
+}
+
+
+@contextmanager
+def explained(label: str) -> Iterator[None]:
+    """Turn errors of the database and of the file system into errors of ``archsmith.errors``.
+
+    Args:
+        label: the store's path, or its URL without the password.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise RunLocked(
+            f"another process has written to the same run in {label}; its lines are intact, this process stops"
+        ) from error
+    except DBAPIError as error:
+        raise _explain(label, error) from error
+    except OSError as error:
+        raise _explain_os(label, error) from error
+
+
+def full(label: str) -> StorageFull:
+    """The error for a disk without space."""
+    return StorageFull(
+        f"no space left for {label}; everything committed before is intact: free some space (or raise the quota), "
+        "then run the same command again to go on"
+    )
+
+
+def read_only(label: str) -> UserError:
+    """The error for a store that may only be read."""
+    return UserError(f"{label} is read-only; make the file and its folder writable, or copy the run elsewhere")
+
+
+def _explain(label: str, error: DBAPIError) -> ArchsmithError:
+    # sqlite3 names its errors; psycopg gives the five characters of the SQL standard
+    name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
+        return full(label)
+    if name.startswith("SQLITE_READONLY") or name == "25006":
+        return read_only(label)
+    kind, says = _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
+    return kind(says.format(label=label, detail=f"{detail}, {name}" if name else detail))
+
+
+def _explain_os(label: str, error: OSError) -> ArchsmithError:
+    if error.errno in _FULL:
+        return full(label)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return read_only(label)
+    return UserError(f"cannot open {label}: {error.strerror or error}")

@@ -1,0 +1,223 @@
+"""The journal of one run: what was asked and answered, line by line, in the order of commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, func, insert, select
+
+from archsmith.architecture import Proposal
+from archsmith.errors import DamagedFile, RunLocked, RunMismatch
+from archsmith.evaluation import Evaluation
+from archsmith.store import records
+from archsmith.store.database import Database
+from archsmith.store.records import Identity
+from archsmith.store.schema import EVALUATIONS, JOURNAL, RUNS
+
+Kind = Literal["give", "ask", "tell", "restart", "noted"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a journal.
+
+    Args:
+        number: from 0, without gaps.
+        kind: ``give`` (proposals of the caller), ``ask``, ``tell``, ``restart`` (a fresh strategy was told
+            everything before this line) or ``noted`` (other circumstances from here on).
+        n: how many proposals were asked for.
+        proposals: that were given, or asked for.
+        evaluations: that were told, as they are stored.
+        new: how many of them this line brought into the store.
+        reason: of a restart.
+        noted: the circumstances from here on.
+        seconds: of work since the line before; time in which no process ran does not count.
+    """
+
+    number: int
+    kind: Kind
+    n: int = 0
+    proposals: tuple[Proposal, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    new: int = 0
+    reason: str = ""
+    noted: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+
+
+class Journal:
+    """One named run in a store: a header, then lines; made by ``store.journal(name)``.
+
+    Reading is free at any time; writing needs :meth:`locked`. A line and the evaluations that it tells
+    become durable in one transaction.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self.name = name
+        self._run: int | None = None
+        self._next = 0
+
+    @property
+    def label(self) -> str:
+        """How errors name it."""
+        return f"run {self.name!r} in {self._database.label}"
+
+    @property
+    def header(self) -> dict[str, Any] | None:
+        """What the run must be continued with; ``None`` before :meth:`begin`."""
+        header = self._header()
+        return None if header is None else header["header"]
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """The circumstances that were noted last, such as versions of libraries."""
+        changed = [line.noted for line in self._lines("noted") if line.noted is not None]
+        header = self._header()
+        return dict(changed[-1]) if changed else header["noted"] if header else {}
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines so far."""
+        return self._lines(*get_args(Kind))
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """What has been told in this run so far, each evaluation once, in the order of commits."""
+        return list({e.identity: e for line in self._lines("tell") for e in line.evaluations}.values())
+
+    def get(self, identity: Identity) -> Evaluation | None:
+        """The evaluation of that identity anywhere in the store, or ``None``."""
+        query = select(EVALUATIONS.c.record).where(records.matches(identity))
+        with self._database.read() as connection:
+            record = connection.execute(query).scalar_one_or_none()
+        return None if record is None else records.read(record, label=self._database.label)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the exclusive right to write this run; may be nested.
+
+        Raises:
+            RunLocked: naming the process that has it.
+        """
+        with self._database.locked(self.name):
+            with self._database.read() as connection:
+                self._run = connection.execute(select(RUNS.c.id).where(RUNS.c.name == self.name)).scalar_one_or_none()
+                last = select(func.max(JOURNAL.c.number)).where(JOURNAL.c.run == self._run)
+                found = connection.execute(last).scalar_one_or_none()
+            self._next = 0 if found is None else found + 1
+            yield
+
+    def begin(self, header: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> None:
+        """Write the header of a new run.
+
+        Args:
+            header: plain data that must be equal whenever the run is continued.
+            noted: plain data that may change.
+
+        Raises:
+            RunMismatch: when the run has begun already.
+        """
+        body = records.dump({"header": dict(header), "noted": dict(noted or {})}, what=f"the header of {self.label}")
+        with self._writing() as connection:
+            if self._run is not None:
+                raise RunMismatch(f"{self.label} has begun already; continue it, or choose another name")
+            self._run = connection.execute(
+                insert(RUNS).values(name=self.name, header=body).returning(RUNS.c.id)
+            ).scalar_one()
+
+    def give(self, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
+        """Note proposals that the caller wants evaluated, whatever the strategy says."""
+        return self._append("give", {"proposals": [p.to_json() for p in proposals]}, seconds)
+
+    def ask(self, n: int, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
+        """Note that ``n`` proposals were asked for and which came."""
+        return self._append("ask", {"n": n, "proposals": [p.to_json() for p in proposals]}, seconds)
+
+    def tell(self, evaluations: Sequence[Evaluation], *, seconds: float = 0.0) -> Line:
+        """Keep evaluations and note that they are told; one transaction.
+
+        Returns:
+            The line, with each evaluation as it is stored: where an identity was there before, the first one.
+        """
+        with self._writing() as connection:
+            rows = [records.put(connection, evaluation) for evaluation in evaluations]
+            body = {"evaluations": [number for number, _ in rows], "new": sum(is_new for _, is_new in rows)}
+            self._insert(connection, "tell", body, seconds)
+            stored = self._read_evaluations(connection, [number for number, _ in rows])
+            line = self._line(self._next, "tell", body, seconds, stored)
+        self._next += 1
+        return line
+
+    def restart(self, reason: str, *, seconds: float = 0.0) -> Line:
+        """Note that from here on a fresh strategy asks, which was told everything before."""
+        return self._append("restart", {"reason": reason}, seconds)
+
+    def note(self, noted: Mapping[str, Any], *, seconds: float = 0.0) -> Line:
+        """Note other circumstances."""
+        return self._append("noted", {"noted": dict(noted)}, seconds)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if not self._database.holds(self.name):
+            raise RunLocked(f"{self.label} may be written only by the holder of its lock: with journal.locked(): ...")
+        with self._database.write() as connection:
+            yield connection
+
+    def _append(self, kind: Kind, body: dict[str, Any], seconds: float) -> Line:
+        with self._writing() as connection:
+            self._insert(connection, kind, body, seconds)
+        line = self._line(self._next, kind, body, seconds, {})
+        self._next += 1
+        return line
+
+    def _insert(self, connection: Connection, kind: Kind, body: dict[str, Any], seconds: float) -> None:
+        if self._run is None:
+            raise RunMismatch(f"{self.label} has no header yet; begin it first")
+        text = records.dump(body, what=f"a line of {self.label}")
+        connection.execute(
+            insert(JOURNAL).values(run=self._run, number=self._next, kind=kind, body=text, seconds=seconds)
+        )
+
+    def _header(self) -> dict[str, Any] | None:
+        with self._database.read() as connection:
+            body = connection.execute(select(RUNS.c.header).where(RUNS.c.name == self.name)).scalar_one_or_none()
+        return None if body is None else records.load(body, label=self._database.label)
+
+    def _lines(self, *kinds: str) -> list[Line]:
+        query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name, JOURNAL.c.kind.in_(kinds))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(JOURNAL.c.number)).all()
+            bodies = [records.load(row.body, label=self._database.label) for row in rows]
+            wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
+            stored = self._read_evaluations(connection, wanted)
+        return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
+
+    def _read_evaluations(self, connection: Connection, numbers: Sequence[int]) -> dict[int, Evaluation]:
+        found = {}
+        for start in range(0, len(numbers), 500):  # databases limit the parameters of one query
+            some = EVALUATIONS.c.id.in_(numbers[start : start + 500])
+            for row in connection.execute(select(EVALUATIONS.c.id, EVALUATIONS.c.record).where(some)):
+                found[row.id] = records.read(row.record, label=self._database.label)
+        return found
+
+    def _line(
+        self, number: int, kind: Kind, body: Mapping[str, Any], seconds: float, stored: Mapping[int, Evaluation]
+    ) -> Line:
+        try:
+            return Line(
+                number,
+                kind,
+                n=body.get("n", 0),
+                proposals=tuple(Proposal.from_json(p) for p in body.get("proposals", ())),
+                evaluations=tuple(stored[i] for i in body.get("evaluations", ())),
+                new=body.get("new", 0),
+                reason=body.get("reason", ""),
+                noted=body.get("noted"),
+                seconds=seconds,
+            )
+        except (KeyError, TypeError) as error:
+            raise DamagedFile(f"line {number} of {self.label} is damaged ({error!r}); restore a copy") from error

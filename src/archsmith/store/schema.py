@@ -1,0 +1,125 @@
+"""The tables, and the steps that bring a store to the schema of this version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from archsmith.errors import DamagedFile, RunMismatch, UserError
+
+METADATA = MetaData()
+
+META = Table(
+    "archsmith_meta",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+EVALUATIONS = Table(
+    "archsmith_evaluations",
+    METADATA,
+    Column("id", Integer, primary_key=True),  # ascending in the order of commits
+    Column("space", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("evaluator", Text, nullable=False),
+    Column("fidelity", Text, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("record", Text, nullable=False),
+    UniqueConstraint("space", "key", "evaluator", "fidelity", "seed"),
+)
+
+RUNS = Table(
+    "archsmith_runs",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("header", Text, nullable=False),
+)
+
+JOURNAL = Table(
+    "archsmith_journal",
+    METADATA,
+    Column("run", Integer, ForeignKey("archsmith_runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+LOCKS = Table(
+    "archsmith_locks",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+)
+
+
+def _create(connection: Connection) -> None:
+    METADATA.create_all(connection, checkfirst=False)
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_create,)
+"""Step ``i`` turns schema ``i`` into ``i + 1``; a new store takes them all, so that old and new end equal."""
+
+
+def version(connection: Connection, *, label: str) -> int:
+    """The schema of an open store; 0 where there is nothing yet.
+
+    Raises:
+        DamagedFile: when the database is somebody else's.
+        RunMismatch: when it was written by a newer archsmith.
+    """
+    if not inspect(connection).has_table(META.name):
+        if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+            raise DamagedFile(f"{label} is a database, but not a store of archsmith; give another file")
+        return 0
+    found = connection.execute(select(META.c.value).where(META.c.name == "schema")).scalar_one_or_none()
+    if found is None or not found.isdigit():
+        raise DamagedFile(f"{label} has lost its schema version ({found!r}); restore it from a copy")
+    if int(found) > len(STEPS):
+        raise RunMismatch(
+            f"{label} was written by a newer archsmith (schema {found}; this one reads up to {len(STEPS)}): "
+            "pip install -U archsmith"
+        )
+    return int(found)
+
+
+def upgrade(connection: Connection, *, label: str) -> None:
+    """Take the missing steps, inside the caller's transaction."""
+    found = version(connection, label=label)  # again: another process may have been quicker
+    for step in STEPS[found:]:
+        step(connection)
+    if found == 0:
+        connection.execute(insert(META).values(name="schema", value=str(len(STEPS))))
+    else:
+        connection.execute(update(META).where(META.c.name == "schema").values(value=str(len(STEPS))))
+
+
+def check_readable(connection: Connection, *, label: str) -> None:
+    """Refuse a store that would have to be written before it can be read.
+
+    Raises:
+        UserError: naming its schema.
+    """
+    found = version(connection, label=label)
+    if found < len(STEPS):
+        state = f"is of schema {found}, before this version's {len(STEPS)}" if found else "holds nothing yet"
+        raise UserError(f"{label} {state}, and cannot be written; make it writable or copy it")

@@ -1,0 +1,103 @@
+"""The store: every evaluation once, under its identity, and the journals of the runs that asked for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import select
+
+from archsmith.errors import InvalidOption
+from archsmith.evaluation import Evaluation
+from archsmith.store import records
+from archsmith.store.database import Database, open_database
+from archsmith.store.journal import Journal
+from archsmith.store.records import Identity
+from archsmith.store.schema import EVALUATIONS, RUNS
+
+
+class Store:
+    """Evaluations and journals in one database; open it with :meth:`open`, close it or use it in ``with``.
+
+    Reading needs no lock. Adding evaluations is safe from any number of processes; writing a journal
+    takes the run's lock.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, where: str | Path, *, create: bool = True) -> Store:
+        """The store at a path (SQLite) or ``postgresql://`` URL.
+
+        A file or folder that may only be read is opened for reading; writing to it is then refused.
+
+        Args:
+            where: path of a file, or URL.
+            create: whether to make a file that is missing, and the folders above it.
+
+        Raises:
+            DamagedFile: when it is no store, or one that has been cut off.
+            RunMismatch: when a newer archsmith wrote it.
+            UserError: when it is missing and not to be created, or cannot be reached.
+        """
+        return cls(open_database(where, create=create))
+
+    @property
+    def label(self) -> str:
+        """Its path, or its URL without the password."""
+        return self._database.label
+
+    @property
+    def writable(self) -> bool:
+        """Whether it can be written to."""
+        return self._database.writable
+
+    def get(self, identity: Identity) -> Evaluation | None:
+        """The evaluation of that identity, or ``None``."""
+        with self._database.read() as connection:
+            record = connection.execute(
+                select(EVALUATIONS.c.record).where(records.matches(identity))
+            ).scalar_one_or_none()
+        return None if record is None else records.read(record, label=self.label)
+
+    def add(self, evaluation: Evaluation) -> Evaluation:
+        """Keep an evaluation and return it; where its identity is there already, that first one is returned."""
+        with self._database.write() as connection:
+            number, _ = records.put(connection, evaluation)
+            record = connection.execute(select(EVALUATIONS.c.record).where(EVALUATIONS.c.id == number)).scalar_one()
+        return records.read(record, label=self.label)
+
+    def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
+        """All evaluations in commit order, those of one space or evaluator (fingerprints) where given."""
+        query = select(EVALUATIONS.c.record).order_by(EVALUATIONS.c.id)
+        if space is not None:
+            query = query.where(EVALUATIONS.c.space == space)
+        if evaluator is not None:
+            query = query.where(EVALUATIONS.c.evaluator == evaluator)
+        with self._database.read() as connection:
+            found = connection.execute(query).scalars().all()
+        return [records.read(record, label=self.label) for record in found]
+
+    def journal(self, name: str) -> Journal:
+        """The journal of the run called ``name``; empty until :meth:`Journal.begin`."""
+        if not name or len(name) > 200:
+            raise InvalidOption(f"a run's name has 1 to 200 characters, got {len(name)}")
+        return Journal(self._database, name)
+
+    def journals(self) -> list[str]:
+        """Names of the runs that have begun, in that order."""
+        with self._database.read() as connection:
+            return list(connection.execute(select(RUNS.c.name).order_by(RUNS.c.id)).scalars())
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
