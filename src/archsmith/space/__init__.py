@@ -1,0 +1,32 @@
+"""Search spaces: choices, conditions, constraints, symmetries and products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archsmith.errors import DamagedFile, unknown
+from archsmith.space.base import Space
+from archsmith.space.choice import Choice, Subset
+from archsmith.space.choice_space import ChoiceSpace
+from archsmith.space.constraint import Constraint
+from archsmith.space.size import Size
+from archsmith.space.symmetry import Interchangeable
+
+__all__ = ["Choice", "ChoiceSpace", "Constraint", "Interchangeable", "Size", "Space", "Subset", "from_json"]
+
+_KINDS: Mapping[str, type[Space]] = {"choice_space": ChoiceSpace}
+
+
+def from_json(data: Mapping[str, Any]) -> Space:
+    """The space that :meth:`Space.to_json` wrote.
+
+    Raises:
+        DamagedFile: when ``data`` is no space.
+        UnknownName: for a kind of space that this version does not know.
+    """
+    if not isinstance(data, Mapping) or "kind" not in data:
+        raise DamagedFile(f"not a search space: {str(data)[:80]!r}")
+    if data["kind"] not in _KINDS:
+        raise unknown("kind of search space", str(data["kind"]), _KINDS)
+    return _KINDS[data["kind"]].from_json(data)

@@ -1,0 +1,123 @@
+"""Changing rows: mutation, crossover, neighbours and the nearest valid row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.errors import InvalidArchitecture
+from archsmith.space.forest import AnyRows, Rows
+
+if TYPE_CHECKING:
+    from archsmith.space.choice_space import ChoiceSpace
+
+_ROUNDS = 20  # redraws before a row falls back on something that surely exists
+_BEAM = 64
+
+
+def mutate(space: ChoiceSpace, rows: AnyRows, rng: np.random.Generator, probability: float | None) -> Rows:
+    """Canonical rows that each differ from the given one; see :meth:`ChoiceSpace.mutate_rows`."""
+    parents = space.canonical_rows(rows)
+    children = parents.copy()
+    todo = np.arange(len(parents))
+    for _ in range(_ROUNDS):
+        if not len(todo):
+            return children
+        drawn = space.canonical_rows(_mutants(space, parents[todo], rng, probability))
+        good = (drawn != parents[todo]).any(axis=1) & space.valid(drawn)
+        children[todo[good]] = drawn[good]
+        todo = todo[~good]
+    for i in todo:
+        near = neighbours(space, parents[i])
+        if len(near):
+            children[i] = near[rng.integers(len(near))]
+    return children
+
+
+def _mutants(space: ChoiceSpace, parents: Rows, rng: np.random.Generator, probability: float | None) -> Rows:
+    """Each with at least one active choice at another option; choices that become active get random options."""
+    active = space.active(parents)
+    open_ = active & (space.cardinalities > 1)
+    if probability is None:
+        chance = 1.0 / np.maximum(1, open_.sum(axis=1, keepdims=True))
+    else:
+        chance = np.full((1, 1), probability)
+    keys = rng.random(parents.shape)
+    changed = open_ & (keys < chance)
+    first = np.argmin(np.where(open_, keys, 2.0), axis=1)  # the one that came nearest to changing
+    lines = np.arange(len(parents))
+    changed[lines, first] |= open_[lines, first]
+    shift = 1 + np.floor(rng.random(parents.shape) * (space.cardinalities - 1)).astype(np.int16)
+    elsewhere = (parents + shift) % space.cardinalities
+    fresh = np.floor(rng.random(parents.shape) * space.cardinalities).astype(np.int16)
+    return np.where(changed, elsewhere, np.where(active, parents, fresh)).astype(np.int16)
+
+
+def crossover(space: ChoiceSpace, a: AnyRows, b: AnyRows, rng: np.random.Generator) -> Rows:
+    """Uniform crossover; see :meth:`ChoiceSpace.crossover_rows`."""
+    a, b = space.canonical_rows(a), space.canonical_rows(b)
+    if len(a) != len(b):
+        raise InvalidArchitecture(f"crossover pairs rows one to one, got {len(a)} and {len(b)}")
+    active_a, active_b = space.active(a), space.active(b)
+    children = np.where(rng.random((len(a), 1)) < 0.5, a, b)  # what stays where no mixture is valid
+    todo = np.arange(len(a))
+    for _ in range(_ROUNDS):
+        if not len(todo):
+            break
+        # A choice that is inactive in one parent means nothing there: the other parent's value counts.
+        from_a = np.where(active_a[todo] & active_b[todo], rng.random((len(todo), a.shape[1])) < 0.5, active_a[todo])
+        drawn = space.canonical_rows(np.where(from_a, a[todo], b[todo]))
+        good = space.valid(drawn)
+        children[todo[good]] = drawn[good]
+        todo = todo[~good]
+    return children
+
+
+def neighbours(space: ChoiceSpace, row: AnyRows) -> Rows:
+    """Every other valid canonical row one edit away, ``(k, d)``; see :meth:`ChoiceSpace.neighbour_rows`."""
+    parent = space.canonical_rows(row[None])
+    near = distinct(space.canonical_rows(edits(space, parent)))
+    other: NDArray[np.bool_] = (near != parent).any(axis=1)
+    return near[space.valid(near) & other]
+
+
+def edits(space: ChoiceSpace, rows: Rows) -> Rows:
+    """For canonical rows: each active choice at each other option, one after the other; may be invalid."""
+    line, column = np.nonzero(space.active(rows))
+    repeats = space.cardinalities[column].astype(np.intp) - 1
+    line, column = np.repeat(line, repeats), np.repeat(column, repeats)
+    option = np.arange(len(line)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    edited = rows[line]
+    option += option >= edited[np.arange(len(line)), column]  # skips the present one
+    edited[np.arange(len(line)), column] = option
+    return edited
+
+
+def distinct(rows: Rows) -> Rows:
+    """Rows without repetition, in order of first appearance."""
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return rows[np.sort(first)]
+
+
+def repair(space: ChoiceSpace, row: Rows) -> Rows | None:
+    """The valid row nearest to a canonical ``row (d,)``, by a beam search over edits; ``None`` where it finds none."""
+    beam = row[None]
+    for _ in range(2 * len(row) + 1):
+        valid = space.valid(beam)
+        if valid.any():
+            found = beam[valid]
+            return found[np.argmin(_distance(space, found, row))]  # type: ignore[no-any-return]
+        beam = distinct(space.canonical_rows(edits(space, beam)))
+        if not len(beam):
+            break
+        order = np.lexsort((_distance(space, beam, row), space.violated(beam)))  # fewest violations first
+        beam = beam[order[:_BEAM]]
+    return None
+
+
+def _distance(space: ChoiceSpace, rows: Rows, row: Rows) -> NDArray[np.float64]:
+    """Sum over choices of the steps between two options as a share of all, so that each choice weighs at most 1."""
+    steps = np.abs(rows.astype(np.float64) - row) / np.maximum(1, space.cardinalities - 1)
+    return np.where([c.kind == "ordinal" for c in space.choices], steps, rows != row).sum(axis=1)  # type: ignore[no-any-return]
