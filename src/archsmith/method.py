@@ -11,15 +11,17 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import sys
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from archsmith.errors import InvalidOption, MissingExtra, UnknownName, unknown
+from archsmith.errors import ArchsmithError, InvalidOption, UnknownName, UserError, unknown
 
 ROOT = Path(__file__).parent
 
@@ -118,7 +120,7 @@ def load(role: str, name: str) -> type[Any]:
         MissingExtra: when the method needs a package that is not installed.
     """
     if ":" in name:
-        return _from_path(name)
+        return import_object(name, what=f"{role} class")  # type: ignore[no-any-return]
     if name not in names(role):
         raise unknown(role.replace(".", " "), name, names(role))
     if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():
@@ -127,6 +129,48 @@ def load(role: str, name: str) -> type[Any]:
         return found
     [entry] = entry_points(group=f"archsmith.{role}", name=name)
     return entry.load()  # type: ignore[no-any-return]
+
+
+def import_object(path: str, *, what: str) -> Any:
+    """The object that ``module:name`` stands for; names may be dotted.
+
+    Args:
+        path: such as ``"mypackage.models:build"``.
+        what: what it should be, for messages.
+
+    Raises:
+        UnknownName: when there is no such module or name, with the nearest name.
+        UserError: when the module itself fails while it is imported.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ArchsmithError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise UnknownName(
+                f"cannot find the module of the {what} {path!r}: {error}; write it as module:name, importable from here"
+            ) from error
+        raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [name for name in vars(found) if not name.startswith("_")]
+            raise unknown(f"{what} in {module_name!r}", part, public)
+        found = getattr(found, part)
+    return found
+
+
+@contextmanager
+def importable_here() -> Iterator[None]:
+    """Modules of the current folder can be imported in this block, as ``python -m`` would allow."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:
@@ -181,16 +225,6 @@ def _is_public(stem: str) -> bool:
 
 def _is_method_of(thing: object, module: str) -> bool:
     return isinstance(thing, type) and issubclass(thing, Method) and thing.__module__ == module
-
-
-def _from_path(path: str) -> type[Any]:
-    module_name, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), attribute)  # type: ignore[no-any-return]
-    except MissingExtra:
-        raise
-    except (ImportError, AttributeError) as error:
-        raise UnknownName(f"cannot load {path!r}: {error}; write it as module:Class, importable from here") from error
 
 
 def _paper_node(node: ast.ClassDef) -> ast.expr | None:

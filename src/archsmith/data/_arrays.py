@@ -66,9 +66,10 @@ def as_pixels(array: Any, what: str) -> Pixels:
     if images.dtype.kind not in "iuf":
         raise InvalidData(f"{what} holds {images.dtype} values; images are arrays of integers or floats")
     images = np.moveaxis(images, *_moves(images.shape, what)) if images.ndim == 4 else images[:, None, ...]
+    images = np.ascontiguousarray(images)
     if images.ndim != 4 or 0 in images.shape:
         raise InvalidData(
-            f"{what} has the shape {np.shape(array)}; images are (n, h, w), (n, c, h, w) or (n, h, w, c), none of them 0"
+            f"{what} has the shape {np.shape(array)}; images are (n, h, w), (n, c, h, w) or (n, h, w, c), none 0"
         )
     if images.dtype.kind in "iu" and images.min() >= 0 and images.max() <= 255:
         return images.astype(np.uint8, copy=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,8 @@ def assemble(
         InvalidData: for data that cannot be trained or judged on.
         InvalidOption: for ``resize`` or ``limit`` out of range.
     """
+    if seed < 0:
+        raise InvalidOption(f"seed must be 0 or more, got {seed}")
     if resize is not None and not SIDES[0] <= resize <= SIDES[1]:
         raise InvalidOption(f"resize must lie in {SIDES[0]}..{SIDES[1]} pixels, got {resize}")
     if len(found.labels) == 0:
@@ -41,10 +44,10 @@ def assemble(
         raise InvalidData(
             f"images of {spec!r} have {images.shape[2]}x{images.shape[3]} pixels; {SIDES[0]} is the least"
         )
-    parts = [Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3)]
-    mean, std = found.normalisation or statistics(parts[0].images)
-    notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates(parts))
-    return Data(*parts, classes=classes, mean=mean, std=std, notes=notes)
+    train, val, test = (Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3))
+    mean, std = found.normalisation or statistics(train.images)
+    notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates((train, val, test)))
+    return Data(train, val, test, classes, mean, std, notes)
 
 
 def with_all_splits(
@@ -112,7 +115,7 @@ def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def duplicates(parts: list[Split]) -> list[str]:
+def duplicates(parts: tuple[Split, Split, Split]) -> list[str]:
     """A note for every two splits that share images, pixel for pixel (SemiOccam's CleanSTL-10 found such leaks)."""
     digests = [[hashlib.blake2b(i.tobytes(), digest_size=16).digest() for i in part.images] for part in parts]
     notes = []

@@ -36,7 +36,7 @@ def number(
     names = tuple(map(str, known.tolist()))
     notes = []
     if labels.dtype.kind in "iu":
-        if classes is not None and 0 <= known[0] and known[-1] < len(classes):
+        if classes is not None and known[0] >= 0 and known[-1] < len(classes):
             names = tuple(classes[i] for i in known)
         if known[0] != 0 or known[-1] != len(known) - 1:
             notes.append(f"labels {_some(known)} were numbered 0..{len(known) - 1} in this order")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from archsmith.method import Method
 SPLITS = ("train", "val", "test")
 """The names of the splits, in the order of the codes in :attr:`Collection.splits`."""
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Pixels = NDArray[np.uint8 | np.float32]
 """Images ``(n, c, h, w)``."""
 
 OnProgress = Callable[[int, int], None]
@@ -124,7 +125,7 @@ class Batches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.size)
+        return math.ceil(len(self.split) / self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n = len(self.split)
