@@ -1,0 +1,32 @@
+"""What every predictor does with its data before it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.errors import InvalidData
+
+Array = NDArray[np.float64]
+
+
+def checked(x: Array, y: Array) -> tuple[Array, Array]:
+    """``x (n, d)`` and ``y (n,)`` as float64.
+
+    Raises:
+        InvalidData: for no pairs at all, lengths that differ, or numbers that are not finite.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.ndim != 2 or y.shape != (len(x),) or len(x) == 0:
+        raise InvalidData(f"a predictor learns from x (n, d) and y (n,) with n >= 1, got {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InvalidData("a predictor learns from finite numbers only; leave failed evaluations out")
+    return x, y
+
+
+def standardised(y: Array) -> tuple[float, float, Array]:
+    """Mean, standard deviation (0 for constant values) and ``y`` with both taken out."""
+    shift, scale = float(y.mean()), float(y.std())
+    if scale <= 1e-12 * max(1.0, abs(shift)):
+        return shift, 0.0, np.zeros_like(y)
+    return shift, scale, (y - shift) / scale

@@ -1,0 +1,95 @@
+"""A Gaussian process that needs no tuning and milliseconds."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from archsmith.errors import InvalidOption
+from archsmith.method import Paper
+from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor.base import Predictor
+
+REACHES = (0.2, 0.4, 0.8, 1.6)
+"""Length scales compared, in medians of the squared distance between encodings."""
+LINEAR_SHARES = (0.0, 0.3, 0.7)
+"""Shares of the linear kernel in the prior variance that are compared."""
+NOISES = (1e-3, 1e-2, 1e-1)
+"""Noise variances compared, as shares of the prior variance."""
+
+
+class GaussianProcess(Predictor):
+    r"""Gaussian process with a linear and an exponential kernel, chosen by evidence from a small grid.
+
+    .. math:: k(x, x') = s\, \tilde x^T \tilde x' + (1 - s)\, \exp(-\lVert x - x' \rVert^2 / \ell)
+
+    where :math:`\tilde x` is centred and scaled to unit mean square. On one-hot encodings the squared distance counts
+    the choices that differ, so that the second part is the exponential Hamming kernel: it learns interactions of every order,
+    while the linear part extrapolates the trend.
+
+    Our departures from the book: a grid of 36 settings instead of gradient ascent (deterministic, a few milliseconds at
+    100 pairs), and the prior variance integrated out. Time grows with the cube of the number of pairs; beyond
+    ``most`` pairs only the latest ones given are learnt from.
+
+    Args:
+        most: pairs that are learnt from at most.
+
+    Raises:
+        InvalidOption: for ``most`` below 2.
+    """
+
+    paper = Paper(
+        authors="Rasmussen, Carl Edward and Williams, Christopher K. I.",
+        title="Gaussian Processes for Machine Learning",
+        year=2006,
+        venue="MIT Press",
+    )
+
+    def __init__(self, *, most: int = 600) -> None:
+        if most < 2:
+            raise InvalidOption(f"most={most} pairs are too few to learn from; give at least 2")
+        self._most = most
+
+    def fit(self, x: Array, y: Array) -> None:
+        """Learn from encodings ``x (n, d)`` and finite values ``y (n,)``; forgets what it learnt before."""
+        x, y = checked(x, y)
+        x, y = x[-self._most :], y[-self._most :]
+        self._x, self._centre = x, x.mean(axis=0)
+        self._shift, self._scale, target = standardised(y)
+        self._power = float(((x - self._centre) ** 2).sum(axis=1).mean()) or 1.0
+        distances = _squared_distances(x, x)
+        far = distances[np.triu_indices(len(x), k=1)]
+        self._median = float(np.median(far)) if far.size and np.median(far) > 0 else 1.0
+        linear, n, best = self._linear(x), len(y), -np.inf
+        for reach, share in itertools.product(REACHES, LINEAR_SHARES):
+            kernel = share * linear + (1 - share) * np.exp(-distances / (reach * self._median))
+            for noise in NOISES:
+                factor = cholesky(kernel + noise * np.eye(n), lower=True, check_finite=False)
+                half = solve_triangular(factor, target, lower=True, check_finite=False)
+                power = max(float(half @ half) / n, 1e-12)
+                evidence = -0.5 * n * np.log(power) - np.log(np.diag(factor)).sum()
+                if evidence > best + 1e-9:
+                    best, self._reach, self._share = evidence, reach, share
+                    self._factor, self._variance = factor, power
+        self._weights = cho_solve((self._factor, True), target, check_finite=False)
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
+        x = np.asarray(x, dtype=float)
+        decay = np.exp(-_squared_distances(x, self._x) / (self._reach * self._median))
+        kernel = self._share * self._linear(x) + (1 - self._share) * decay
+        prior = self._share * ((x - self._centre) ** 2).sum(axis=1) / self._power + (1 - self._share)
+        half = solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
+        left = np.maximum(prior - (half**2).sum(axis=0), 1e-12)
+        mean = self._shift + self._scale * (kernel @ self._weights)
+        return mean, self._scale * np.sqrt(self._variance * left)
+
+    def _linear(self, x: Array) -> Array:
+        return (x - self._centre) @ (self._x - self._centre).T / self._power
+
+
+def _squared_distances(a: Array, b: Array) -> Array:
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
+    return np.maximum(squares, 0.0)

@@ -1,0 +1,44 @@
+"""Trees: robust to odd targets, weak at extrapolation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from archsmith.errors import InvalidOption, require
+from archsmith.method import Paper
+from archsmith.predictor._data import Array, checked
+from archsmith.predictor.base import Predictor
+
+
+class RandomForest(Predictor):
+    """Random forest; the spread of its trees is the standard deviation.
+
+    Built by scikit-learn with a fixed seed, so that equal data give equal predictions. The spread of trees is no posterior:
+    it is small where all trees agree, also far from the data.
+
+    Args:
+        trees: how many.
+        seed: of the bootstrap samples and splits.
+
+    Raises:
+        InvalidOption: for fewer than two trees.
+        MissingExtra: without scikit-learn.
+    """
+
+    paper = Paper(authors="Breiman, Leo", title="Random Forests", year=2001, venue="Machine Learning 45(1)")
+
+    def __init__(self, *, trees: int = 60, seed: int = 0) -> None:
+        if trees < 2:
+            raise InvalidOption(f"trees={trees} have no spread; give at least 2")
+        ensemble = require("sklearn.ensemble", extra="torch", purpose="the predictor random_forest")
+        self._forest = ensemble.RandomForestRegressor(trees, max_features=0.5, random_state=seed)
+
+    def fit(self, x: Array, y: Array) -> None:
+        """Learn from encodings ``x (n, d)`` and finite values ``y (n,)``; forgets what it learnt before."""
+        self._forest.fit(*checked(x, y))
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
+        x = np.asarray(x, dtype=np.float32)
+        each = np.array([tree.predict(x) for tree in self._forest.estimators_])
+        return each.mean(axis=0), each.std(axis=0)

@@ -1,0 +1,133 @@
+"""Predicted costs and limit violations of rows: one light predictor a metric, fitted on everything told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.encoding.base import Encoding
+from archsmith.evaluation import Evaluation
+from archsmith.metric import Limit
+from archsmith.predictor.base import Predictor
+from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._ledger import RowLedger
+
+View = Literal["ranks", "shape"]
+"""How costs are warped before they are learnt: their normal scores, or a logarithm that suits their direction."""
+VIEWS: tuple[View, ...] = ("ranks", "shape")
+DOUBT = 0.5
+"""A predicted chance of failing above this counts as a violation."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the fitted predictors say; costs are in warped coordinates, where dominance is the same.
+
+    Args:
+        rows: that were learnt from, ``(n, d)``.
+        costs: their warped costs, ``(n, m)``.
+        violations: their true violations, ``(n,)``.
+        predict: of any rows, the costs ``(k, m)`` and violations ``(k,)``.
+    """
+
+    rows: Rows
+    costs: Floats
+    violations: Floats
+    predict: Callable[[Rows], tuple[Floats, Floats]]
+
+
+def forecast(
+    ledger: RowLedger, encoding: Encoding, make: Callable[[], Predictor], *, view: View, optimism: float
+) -> Forecast:
+    """Fit predictors on all evaluations of ``ledger`` that succeeded, at least one.
+
+    Args:
+        ledger: what was told.
+        encoding: of its space.
+        make: gives an unfitted predictor.
+        view: how costs are warped.
+        optimism: standard deviations by which costs are predicted better than their mean.
+    """
+    ok = np.isfinite(ledger.costs).all(axis=1)
+    rows, costs = ledger.rows[ok], ledger.costs[ok]
+    x = _encoded(encoding, rows)
+    goals = [o.goal for o in ledger.objectives]
+    warped = np.stack([_warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
+    predictors = [_fitted(make, x, target) for target in warped.T]
+    evaluations = [e for e, good in zip(ledger.evaluations, ok, strict=True) if good]
+    bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make)) is not None]
+    failing = None
+    if not ok.all():
+        failing = _fitted(make, _encoded(encoding, ledger.rows), (~ok).astype(float))
+
+    def predict(wanted: Rows) -> tuple[Floats, Floats]:
+        z = _encoded(encoding, wanted)
+        guesses = [p.predict(z) for p in predictors]
+        predicted = np.stack([mean - optimism * std for mean, std in guesses], axis=1)
+        violations = np.zeros(len(z))
+        for bound in bounds:
+            violations += bound(z)
+        if failing is not None:
+            violations += np.maximum(failing.predict(z)[0] - DOUBT, 0.0)
+        return predicted, violations
+
+    return Forecast(rows, warped, ledger.violations[ok], predict)
+
+
+def _encoded(encoding: Encoding, rows: Rows) -> Floats:
+    return np.asarray(encoding.encode(rows), dtype=float)
+
+
+def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:
+    predictor = make()
+    predictor.fit(x, y)
+    return predictor
+
+
+def _warped(costs: Floats, goal: str, view: View) -> Floats:
+    """Costs ``(n,)`` on a scale where differences near the front count; a monotone change."""
+    if view == "ranks":
+        return _normal_scores(costs)
+    if goal == "max":
+        # A quality that saturates: what matters is how far it falls short of the best.
+        shortfall = costs - costs.min()
+        offset = 0.1 * float(np.median(shortfall)) or 0.1 * float(shortfall.max())
+        return np.log(shortfall + offset) if offset > 0 else shortfall
+    if costs.min() > 0 and costs.max() > 10 * costs.min():
+        return np.log(costs)
+    return costs
+
+
+def _normal_scores(costs: Floats) -> Floats:
+    """The normal quantiles of the mid-ranks; ties stay ties."""
+    from scipy.special import ndtri
+
+    values, inverse, counts = np.unique(costs, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - 0.5 * counts
+    return np.asarray(ndtri(middle / len(costs))[inverse]) if len(values) > 1 else np.zeros(len(costs))
+
+
+def _bound(
+    limit: Limit, evaluations: list[Evaluation], x: Floats, make: Callable[[], Predictor]
+) -> Callable[[Floats], Floats] | None:
+    """Predicted relative violations of one limit, a standard deviation on the safe side; None where nothing is known."""
+    sign = 1.0 if limit.sense == "<=" else -1.0
+    known: NDArray[np.intp] = np.array([i for i, e in enumerate(evaluations) if limit.metric in e.values], dtype=np.intp)
+    if not known.size:
+        return None
+    ends = [evaluations[i].values[limit.metric] for i in known]
+    values = np.array([v.high if limit.sense == "<=" else v.low for v in ends])
+    logarithmic = bool(values.min() > 0 and limit.bound > 0)
+    predictor = _fitted(make, x[known], np.log(values) if logarithmic else values)
+
+    def violations(z: Floats) -> Floats:
+        mean, std = predictor.predict(z)
+        safe = mean + sign * std
+        value = np.exp(np.clip(safe, -700, 700)) if logarithmic else safe
+        return np.maximum(sign * (value - limit.bound), 0.0) / (abs(limit.bound) or 1.0)
+
+    return violations

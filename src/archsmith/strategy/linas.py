@@ -1,0 +1,163 @@
+"""The iterative predictor search: measure a little, search exhaustively on predictions, measure the best, repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from archsmith.architecture import Proposal
+from archsmith.encoding.one_hot import OneHot
+from archsmith.errors import InvalidOption
+from archsmith.evaluation import Evaluation
+from archsmith.method import Paper, load
+from archsmith.metric import Limit, Objective
+from archsmith.space.choice_space import ChoiceSpace
+from archsmith.strategy._evolution import Rows, best_first, evolve
+from archsmith.strategy._forecast import VIEWS, Forecast, forecast
+from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._options import whole
+from archsmith.strategy._spread import spread
+from archsmith.strategy.base import Handles, Strategy
+
+ENOUGH = 3
+"""Successful evaluations without which nothing is fitted."""
+CROSSOVER = 0.9
+
+
+class Linas(Strategy):
+    """LINAS: light predictors, a whole NSGA-II on what they say, and measurements of its best picks only.
+
+    A small first batch is measured. Then, over and over: fit one light predictor for every objective and every limited
+    metric on one-hot encodings, run NSGA-II on the predictions for many generations, and ask for ``picks`` of the
+    non-dominated, feasible and new designs that it met, chosen greedily by what they would add to the measured
+    hypervolume.
+
+    Departures from the papers (Sarah et al. 2022; Cummings et al. 2022, arXiv 2205.10358), each measured in
+    ``benchmarks/strategies.py``:
+
+    * a Gaussian process (exponential Hamming kernel) in place of ridge and support vector regression, with predictions
+      better than the mean by ``optimism`` standard deviations, so that it also measures where it knows little;
+    * targets are warped (normal scores, or logarithms), drawn anew for every fit, and picks are few, where the papers
+      refit after a whole population of 50;
+    * the first designs have the same relative option everywhere (corners of many spaces), then come random ones;
+    * limits are predicted a standard deviation on the safe side and come first; so does the predicted chance of failing;
+    * where no pick would improve the front, untried neighbours of the measured front are asked.
+
+    Args:
+        space: a space of choices.
+        objectives: any number; time grows with it.
+        limits: feasible designs come before all others.
+        rng: the only source of randomness.
+        initial: evaluations before the first fit.
+        picks: measured between two fits; asking for more at once gets more.
+        population: of the NSGA-II on predictions.
+        generations: of the NSGA-II on predictions.
+        optimism: standard deviations, from 0 (trust the mean).
+        predictor: a method of the role ``predictor``.
+
+    Raises:
+        InvalidOption: for an option outside its range.
+        UnknownName: for an unknown predictor.
+    """
+
+    paper = Paper(
+        authors="Sarah, Anthony and Cummings, Daniel and Nittur Sridhar, Sharath and Sundaresan, Sairam and "
+        "Szankin, Maciej and Webb, Tristan and Munoz, J. Pablo",
+        title="A Hardware-Aware System for Accelerating Deep Neural Network Optimization",
+        year=2022,
+        arxiv="2202.12954",
+    )
+    handles: ClassVar[Handles] = Handles(rows=True)
+
+    def __init__(
+        self,
+        space: ChoiceSpace,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit] = (),
+        *,
+        rng: np.random.Generator,
+        initial: int = 12,
+        picks: int = 4,
+        population: int = 60,
+        generations: int = 20,
+        optimism: float = 0.5,
+        predictor: str = "gaussian_process",
+    ) -> None:
+        self._initial = whole("initial", initial, least=ENOUGH)
+        self._picks = whole("picks", picks, least=1)
+        self._population = whole("population", population, least=4)
+        self._generations = whole("generations", generations, least=1)
+        if not 0 <= optimism <= 10:
+            raise InvalidOption(f"optimism={optimism!r} is not a number of standard deviations from 0 to 10")
+        self._optimism = float(optimism)
+        self._predictor = load("predictor", predictor)
+        self._ledger = RowLedger(space, objectives, limits)
+        self._encoding = OneHot(space)
+        self._space = space
+        self._rng = rng
+        self._queue: list[Rows] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        """Up to ``n`` new proposals: the first designs, then picks of the search on predictions."""
+        proposals: list[Proposal] = []
+        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
+        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        if first > 0:
+            proposals += self._first(first)
+        while usable >= ENOUGH and len(proposals) < n:
+            self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
+            if not self._queue:
+                self._queue = self._search(max(self._picks, n - len(proposals)))
+            if not self._queue:
+                break
+            proposals += self._ledger.propose(self._space.architectures(self._queue.pop(0)[None]))
+        return proposals
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn from evaluations; failed ones teach where failures are likely."""
+        self._ledger.tell(evaluations)
+
+    def _first(self, n: int) -> list[Proposal]:
+        """Designs with the same relative option everywhere, as far as half of ``initial``; then random ones."""
+        most = self._space.cardinalities.astype(int) - 1
+        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
+        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
+        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        proposals = self._ledger.propose(self._space.architectures(rows))
+        return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
+
+    def _search(self, n: int) -> list[Rows]:
+        """Up to ``n`` new rows worth measuring; none only where the space is used up."""
+        view = VIEWS[int(self._rng.integers(len(VIEWS)))]
+        made = forecast(self._ledger, self._encoding, self._predictor, view=view, optimism=self._optimism)
+        best = made.rows[best_first(made.costs, made.violations, self._population)]
+        rows, costs, violations = evolve(
+            self._space,
+            np.concatenate([best, self._space.sample_rows(self._population, self._rng)]),
+            made.predict,
+            population=self._population,
+            generations=self._generations,
+            crossover=CROSSOVER,
+            rng=self._rng,
+        )
+        new = self._ledger.is_new(rows)
+        rows, costs, violations = rows[new], costs[new], violations[new]
+        picked = [rows[i] for i in spread(costs, violations, made.costs, made.violations, n)]
+        return picked + self._near_front(made, n - len(picked), picked)
+
+    def _near_front(self, made: Forecast, n: int, taken: list[Rows]) -> list[Rows]:
+        """Up to ``n`` untried mutants of the measured front, then random new rows."""
+        front = made.rows[best_first(made.costs, made.violations, max(1, n))]
+        near = [row for row in front for row in self._space.neighbour_rows(row)]
+        rows = np.stack(near) if near else front[:0]
+        rows = rows[self._ledger.is_new(rows)]
+        rows = rows[self._rng.permutation(len(rows))]
+        rows = np.concatenate([rows, self._space.rows(self._ledger.fresh(n, self._rng))])
+        avoid = {row.tobytes() for row in taken}
+        found: dict[bytes, Rows] = {}
+        for row in rows:
+            if row.tobytes() not in avoid and len(found) < n:
+                found.setdefault(row.tobytes(), row)
+        return list(found.values())
