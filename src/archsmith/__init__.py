@@ -11,7 +11,27 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_WHERE: dict[str, str] = {}
+_WHERE = {
+    "ArchsmithError": "archsmith.errors",
+    "Choice": "archsmith.space",
+    "ChoiceSpace": "archsmith.space",
+    "Depth": "archsmith.supernet",
+    "Elastic": "archsmith.supernet",
+    "Front": "archsmith.api.front",
+    "Job": "archsmith.api.job",
+    "Kernel": "archsmith.supernet",
+    "Optional": "archsmith.supernet",
+    "Relaxed": "archsmith.supernet",
+    "Run": "archsmith.api.run",
+    "Supernet": "archsmith.supernet",
+    "Switch": "archsmith.supernet",
+    "UserMetric": "archsmith.evaluator.user_metric",
+    "Width": "archsmith.supernet",
+    "elastic": "archsmith.api.building",
+    "open_data": "archsmith.data",
+    "search": "archsmith.api.searching",
+    "train": "archsmith.training._loop",
+}
 
 __all__ = ["__version__", *_WHERE]
 

@@ -13,6 +13,7 @@ ArchsmithError
 │   ├── RunLocked              a run that another living process is writing
 │   ├── Infeasible             limits that nothing can meet
 │   └── MissingExtra           an optional package that is not installed
+├── Interrupted                somebody asked to stop; the same command goes on
 ├── EvaluationFailed           one architecture could not be evaluated; becomes ``status="failed"``
 ├── TrainingDiverged           the loss is no longer finite; the last good checkpoint is kept
 ├── MeasurementFailed          a device could not give a trustworthy figure
@@ -77,6 +78,10 @@ class Infeasible(UserError):
 
 class MissingExtra(UserError, ImportError):
     """An optional package that is not installed."""
+
+
+class Interrupted(ArchsmithError):
+    """Somebody asked to stop; everything finished is stored and the same command goes on."""
 
 
 class EvaluationFailed(ArchsmithError):

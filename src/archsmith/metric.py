@@ -62,6 +62,18 @@ class Objective:
     def __str__(self) -> str:
         return f"{self.goal} {self.metric}"
 
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """The inverse of ``str``.
+
+        >>> Objective.parse("min latency_ms")
+        Objective(metric='latency_ms', goal='min')
+        """
+        goal, _, metric = text.partition(" ")
+        if goal not in ("max", "min") or not metric:
+            raise InvalidOption(f"cannot read the objective {text!r}; write 'max METRIC' or 'min METRIC'")
+        return cls(metric, goal)  # type: ignore[arg-type]
+
 
 _LIMIT = re.compile(r"^\s*([\w.@:/,=-]*[\w])\s*(<=|>=|<|>|==?)\s*([-+.\deE]+)\s*(%?)\s*$")
 

@@ -23,12 +23,13 @@ from archsmith.supernet.supernet import Supernet
 class Accuracy(Evaluator):
     """Share of a split that the subnet classifies correctly, in percent.
 
-    The split is judged whole, so that the value is exact for it and carries no interval.
+    The split is judged whole, so that the value is exact for it; an interval says what it tells of new inputs.
 
     Args:
         supernet: in whose weights the subnets live; batch-norm statistics follow its calibration batches.
         batches: an iterable of ``(inputs, labels)``, the same on every pass.
         metric: under which name the value is recorded.
+        interval: whether to give the 95 % interval of a share (Wilson 1927).
     """
 
     paper = OURS
@@ -50,7 +51,8 @@ class Accuracy(Evaluator):
         del seed  # nothing here is random
         with evaluating(self._supernet), torch.no_grad(), self._supernet.active(proposal.architecture):
             right, total = count_correct(self._supernet, self._batches)
-        return {self._metric.name: Value(100 * right / total, "measured")}
+        low, high = wilson(right, total) if self._interval else (math.nan, math.nan)
+        return {self._metric.name: Value(100 * right / total, "measured", low, high)}
 
 
 def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:

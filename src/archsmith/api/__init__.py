@@ -1,0 +1,1 @@
+"""What ``import archsmith`` shows: from a model to a measured Pareto front."""

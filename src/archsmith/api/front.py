@@ -1,0 +1,177 @@
+"""The result of a search: the networks that are handed out, and those that were dropped at the last check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from archsmith.architecture import Architecture
+from archsmith.errors import Infeasible, InvalidOption, require
+from archsmith.evaluation import Evaluation
+from archsmith.metric import Limit, Objective, check_known, limits
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from archsmith.api.exporting import Written
+    from archsmith.api.materials import Materials
+    from archsmith.api.run import Run
+    from archsmith.report.data import ReportData
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the front.
+
+    Args:
+        name: the first eight digits of its key: how tables, files and commands call it.
+        belief: what the search found about it.
+        final: what the last check found: latency at full effort, the test split.
+    """
+
+    name: str
+    belief: Evaluation
+    final: Evaluation
+    _materials: Callable[[], Materials] = field(repr=False, compare=False)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its choices."""
+        return self.final.architecture
+
+    def __getitem__(self, metric: str) -> float:
+        return self.final[metric]
+
+    def module(self) -> nn.Module:
+        """The network as a plain module in evaluation mode, with the weights it inherits."""
+        return self._materials().supernet.extract(self.architecture)
+
+    def export(self, path: str | Path) -> Written:
+        """Write it as ONNX at ``path`` and as safetensors beside, with a certificate that was just proven.
+
+        Raises:
+            InvalidOption: when ``path`` does not end in ``.onnx``.
+            StorageFull: when the disk is full; nothing is half-written.
+        """
+        from archsmith.api.exporting import export_member
+
+        return export_member(self, Path(path), self._materials())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture.to_dict(),
+            "values": {name: value.to_json() for name, value in self.final.values.items()},
+            "believed": {name: value.to_json() for name, value in self.belief.values.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Front(Sequence[Member]):
+    """A Pareto front, from the smallest value of the last objective on.
+
+    Args:
+        members: whose re-measured values meet all limits and that no other one dominates.
+        objectives: of the search.
+        limits: of the search, absolute.
+        dropped: name -> why a network of the search's front is not handed out.
+        run: where everything is stored.
+    """
+
+    members: tuple[Member, ...]
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    dropped: dict[str, str]
+    run: Run
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> Member: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Member, ...]: ...
+    def __getitem__(self, index: int | slice) -> Member | tuple[Member, ...]:
+        return self.members[index]
+
+    def pick(self, *wanted: str | Limit, by: str | None = None) -> Member:
+        """The best network within further limits.
+
+        Args:
+            wanted: such as ``"latency_ms<=2"``; the pessimistic end of each interval must meet it.
+            by: the objective that says what best is; the first one unless given.
+
+        Raises:
+            UnknownName: for a metric that was not measured.
+            Infeasible: when no member is within the limits; says how near the nearest is.
+        """
+        bounds = limits(wanted)
+        if not self.members:
+            raise Infeasible("the front is empty: no network met the limits of the search")
+        check_known([b.metric for b in bounds], self.members[0].final.values)
+        check_known([by] if by else [], [o.metric for o in self.objectives])
+        objective = next(o for o in self.objectives if by in (None, o.metric))
+        within = [m for m in self.members if m.final.feasible(bounds)]
+        if not within:
+            raise Infeasible(f"no network of the front meets {', '.join(map(str, bounds))}; {self._nearest(bounds)}")
+        return min(within, key=lambda m: objective.cost(m[objective.metric]))
+
+    def named(self, name: str) -> Member:
+        """The member called ``name``, or whose name begins with it.
+
+        Raises:
+            InvalidOption: when there is none, or more than one.
+        """
+        found = [m for m in self.members if m.name.startswith(name)]
+        if len(found) != 1:
+            what = "several networks begin" if found else "no network begins"
+            raise InvalidOption(f"{what} with {name!r}; there are {', '.join(m.name for m in self.members) or 'none'}")
+        return found[0]
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``: one row a network, its metrics, their intervals and its choices."""
+        pandas = require("pandas", extra="data", purpose="a table of the front")
+        rows = []
+        for m in self.members:
+            row: dict[str, Any] = {"name": m.name}
+            for name, value in m.final.values.items():
+                row[name] = value.value
+                if value.has_interval:
+                    row |= {f"{name}_low": value.low, f"{name}_high": value.high}
+            rows.append(row | m.architecture.to_dict())
+        return pandas.DataFrame(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for scripts."""
+        return {
+            "run": str(self.run.path),
+            "objectives": [{"metric": o.metric, "goal": o.goal} for o in self.objectives],
+            "limits": [limit.to_json() for limit in self.limits],
+            "front": [m.to_json() for m in self.members],
+            "dropped": dict(self.dropped),
+        }
+
+    def report_data(self) -> ReportData:
+        """What tables and the report show of this run."""
+        from archsmith.api.reporting import report_data
+
+        return report_data(self.run)
+
+    def report(self) -> Path:
+        """Write ``report.html`` into the run's folder: one page that opens without a network."""
+        from archsmith.api.reporting import write_report
+
+        return write_report(self.run)
+
+    def _nearest(self, bounds: Sequence[Limit]) -> str:
+        bound = max(bounds, key=lambda b: min(b.violation(m.final) for m in self.members))
+        values = [m.final.values[bound.metric] for m in self.members]
+        best = min(v.high for v in values) if bound.sense == "<=" else max(v.low for v in values)
+        word = "smallest" if bound.sense == "<=" else "largest"
+        return f"the {word} {bound.metric} that is certain is {best:.4g}"

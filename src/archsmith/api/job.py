@@ -1,0 +1,214 @@
+"""The whole job, from names to verified files: what ``archsmith search`` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsmith import loop, method
+from archsmith.api.exporting import export_front
+from archsmith.api.front import Front
+from archsmith.api.materials import EVALUATION_BATCH, Materials, build, load_weights, source_of
+from archsmith.api.progress import Listener, Progress, Stop, never, nobody
+from archsmith.api.reporting import write_report
+from archsmith.api.run import Run
+from archsmith.api.searching import CALIBRATION_BATCHES, Question, available_metrics, conduct, describe
+from archsmith.data import open_data
+from archsmith.data.base import Data
+from archsmith.errors import Interrupted, InvalidData, InvalidOption
+from archsmith.evaluator.user_metric import UserMetric
+from archsmith.hardware import open_device
+from archsmith.metric import check_known, limits, objectives
+from archsmith.training import _loop as training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from archsmith.supernet import Supernet
+
+EPOCHS = 30
+"""Passes over the data unless the user says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Data, network, training, search and what to do with the front, as plain values.
+
+    Args:
+        run: folder of the run; the same job resumes it.
+        data: what :func:`archsmith.open_data` reads.
+        model: a built-in network, or ``module:factory``.
+        model_options: of the network.
+        classes: how many there should be; checked against the data.
+        resize: images to this height and width.
+        images: use only so many training images (and as large a share of the others).
+        maximize: metrics.
+        minimize: metrics.
+        limits: hard bounds as text.
+        metrics: ``module:attribute`` of :class:`UserMetric` objects.
+        on: device to measure on.
+        budget: evaluations or time.
+        strategy: what proposes.
+        options: of the strategy.
+        baseline: another strategy beside, ``STRATEGY:EVALUATIONS``.
+        seed: of everything random.
+        train: how to train.
+        epochs: passes over the data.
+        batch_size: images a step.
+        lr: peak learning rate; the optimiser's own default unless given.
+        optimizer: ``"adamw"`` or ``"sgd"``.
+        store: URL of a database instead of a file.
+        export: whether to write the networks of the front as files.
+    """
+
+    run: Path
+    data: str
+    model: str = "residual_convnet"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    classes: int | None = None
+    resize: int | None = None
+    images: int | None = None
+    maximize: tuple[str, ...] = ("accuracy_top1",)
+    minimize: tuple[str, ...] = ("latency_ms",)
+    limits: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    on: str = "onnxruntime:threads=1"
+    budget: str = "100"
+    strategy: str = "linas"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    seed: int = 0
+    train: str = "sandwich"
+    epochs: int | None = None
+    batch_size: int = 64
+    lr: float | None = None
+    optimizer: str = "adamw"
+    store: str | None = None
+    export: bool = True
+
+    def execute(self, *, on_progress: Listener = nobody, stop: Stop = never) -> Front:
+        """Do all of it, or what is left of it.
+
+        Raises:
+            UserError: for anything unknown, contradictory or infeasible, before anything is spent where possible.
+            Interrupted: when ``stop`` asked to stop; the same job goes on from there.
+        """
+        metrics = [_user_metric(path) for path in self.metrics]
+        question = self._question(metrics)
+        device = open_device(self.on)
+        if why := type(device).unavailable():
+            raise InvalidOption(f"cannot measure on {self.on!r} here: {why}")
+        data = self._read(on_progress)
+        source = source_of(self.model, self.model_options, data)
+        supernet = build(source)
+        question.check(supernet.space)
+        run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
+        for note in data.notes:
+            run.note(note)
+        with _timed(run, "training"):
+            self._train(run, supernet, data, on_progress, stop)
+        val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
+        materials = Materials(supernet, source, val, test, self.on, run.anchor_ms)
+        front = conduct(question, run, materials, metrics, on_progress, stop)
+        if self.export:
+            with _timed(run, "exporting and certifying"):
+                export_front(front, on_progress=on_progress, stop=stop)
+        on_progress(Progress("report", "writing report.html"))
+        write_report(run)
+        on_progress(Progress("report", "", 1, 1))
+        return front
+
+    def _question(self, metrics: list[UserMetric]) -> Question:
+        question = Question(
+            objectives=objectives(maximize=self.maximize, minimize=self.minimize),
+            limits=limits(self.limits),
+            strategy=self.strategy,
+            options=dict(self.options),
+            budget=loop.Budget.parse(self.budget),
+            baseline=Question.parse_baseline(self.baseline),
+            seed=self.seed,
+        )
+        check_known(question.metrics, available_metrics(metrics))
+        method.load("training", self.train)
+        return question
+
+    def _read(self, on_progress: Listener) -> Data:
+        on_progress(Progress("data", f"reading {self.data}"))
+        data = open_data(
+            self.data,
+            resize=self.resize,
+            seed=self.seed,
+            limit=self.images,
+            on_progress=lambda done, total: on_progress(Progress("data", "decoding images", done, total)),
+        )
+        if self.classes is not None and self.classes != len(data.classes):
+            raise InvalidData(
+                f"--classes {self.classes} was asked for, but {self.data} has {len(data.classes)} classes "
+                f"({', '.join(data.classes[:12])}); correct either"
+            )
+        sizes = ", ".join(f"{len(getattr(data, s))} {s}" for s in ("train", "val", "test"))
+        on_progress(Progress("data", f"{sizes}, {len(data.classes)} classes, {'x'.join(map(str, data.shape))}", 1, 1))
+        return data
+
+    def _fixed(self, supernet: Supernet, source: Mapping[str, Any], data: Data) -> dict[str, Any]:
+        described = {
+            "spec": self.data,
+            "resize": self.resize,
+            "images": self.images,
+            "seed": self.seed,
+            "fingerprint": data.fingerprint,
+        }
+        learnt = {
+            "method": self.train,
+            "epochs": self.epochs or EPOCHS,
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "optimizer": self.optimizer,
+            "seed": self.seed,
+        }
+        return describe(supernet, source, on=self.on, data=described, training=learnt)
+
+    def _train(self, run: Run, supernet: Supernet, data: Data, on_progress: Listener, stop: Stop) -> None:
+        """Train, or take the weights that are there."""
+        if run.weights:
+            load_weights(run, supernet)
+            return
+        report = training.train(
+            supernet,
+            data.batches("train", self.batch_size, shuffle=True, seed=self.seed),
+            method=self.train,
+            epochs=self.epochs or EPOCHS,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            seed=self.seed,
+            checkpoint=run.path / "training",
+            on_progress=lambda event: on_progress(_training_progress(event)),
+            stop=stop,
+        )
+        if not report.completed:
+            raise Interrupted(f"stopped while training; the same command goes on from the last epoch in {run.path}")
+        run.keep(training=[dict(row) for row in report.history])
+        calibration = data.batches("train", EVALUATION_BATCH, shuffle=True, seed=self.seed)
+        supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
+
+
+def _user_metric(path: str) -> UserMetric:
+    """The :class:`UserMetric` that ``module:attribute`` names."""
+    found = method.load("evaluator", path) if ":" in path else None
+    if not isinstance(found, UserMetric):
+        raise InvalidOption(f"--metric {path!r} must be module:attribute of an archsmith.UserMetric")
+    return found
+
+
+@contextmanager
+def _timed(run: Run, part: str) -> Iterator[None]:
+    """Add what the block takes to the run's account, however it ends."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        run.spent(part, time.monotonic() - start)

@@ -1,0 +1,175 @@
+"""What a run works with: the supernet, the data and the device, given by the user or built again from ``run.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archsmith import method as registry
+from archsmith.api.run import Run
+from archsmith.data import open_data
+from archsmith.data.base import Data
+from archsmith.errors import DamagedFile, InvalidModel, RunMismatch, require
+from archsmith.files import replacing
+from archsmith.models.factory import Factory
+from archsmith.supernet import Supernet
+
+EVALUATION_BATCH = 256
+"""Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Everything that searching and exporting need beside the store.
+
+    Args:
+        supernet: trained, with its calibration batches recorded.
+        source: how the supernet's model is built again, plain data; ``None`` for a live Python model.
+        val: what the search judges on; ``None`` where it is not at hand.
+        test: what only the final networks are judged on; ``None`` where there is none.
+        on: device to measure on, as text.
+        anchor_ms: the reference's time that this run's latencies are based on; ``None`` before it is known.
+    """
+
+    supernet: Supernet
+    source: Mapping[str, Any] | None
+    val: Iterable[Any] | None
+    test: Iterable[Any] | None
+    on: str
+    anchor_ms: float | None = None
+
+
+def build(source: Mapping[str, Any]) -> Supernet:
+    """The untrained supernet that ``source`` describes.
+
+    Args:
+        source: ``{"network": NAME, "options": {...}}`` or ``{"factory": "module:function", "options": {...}}``.
+
+    Raises:
+        InvalidModel: when the factory gives no network, or one with nothing elastic.
+    """
+    options = dict(source["options"])
+    if "network" in source:
+        found = registry.load("supernet.networks", source["network"])().build(**options)
+        return found if isinstance(found, Supernet) else _refuse(source["network"], found)
+    shape = {name: options.pop(name, None) for name in ("channels", "classes", "image_size")}
+    built = Factory().build(source["factory"], **shape, **options)
+    if isinstance(built, Supernet):
+        return built
+    if not isinstance(built, nn.Module):
+        return _refuse(source["factory"], built)
+    return Supernet(built, {}, example_inputs=(torch.zeros(1, shape["channels"], *shape["image_size"]),))
+
+
+def source_of(model: str, options: Mapping[str, Any], data: Data) -> dict[str, Any]:
+    """How the network that ``model`` names is built for ``data``, as plain data."""
+    channels, height, width = data.shape
+    shape = {"channels": channels, "classes": len(data.classes), "image_size": [height, width]}
+    kind = "factory" if ":" in model else "network"
+    return {
+        kind: model,
+        "options": {**shape, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}},
+    }
+
+
+def save_weights(run: Run, supernet: Supernet) -> None:
+    """Keep the trained weights and the calibration batches in the run's folder."""
+    safetensors = require("safetensors.torch", extra="torch", purpose="saving the supernet's weights")
+    for name, tensors in (
+        ("supernet", {k: v.detach().cpu().contiguous() for k, v in supernet.state_dict().items()}),
+        ("calibration", _flat(supernet.calibration)),
+    ):
+        with replacing(run.path / f"{name}.safetensors") as temporary:
+            safetensors.save_file(tensors, temporary)
+
+
+def load_weights(run: Run, supernet: Supernet) -> None:
+    """Put the kept weights and calibration batches into ``supernet``.
+
+    Raises:
+        DamagedFile: when a file is missing or cannot be read.
+        RunMismatch: when the weights are those of another network.
+    """
+    weights = _load(run, "supernet")
+    try:
+        supernet.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunMismatch(f"the weights in {run.path} do not fit the network any more: {error}") from error
+    batches = _batches(_load(run, "calibration"))
+    if batches:
+        supernet.record_calibration(batches)
+
+
+def materials_of(run: Run, *, data: str | None = None) -> Materials:
+    """Everything built again from a run's folder.
+
+    Args:
+        run: finished or not, but trained.
+        data: where the data lies now, if it has moved; it is checked to be the same.
+
+    Raises:
+        InvalidModel: when the run was begun from a live Python model.
+        RunMismatch: when the data at hand are others.
+    """
+    source = run.fixed["model"]
+    if source is None:
+        raise InvalidModel(
+            f"{run.path} was searched from a live Python model, so its networks cannot be rebuilt here; "
+            'give smith.search(..., model="module:factory") a function that builds it'
+        )
+    supernet = build(source)
+    load_weights(run, supernet)
+    val = test = None
+    described = run.fixed["data"]
+    if described and described.get("spec"):
+        found = open_data(
+            data or described["spec"], resize=described["resize"], seed=described["seed"], limit=described["images"]
+        )
+        if found.fingerprint != described["fingerprint"]:
+            raise RunMismatch(
+                f"the data at {data or described['spec']} are not those of the run (fingerprint {found.fingerprint}, "
+                f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
+            )
+        val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
+    return Materials(supernet, source, val, test, run.fixed["device"], run.anchor_ms)
+
+
+def _refuse(name: str, thing: object) -> Supernet:
+    raise InvalidModel(f"{name} gave a {type(thing).__name__}; it must return a torch.nn.Module or a Supernet")
+
+
+def _load(run: Run, name: str) -> dict[str, Tensor]:
+    safetensors = require("safetensors.torch", extra="torch", purpose="loading the supernet's weights")
+    path = run.path / f"{name}.safetensors"
+    if not path.exists():
+        raise DamagedFile(f"{path} is missing; give the run's `archsmith search` command again to train it")
+    try:
+        found: dict[str, Tensor] = safetensors.load_file(path)
+    except Exception as error:  # safetensors raises a class of its own that is not exported
+        raise DamagedFile(f"{path} cannot be read ({error}); delete it and search again into a new folder") from error
+    return found
+
+
+def _flat(batches: Iterable[Any]) -> dict[str, Tensor]:
+    """Batches as named tensors: ``0.1`` is the second input of the first batch, ``0.mask`` a named one."""
+    found: dict[str, Tensor] = {}
+    for number, inputs in enumerate(batches):
+        parts = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
+        found |= {f"{number}.{key}": tensor.detach().cpu().contiguous() for key, tensor in parts}
+    return found
+
+
+def _batches(flat: Mapping[str, Tensor]) -> list[Any]:
+    grouped: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        number, _, key = name.partition(".")
+        grouped.setdefault(int(number), {})[key] = tensor
+    found: list[Any] = []
+    for _, parts in sorted(grouped.items()):
+        positional = all(key.isdigit() for key in parts)
+        found.append(tuple(parts[k] for k in sorted(parts, key=int)) if positional else parts)
+    return found

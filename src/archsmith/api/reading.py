@@ -1,0 +1,104 @@
+"""The final front as a run's folder holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from archsmith.api.front import Front, Member
+from archsmith.api.run import Run
+from archsmith.architecture import Proposal
+from archsmith.errors import UserError
+from archsmith.evaluation import Evaluation
+from archsmith.files import read_json
+from archsmith.metric import Limit, Objective
+from archsmith.store import Store
+
+if TYPE_CHECKING:
+    from archsmith.api.materials import Materials
+
+FINAL = {"stage": "final"}
+"""Fidelity of the last check: latency at full effort, and the test split."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One network of the last check.
+
+    Args:
+        belief: what the search found.
+        final: what the last check found; ``None`` where the store has lost it.
+        dropped: why it is not handed out; empty for what is.
+    """
+
+    belief: Evaluation
+    final: Evaluation | None
+    dropped: str
+
+    @property
+    def name(self) -> str:
+        """How tables, files and commands call it: the first eight digits of its key."""
+        return self.belief.architecture.key[:8]
+
+
+def checked(run: Run, store: Store, evaluations: Sequence[Evaluation]) -> list[Checked]:
+    """The networks of the last check, those handed out first; none before it was made."""
+    path = run.path / "front.json"
+    if not path.exists():
+        return []
+    front = read_json(path, what="the final front")
+    believed = {e.architecture.key: e for e in reversed(evaluations)}
+    found = []
+    for key in [*front["front"], *front["dropped"]]:
+        belief = believed[key]
+        fidelity = Proposal(belief.architecture, fidelity=FINAL).fidelity_key
+        final = store.get((belief.architecture.space, key, front["evaluator"], fidelity, front["seed"]))
+        found.append(Checked(belief, final, front["dropped"].get(key, "")))
+    return found
+
+
+def question_of(run: Run, store: Store) -> tuple[tuple[Objective, ...], tuple[Limit, ...], list[Evaluation]]:
+    """Objectives, absolute limits and evaluations of a run's search.
+
+    Raises:
+        UserError: when the search has not begun.
+    """
+    journal = store.journal(run.journal_name("search"))
+    header = journal.header
+    if header is None:
+        raise UserError(f"the search in {run.path} has not begun yet; give its `archsmith search` command again")
+    objectives = tuple(Objective.parse(o) for o in header["objectives"])
+    return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations()
+
+
+def read_front(run: Run, *, materials: Callable[[], Materials] | None = None) -> Front:
+    """The front that the last check left.
+
+    Args:
+        run: whose search has ended.
+        materials: gives supernet and data; they are built again from the run's folder unless given.
+
+    Raises:
+        UserError: when the search has not ended.
+    """
+    with run.store() as store:
+        objectives, limits, evaluations = question_of(run, store)
+        found = checked(run, store, evaluations)
+    if not found:
+        raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
+    members = tuple(
+        Member(c.name, c.belief, c.final, materials or _rebuilt(run)) for c in found if c.final and not c.dropped
+    )
+    return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
+
+
+def _rebuilt(run: Run) -> Callable[[], Materials]:
+    @cache
+    def materials() -> Materials:
+        from archsmith.api.materials import materials_of
+
+        return materials_of(run)
+
+    return materials

@@ -1,0 +1,220 @@
+"""A run: one search on disk.
+
+run.json                  model source, shapes, space, data: what must not change
+state.json                what was found on the way: weights' fingerprint, the device's anchor, notes, time spent
+training/                 the trainer's checkpoint, while and after it trains
+supernet.safetensors      the trained weights
+calibration.safetensors   the training batches that batch-norm statistics are computed from
+store.db                  evaluations and journals (or a database elsewhere, named in run.json)
+front.json                which networks are in the final front, and which were dropped and why
+exports/                  networks of the front as files, each with its certificate
+report.html               one page that opens without a network
+"""
+
+from __future__ import annotations
+
+import difflib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsmith import space as spaces
+from archsmith.errors import DamagedFile, RunMismatch, UserError
+from archsmith.evaluation import Evaluation
+from archsmith.files import read_json, write_json
+from archsmith.space import ChoiceSpace
+from archsmith.store import Store
+
+if TYPE_CHECKING:
+    from archsmith.api.front import Front
+
+FORMAT = 1
+"""Of ``run.json``; a newer one is refused."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what ``run.json`` says of it; :meth:`open` reads one that exists.
+
+    Args:
+        path: the folder.
+        record: the contents of ``run.json``.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """An existing run.
+
+        Raises:
+            UserError: when there is none at ``path``; names a run that is near.
+            RunMismatch: when a newer archsmith wrote it.
+            DamagedFile: when ``run.json`` cannot be read.
+        """
+        path = Path(path)
+        if not (path / "run.json").exists():
+            raise UserError(f"no run at {path}: it has no run.json{_near(path)}")
+        record = read_json(path / "run.json", what="the description of a run")
+        _check_format(record, path)
+        return cls(path, record)
+
+    @classmethod
+    def begin(cls, path: str | Path, fixed: Mapping[str, Any], *, store: str | None = None) -> Run:
+        """Begin a run, or take up the one that is there.
+
+        Args:
+            path: of the folder; made where it is missing.
+            fixed: what must be the same on resume: model, inputs, space, data, training, device.
+            store: URL of a database; ``store.db`` in the folder where it is ``None``.
+
+        Raises:
+            RunMismatch: naming everything that differs from what the run was begun with.
+        """
+        path = Path(path)
+        if (path / "run.json").exists():
+            run = cls.open(path)
+            run._check_same(fixed, store)
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} exists and is no run of archsmith; name an empty or a new folder with --run")
+        record = {
+            "format": FORMAT,
+            "id": uuid.uuid4().hex[:12],
+            "store": store,
+            "fixed": dict(fixed),
+        }
+        write_json(path / "run.json", record)
+        return cls.open(path)
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """What must stay the same on resume."""
+        fixed: Mapping[str, Any] = self.record["fixed"]
+        return fixed
+
+    @property
+    def training(self) -> list[dict[str, float]]:
+        """One row an epoch; empty before training has ended."""
+        return list(self._state().get("training", []))
+
+    @property
+    def weights(self) -> str:
+        """Fingerprint of the trained weights; empty before they are kept."""
+        return str(self._state().get("weights", ""))
+
+    @property
+    def anchor_ms(self) -> float | None:
+        """The reference network's time that all latencies of this run are based on, once it is known."""
+        return self._state().get("anchor_ms")
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results must know, in the order it was noticed."""
+        return list(self._state().get("notes", []))
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """Part of the work -> seconds spent on it in all sessions."""
+        return dict(self._state().get("timing", {}))
+
+    def keep(self, **state: Any) -> None:
+        """Remember what was found on the way: ``weights``, ``anchor_ms``, ``notes``, ``timing``, ``training``."""
+        write_json(self.path / "state.json", self._state() | state)
+
+    def note(self, text: str) -> None:
+        """Remember something that a reader of the results must know, once."""
+        if text not in self.notes:
+            self.keep(notes=[*self.notes, text])
+
+    def spent(self, part: str, seconds: float) -> None:
+        """Add to the time spent on a part of the work."""
+        timing = self.timing
+        self.keep(timing=timing | {part: round(timing.get(part, 0) + seconds, 3)})
+
+    def _state(self) -> dict[str, Any]:
+        path = self.path / "state.json"
+        found: dict[str, Any] = read_json(path, what="what a run found on its way") if path.exists() else {}
+        return found
+
+    @property
+    def space(self) -> ChoiceSpace:
+        """The search space."""
+        found = spaces.from_json(self.fixed["space"])
+        if not isinstance(found, ChoiceSpace):
+            raise DamagedFile(f"{self.path / 'run.json'} holds a space of another kind than choices")
+        return found
+
+    @property
+    def exports(self) -> Path:
+        """Folder of the exported networks."""
+        return self.path / "exports"
+
+    def store(self) -> Store:
+        """The open store; close it, or use it in a ``with`` statement."""
+        return Store.open(self.record["store"] or self.path / "store.db")
+
+    def journal_name(self, name: str) -> str:
+        """Name of one of this run's journals: a shared database holds those of several runs."""
+        return f"{self.record['id']}/{name}" if self.record["store"] else name
+
+    def front(self) -> Front:
+        """The front that the search ended with; networks are rebuilt when they are first asked for.
+
+        Raises:
+            UserError: when the search has not ended.
+        """
+        from archsmith.api.reading import read_front
+
+        return read_front(self)
+
+    def evaluations(self, name: str = "search") -> list[Evaluation]:
+        """What one journal learned, in the order it was committed; empty where it was never begun."""
+        with self.store() as store:
+            return store.journal(self.journal_name(name)).evaluations()
+
+    def header(self, name: str = "search") -> Mapping[str, Any]:
+        """How one journal was begun: strategy, options, seed, objectives, limits; empty where it never was."""
+        with self.store() as store:
+            return store.journal(self.journal_name(name)).header or {}
+
+    def _check_same(self, fixed: Mapping[str, Any], store: str | None) -> None:
+        differing = [
+            f"{key}: the run has {_brief(self.fixed.get(key))}, this command {_brief(fixed.get(key))}"
+            for key in sorted(self.fixed.keys() | fixed.keys())
+            if self.fixed.get(key) != fixed.get(key)
+        ]
+        if store != self.record["store"]:
+            differing.append(f"store: the run has {self.record['store'] or 'store.db'}, this command {store}")
+        if differing:
+            raise RunMismatch(
+                f"{self.path} was begun with something else; "
+                + "; ".join(differing)
+                + ". Give the same command again to resume it, or another --run for a new one."
+            )
+
+
+def _check_format(record: Any, path: Path) -> None:
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int) or "fixed" not in record:
+        raise DamagedFile(f"{path / 'run.json'} does not describe a run")
+    if record["format"] > FORMAT:
+        raise RunMismatch(
+            f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
+            "pip install -U archsmith"
+        )
+
+
+def _near(path: Path) -> str:
+    """Runs beside ``path``, the nearest name first."""
+    folder = path.parent if path.parent.is_dir() else Path()
+    runs = sorted(f.parent.name for f in folder.glob("*/run.json"))
+    near = difflib.get_close_matches(path.name, runs, n=1) or runs[:5]
+    return f"; beside it there is {', '.join(str(folder / n) for n in near)}" if near else ""
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 90 else f"{text[:60]}... ({len(text)} characters)"

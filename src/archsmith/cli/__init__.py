@@ -1,0 +1,66 @@
+"""The command line: parse, one call of the library, print."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from archsmith import __version__
+from archsmith.cli import files, inspect, search
+from archsmith.cli._console import errors
+from archsmith.errors import ArchsmithError, Interrupted, UserError
+
+app = typer.Typer(
+    name="archsmith",
+    help="Hardware-aware neural architecture search: your network, made elastic, trained once, searched on measured "
+    "latency, handed back as verified files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+search.add_to(app)
+inspect.add_to(app)
+files.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"archsmith {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    del version, debug  # the first acts on its own; the second is read where errors are printed
+
+
+def main() -> None:
+    """Run the command line; user's mistakes exit with 2, one readable message and no traceback."""
+    debug = "--debug" in sys.argv
+    try:
+        app([a for a in sys.argv[1:] if a != "--debug"])  # it may stand behind the command as well
+    except KeyboardInterrupt:
+        errors.print("[bold]stopped[/] at once; everything finished is stored, the same command goes on")
+        sys.exit(130)
+    except Interrupted as stop:
+        errors.print(str(stop), markup=False, highlight=False)
+        sys.exit(130)
+    except ArchsmithError as error:
+        if debug:
+            traceback.print_exc()
+        errors.print("[bold red]archsmith:[/]", end=" ")
+        errors.print(str(error), markup=False, highlight=False)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours, told in one line
+        if debug:
+            traceback.print_exc()
+        errors.print("[bold red]archsmith: this is a bug:[/]", end=" ")
+        errors.print(f"{type(error).__name__}: {error}", markup=False, highlight=False)
+        errors.print("Give the command with --debug for the traceback, and report it please.")
+        sys.exit(1)

@@ -1,0 +1,96 @@
+"""Where the command line writes: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from archsmith.api.progress import Listener, Progress
+
+results = Console()
+errors = Console(stderr=True)
+
+_QUIET_S = 10
+"""Seconds between two lines of one stage where the output is no terminal."""
+
+
+def print_json(data: Any) -> None:
+    """Plain data for scripts, on standard output."""
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def progress(*, wanted: bool = True) -> Iterator[Listener]:
+    """A listener that draws what it hears: bars on a terminal, now and then a line elsewhere."""
+    if not wanted:
+        yield lambda _: None
+    elif errors.is_terminal:
+        with _bars() as bars:
+            yield _Drawn(bars)
+    else:
+        yield _Lines()
+
+
+def seconds(value: float | None) -> str:
+    """A duration such as ``1:05`` or ``12 s``."""
+    if value is None:
+        return ""
+    whole = round(value)
+    return f"{whole} s" if whole < 100 else f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}".removeprefix("0:")
+
+
+def _bars() -> Bars:
+    return Bars(
+        SpinnerColumn(),
+        TextColumn("[bold]{task.fields[stage]:<10}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]:<12}"),
+        TextColumn("{task.description}"),
+        console=errors,
+    )
+
+
+class _Drawn:
+    """One bar a stage; a stage that has ended stays, full."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars, self._tasks = bars, dict[str, TaskID]()
+
+    def __call__(self, event: Progress) -> None:
+        left = f"{seconds(event.remaining_s)} left" if event.remaining_s else ""
+        fields = {"stage": event.stage, "left": left}
+        if event.stage not in self._tasks:
+            self._tasks[event.stage] = self._bars.add_task(event.text, total=event.total, **fields)
+        self._bars.update(
+            self._tasks[event.stage],
+            completed=round(event.done) if event.total else event.done,
+            total=event.total,
+            description=event.text,
+            **fields,
+        )
+
+
+class _Lines:
+    """A line when a stage begins and ends, and one every few seconds between."""
+
+    def __init__(self) -> None:
+        self._stage, self._last = "", 0.0
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        ended = event.total is not None and event.done >= event.total
+        if event.stage == self._stage and not ended and now - self._last < _QUIET_S:
+            return
+        self._stage, self._last = event.stage, now
+        far = f" {event.done:g}/{event.total:g}" if event.total else ""
+        left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
+        errors.print(f"{event.stage}{far}{left}  {event.text}".rstrip(), markup=False, highlight=False)

@@ -1,0 +1,81 @@
+"""``archsmith export``, ``verify`` and ``measure``: commands about networks as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archsmith.cli._console import print_json, progress, results
+
+Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (export, verify, measure):
+        app.command()(command)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    pick: Annotated[
+        list[str], typer.Option(help="Limit such as 'latency_ms<=2': the best network within it; may be repeated.")
+    ] = [],  # noqa: B006 - Typer copies it
+    by: Annotated[str | None, typer.Option(help="What best means; the first objective otherwise.")] = None,
+    name: Annotated[str | None, typer.Option(help="A network by its name in the table.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The ONNX file; exports/NAME.onnx in the run otherwise.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Export networks of a run's front as ONNX and safetensors, each with its certificate; all without --pick."""
+    from archsmith.api.exporting import export_from_run
+
+    with progress() as listen:
+        written = export_from_run(run, pick=pick, by=by, name=name, output=output, on_progress=listen)
+    if json_output:
+        print_json([w.to_json() for w in written])
+        return
+    for w in written:
+        results.print(w.line, markup=False, highlight=False)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="An exported network (.onnx) or its certificate.")],
+    on: Annotated[str | None, typer.Option(help="Measure on this device instead of the certificate's.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data lies here, if it has moved.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Check an exported network against its certificate: hashes, outputs, accuracy, latency."""
+    from archsmith.api.exporting import verify_file
+
+    with progress() as listen:
+        verdict = verify_file(file, on=on, data=data, on_progress=listen)
+    if json_output:
+        print_json(verdict.to_json())
+    else:
+        for line in verdict.lines():
+            results.print(line, markup=False, highlight=False)
+    if not verdict.ok:
+        raise typer.Exit(1)
+
+
+def measure(
+    file: Annotated[Path, typer.Argument(help="A network as .onnx.")],
+    on: Annotated[str, typer.Option(help="Device to measure on; see `archsmith devices`.")] = "onnxruntime:threads=1",
+    json_output: Json = False,
+) -> None:
+    """Measure the latency of a network file on this machine."""
+    from archsmith.api.exporting import measure_file
+
+    with progress() as listen:
+        found = measure_file(file, on=on, on_progress=listen)
+    if json_output:
+        print_json(found.to_json())
+    else:
+        results.print(
+            f"{file.name}: {found.latency_ms:.4g} ms [{found.low:.4g}, {found.high:.4g}] on {on}; "
+            f"raw wall p50 {found.wall_p50_ms:.4g} ms, p95 {found.wall_p95_ms:.4g} ms",
+            markup=False,
+            highlight=False,
+        )

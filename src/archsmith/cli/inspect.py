@@ -1,0 +1,85 @@
+"""``archsmith show``, ``report``, ``devices`` and ``methods``: commands that only look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from archsmith import method as registry
+from archsmith.cli._console import print_json, results
+
+Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (show, report, devices, methods):
+        app.command()(command)
+
+
+def show(run: RunFolder, json_output: Json = False) -> None:
+    """Print the Pareto front of a run, finished or not."""
+    from archsmith.api.reporting import report_data, summary
+    from archsmith.api.run import Run
+    from archsmith.report import terminal
+
+    opened = Run.open(run)
+    if json_output:
+        print_json(summary(opened))
+    else:
+        results.print(terminal.front_table(report_data(opened)))
+
+
+def report(
+    run: RunFolder,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; report.html in the run otherwise.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Write the report of a run again: one HTML page that opens without a network."""
+    from archsmith.api.reporting import write_report
+    from archsmith.api.run import Run
+
+    path = write_report(Run.open(run), output)
+    if json_output:
+        print_json({"report": str(path)})
+    else:
+        results.print(str(path), markup=False, highlight=False)
+
+
+def devices(json_output: Json = False) -> None:
+    """List the devices that networks can be measured on here, and why the others cannot be used."""
+    from archsmith.hardware import available_devices
+
+    found = available_devices()
+    if json_output:
+        print_json([{"name": d.name, "spec": d.spec, "works": d.works, "why_not": d.why_not} for d in found])
+        return
+    table = Table("name", "written as", "works here")
+    for d in found:
+        table.add_row(d.name, d.spec, "yes" if d.works else f"no: {d.why_not}")
+    results.print(table)
+
+
+def methods(
+    role: Annotated[str | None, typer.Argument(help="Only this role, such as strategy.")] = None,
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print citations instead.")] = False,
+    json_output: Json = False,
+) -> None:
+    """List every method with its paper, by role."""
+    if role is not None:
+        registry.names(role)  # refuses an unknown role with the nearest name
+    found = [info for r in registry.roles() if role in (None, r) for info in registry.describe(r)]
+    if bibtex:
+        cited = {info.paper: info.name for info in reversed(found) if info.paper != registry.OURS}
+        typer.echo("\n\n".join(paper.bibtex(key) for paper, key in reversed(cited.items())))
+    elif json_output:
+        print_json([{"role": i.role, "name": i.name, "summary": i.summary, "paper": i.paper.label} for i in found])
+    else:
+        table = Table("role", "name", "what it is", "paper")
+        for i in found:
+            table.add_row(i.role, i.name, i.summary, "" if i.paper == registry.OURS else i.paper.label)
+        results.print(table)

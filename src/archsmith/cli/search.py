@@ -1,0 +1,182 @@
+"""``archsmith search``: the whole job, from data to verified files."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from archsmith.cli._console import errors, print_json, progress, results
+from archsmith.errors import InvalidOption
+
+_JOB, _SEARCH, _TRAINING, _OUTPUT = "What", "Search", "Training", "Output"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(search)
+
+
+def search(
+    run: Annotated[Path, typer.Option(help="Folder of the run; the same command resumes it.", rich_help_panel=_JOB)],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="`digits`, a folder of images, a .npz or .parquet file or folder, or module:factory.",
+            rich_help_panel=_JOB,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="A built-in network or module:factory.", rich_help_panel=_JOB)
+    ] = "residual_convnet",
+    model_option: Annotated[
+        list[str], typer.Option(help="NAME=VALUE for the network; may be repeated.", rich_help_panel=_JOB)
+    ] = [],  # noqa: B006 - Typer copies it
+    classes: Annotated[
+        int | None, typer.Option(help="How many classes there should be; checked.", rich_help_panel=_JOB)
+    ] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Resize images to this height and width.", rich_help_panel=_JOB)
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="Use only so many training images.", rich_help_panel=_JOB)] = None,
+    maximize: Annotated[
+        list[str], typer.Option(help="Metric to maximise; may be repeated.", rich_help_panel=_SEARCH)
+    ] = ["accuracy_top1"],  # noqa: B006
+    minimize: Annotated[
+        list[str], typer.Option(help="Metric to minimise; may be repeated.", rich_help_panel=_SEARCH)
+    ] = ["latency_ms"],  # noqa: B006
+    limit: Annotated[
+        list[str],
+        typer.Option(
+            help="Hard limit such as 'latency_ms<=3', or 'latency_ms<=60%' of the largest network; may be repeated.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = [],  # noqa: B006
+    metric: Annotated[
+        list[str],
+        typer.Option(help="module:attribute of a UserMetric of yours; may be repeated.", rich_help_panel=_SEARCH),
+    ] = [],  # noqa: B006
+    on: Annotated[
+        str, typer.Option(help="Device to measure on; see `archsmith devices`.", rich_help_panel=_SEARCH)
+    ] = "onnxruntime:threads=1",
+    budget: Annotated[
+        str, typer.Option(help="Evaluations (200) or time (30m, 1h30m).", rich_help_panel=_SEARCH)
+    ] = "100",
+    strategy: Annotated[
+        str, typer.Option(help="What proposes; see `archsmith methods strategy`.", rich_help_panel=_SEARCH)
+    ] = "linas",
+    option: Annotated[
+        list[str], typer.Option(help="NAME=VALUE for the strategy; may be repeated.", rich_help_panel=_SEARCH)
+    ] = [],  # noqa: B006
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Another strategy for comparison, STRATEGY:EVALUATIONS.", rich_help_panel=_SEARCH),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_SEARCH)] = 0,
+    train: Annotated[
+        str, typer.Option(help="How to train; see `archsmith methods training`.", rich_help_panel=_TRAINING)
+    ] = "sandwich",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.", rich_help_panel=_TRAINING)] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.", rich_help_panel=_TRAINING)] = 64,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd.", rich_help_panel=_TRAINING)] = "adamw",
+    store: Annotated[
+        str | None, typer.Option(help="postgresql://... instead of a file in the run.", rich_help_panel=_OUTPUT)
+    ] = None,
+    export: Annotated[bool, typer.Option(help="Export the networks of the front.", rich_help_panel=_OUTPUT)] = True,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print the front as JSON.", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> None:
+    """Train a supernet on your data, search it on measured latency, and export the Pareto front.
+
+    Every step is resumed by the same command: interrupted it goes on, finished it answers from the store.
+    """
+    from archsmith.api.job import Job
+    from archsmith.report import terminal
+
+    job = Job(
+        run=run,
+        data=data,
+        model=model,
+        model_options=parse_options(model_option),
+        classes=classes,
+        resize=resize,
+        images=images,
+        maximize=tuple(maximize),
+        minimize=tuple(minimize),
+        limits=tuple(limit),
+        metrics=tuple(metric),
+        on=on,
+        budget=budget,
+        strategy=strategy,
+        options=parse_options(option),
+        baseline=baseline,
+        seed=seed,
+        train=train,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        optimizer=optimizer,
+        store=store,
+        export=export,
+    )
+    with stoppable() as stopped, progress() as listen:
+        front = job.execute(on_progress=listen, stop=stopped)
+    if json_output:
+        print_json(front.to_json())
+        return
+    results.print(terminal.front_table(front.report_data()))
+    for line in front.closing_lines():
+        results.print(line, markup=False, highlight=False)
+
+
+def parse_options(given: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as a dictionary; numbers, booleans and comma-separated tuples become values.
+
+    Raises:
+        InvalidOption: for text without a ``=``.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InvalidOption(f"cannot read the option {text!r}; write NAME=VALUE, such as population=50")
+        parts = [_value(p) for p in value.split(",") if p]
+        found[name.strip().replace("-", "_")] = tuple(parts) if "," in value else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    text = text.strip()
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@contextmanager
+def stoppable() -> Iterator[Any]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one stops at once."""
+    wished: list[int] = []
+
+    def wish(number: int, _: Any) -> None:
+        if wished:
+            raise KeyboardInterrupt
+        wished.append(number)
+        errors.print("\n[bold]stopping[/] after what is being done now; once more to stop at once")
+
+    before = {n: signal.signal(n, wish) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(wished)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
