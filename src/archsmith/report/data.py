@@ -84,19 +84,19 @@ class ReportData:
 
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:
-        """Which evaluations are ok and meet all limits, ``(n,)``."""
-        return np.array([e.feasible(self.limits) for e in self.evaluations], dtype=bool)
+        """Which evaluations are ok, at full fidelity, and meet all limits, ``(n,)``."""
+        return np.array([e.feasible(self.limits) and not e.proposal.fidelity for e in self.evaluations], dtype=bool)
 
     @cached_property
     def on_front(self) -> NDArray[np.bool_]:
         """Which evaluations are on the Pareto front of the feasible ones, ``(n,)``; of equal networks the first."""
         mark = np.zeros(len(self.evaluations), dtype=bool)
-        chosen = np.flatnonzero(self.feasible)
-        if chosen.size:
+        chosen = np.flatnonzero(self.feasible).tolist()
+        if chosen:
             feasible = [self.evaluations[i] for i in chosen]
             mark[chosen] = is_non_dominated(costs(feasible, self.objectives))
         seen: set[str] = set()
-        for i in np.flatnonzero(mark):
+        for i in np.flatnonzero(mark).tolist():
             key = self.evaluations[i].architecture.key
             mark[i] = key not in seen
             seen.add(key)

@@ -1,0 +1,309 @@
+"""Figures as plain data in Plotly's format; colours are names of the page's own, which it turns light or dark.
+
+Building them needs no package. The page that shows them brings Plotly's script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.evaluation import Evaluation, costs
+from archsmith.metric import Objective
+from archsmith.pareto import hypervolume, is_non_dominated
+from archsmith.report.data import ReportData
+from archsmith.report.text import interval, limit_text, number, shown, with_unit
+
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Look:
+    color: str
+    symbol: str
+    size: int = 10
+    opacity: float = 0.9
+
+
+EVALUATED = _Look("var(--evaluated)", "circle", 7, 0.55)
+BROKEN = _Look("var(--evaluated)", "circle-open", 7)
+PARTLY = _Look("var(--evaluated)", "triangle-up-open", 7)
+BASELINE = _Look("var(--baseline)", "diamond-open", 8)
+LARGEST = _Look("var(--ink)", "square-open")
+DROPPED = _Look("var(--limit)", "x-thin-open")
+FRONT = _Look("var(--front)", "circle", 11, 1)
+
+REFERENCE = 1.1
+"""The reference point in every objective, where 0 is the best and 1 the worst feasible value met."""
+
+
+def front(data: ReportData, x: Objective, y: Objective) -> Figure:
+    """All evaluations with the Pareto front above them; limits are lines, what they forbid is shaded."""
+    best = list(shown(data))
+    fine = [e for e, ok in zip(data.evaluations, data.feasible, strict=True) if ok]
+    broken = [e for e in data.evaluations if e.ok and not e.feasible(data.limits) and not e.proposal.fidelity]
+    partly = [e for e in data.evaluations if e.ok and e.proposal.fidelity]
+    dropped = [n.best_known for n in data.networks if n.dropped]
+    layers = [
+        (fine, "evaluated", EVALUATED),
+        (broken, "breaks a limit", BROKEN),
+        (partly, "evaluated in part", PARTLY),
+        *((found, f"baseline: {name}", BASELINE) for name, found in data.baselines.items()),
+        ([data.largest] if data.largest is not None else [], "largest network", LARGEST),
+        (dropped, "dropped", DROPPED),
+    ]
+    traces = [_points(data, some, x, y, name, look) for some, name, look in layers]
+    if best:
+        traces.append(_front_trace(data, best, x, y))
+    everything = [e for some, _, _ in [*layers, (best, "", FRONT)] for e in some if _has(e, x, y)]
+    return {
+        "data": [t for t in traces if t["x"]],
+        "layout": {
+            "xaxis": _axis(data, x.metric, _range(everything, x.metric)),
+            "yaxis": _axis(data, y.metric, _range(everything, y.metric)),
+            **_limits(data, x, y, everything),
+        },
+    }
+
+
+def progress(data: ReportData, objective: Objective) -> Figure:
+    """Every evaluation of a search with one objective, and the best feasible value so far."""
+    series = {"search": data.evaluations, **{f"baseline: {n}": b for n, b in data.baselines.items()}}
+    traces: list[Figure] = []
+    for i, (name, evaluations) in enumerate(series.items()):
+        look = BASELINE if i else EVALUATED
+        color = "var(--baseline)" if i else "var(--front)"
+        at = [k for k, e in enumerate(evaluations, 1) if _has(e, objective)]
+        points = _points(data, evaluations, objective, objective, name, look)
+        traces.append(points | {"x": at, "showlegend": False})
+        best = [np.inf] * len(evaluations)
+        for k, e in enumerate(evaluations):
+            own = objective.cost(e[objective.metric]) if e.feasible(data.limits) else np.inf
+            best[k] = min(own, best[k - 1] if k else np.inf)
+        steps = [(k, objective.cost(v)) for k, v in enumerate(best, 1) if np.isfinite(v)]
+        line = {"shape": "hv", "color": color, "width": 2.5, "dash": "dot" if i else "solid"}
+        xs, ys = [k for k, _ in steps], [v for _, v in steps]
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": f"best so far, {name}", "x": xs, "y": ys, "line": line}
+        )
+    ok = [e for s in series.values() for e in s if e.ok]
+    layout = {
+        "xaxis": {"title": {"text": "evaluations"}, "rangemode": "tozero"},
+        "yaxis": _axis(data, objective.metric, _range(ok, objective.metric)),
+    }
+    return {"data": [t for t in traces if t["x"]], "layout": layout}
+
+
+def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
+    """Share of the objective space that the feasible evaluations cover, after each evaluation.
+
+    Search and baselines share ideal and reference point: per objective the best feasible value that any of them met
+    becomes 0, the worst 1, and the reference point is 1.1.
+
+    Returns:
+        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing was feasible.
+    """
+    series = {"search": data.evaluations, **data.baselines}
+    counted = {
+        name: [e if e.feasible(data.limits) and not e.proposal.fidelity else None for e in evaluations]
+        for name, evaluations in series.items()
+    }
+    fine = [e for some in counted.values() for e in some if e is not None]
+    if not fine:
+        return {}
+    every = costs(fine, data.objectives)
+    ideal, worst = every.min(axis=0), every.max(axis=0)
+    span = np.where(worst > ideal, worst - ideal, 1.0)
+    return {name: _covered(some, data.objectives, ideal, span) for name, some in counted.items()}
+
+
+def _covered(
+    evaluations: Sequence[Evaluation | None],
+    objectives: Sequence[Objective],
+    ideal: NDArray[np.float64],
+    span: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    corner = np.full(len(objectives), REFERENCE)
+    best, held, out = np.zeros((0, len(objectives))), 0.0, []
+    for e in evaluations:
+        if e is not None:
+            grown = np.concatenate([best, (costs([e], objectives) - ideal) / span])
+            best = grown[is_non_dominated(grown)]
+            held = float(hypervolume(best, corner)) / REFERENCE ** len(objectives)
+        out.append(held)
+    return np.array(out)
+
+
+def hypervolume_figure(data: ReportData) -> Figure:
+    """Hypervolume over evaluations; the baselines' beside it where they were run."""
+    traces = []
+    for i, (name, values) in enumerate(hypervolumes(data).items()):
+        line = {"shape": "hv", "width": 2.5, "color": "var(--baseline)" if i else "var(--front)"}
+        line["dash"] = "dot" if i else "solid"
+        label = f"baseline: {name}" if i else name
+        hover = f"{escape(label)}: %{{y:.3f}} after %{{x}} evaluations<extra></extra>"
+        at, ys = list(range(len(values) + 1)), [0.0, *values.tolist()]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": escape(label),
+                "x": at,
+                "y": ys,
+                "line": line,
+                "hovertemplate": hover,
+            }
+        )
+    top = max((max(t["y"]) for t in traces), default=1.0)
+    layout = {
+        "xaxis": {"title": {"text": "evaluations"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "hypervolume"}, "range": [0, min(1.02, top * 1.08 or 1.0)]},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def training(data: ReportData) -> Figure:
+    """The losses of the supernet's training, by epoch."""
+    names = list(dict.fromkeys(k for row in data.training for k in row if k != "epoch"))
+    dashes = ("solid", "dot", "dash", "dashdot", "longdash")
+    colors = ("var(--front)", "var(--baseline)", "var(--third)", "var(--ink)")
+    traces = []
+    for i, name in enumerate(names):
+        rows = [(row.get("epoch", k), row[name]) for k, row in enumerate(data.training, 1) if name in row]
+        line = {"width": 2, "dash": dashes[i % len(dashes)], "color": colors[i % len(colors)]}
+        xs, ys = [k for k, _ in rows], [v for _, v in rows]
+        traces.append(
+            {"type": "scatter", "mode": "lines+markers", "name": escape(name), "x": xs, "y": ys, "line": line}
+        )
+    layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "loss"}, "rangemode": "tozero"}}
+    return {"data": traces, "layout": layout}
+
+
+def _points(
+    data: ReportData,
+    evaluations: Iterable[Evaluation],
+    x: Objective,
+    y: Objective,
+    name: str,
+    look: _Look,
+) -> Figure:
+    some = [e for e in evaluations if _has(e, x, y)]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(name),
+        "x": [e[x.metric] for e in some],
+        "y": [e[y.metric] for e in some],
+        "hovertext": [_hover(data, e, name) for e in some],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {
+            "color": look.color,
+            "symbol": look.symbol,
+            "size": look.size,
+            "opacity": look.opacity,
+            "line": {"width": 1.5},
+        },
+    }
+
+
+def _front_trace(data: ReportData, best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
+    ordered = sorted(best, key=lambda e: e[x.metric])
+    trace = _points(data, ordered, x, y, "Pareto front", FRONT)
+    for axis, objective in (("error_x", x), ("error_y", y)):
+        values = [e.values[objective.metric] for e in ordered]
+        if any(v.has_interval for v in values):
+            above, below = [v.high - v.value for v in values], [v.value - v.low for v in values]
+            bar = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+            trace[axis] = bar | {"color": "var(--front)", "thickness": 1.4, "width": 0}
+    if len(data.objectives) == 2:  # with more, a projection of the front is no staircase
+        trace |= {
+            "mode": "lines+markers",
+            "line": {"shape": "hv" if x.goal == "min" else "vh", "color": "var(--front)"},
+        }
+        trace["line"] |= {"width": 1.5}
+    trace["marker"]["line"] = {"width": 2, "color": "var(--page)"}
+    return trace
+
+
+def _hover(data: ReportData, e: Evaluation, label: str) -> str:
+    named = {n.evaluation.architecture.key: n.name for n in data.networks}.get(e.architecture.key, "")
+    lines = [f"<b>{escape(named or e.architecture.key[:8])}</b>  {escape(label)}"]
+    for metric, value in e.values.items():
+        unit = data.metric(metric).unit
+        around = f" ({interval(value, unit)})" if value.has_interval else ""
+        lines.append(f"{escape(metric)}: {with_unit(value.value, unit)}{around}, {value.source}")
+    return "<br>".join([*lines, *map(escape, _wrapped(str(e.architecture)))])
+
+
+def _wrapped(text: str, width: int = 58, most: int = 12) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        if len(lines[-1]) + len(word) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += word + " "
+    return lines if len(lines) <= most else [*lines[:most], "…"]
+
+
+def _axis(data: ReportData, metric: str, limits: list[float] | None) -> Figure:
+    unit = data.metric(metric).unit
+    title = f"{escape(metric)}, {escape(unit)}" if unit not in ("", "1") else escape(metric)
+    return {"title": {"text": title}} | ({"range": limits} if limits else {})
+
+
+def _range(evaluations: Sequence[Evaluation], metric: str) -> list[float] | None:
+    if not evaluations:
+        return None
+    values = [end for e in evaluations for end in (e.values[metric].low, e.values[metric].high)]
+    low, high = min(values), max(values)
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return [low - pad, high + pad]
+
+
+def _limits(data: ReportData, x: Objective, y: Objective, evaluations: Sequence[Evaluation]) -> Figure:
+    """Shapes and labels of the limits on the two axes."""
+    shapes, notes = [], []
+    for limit in data.limits:
+        for axis, objective in (("x", x), ("y", y)):
+            reach = _range(evaluations, objective.metric)
+            if limit.metric != objective.metric or reach is None or limit.relative:
+                continue
+            other = "y" if axis == "x" else "x"
+            far = (max if limit.sense == "<=" else min)(*reach, limit.bound)
+            common = {f"{axis}ref": axis, f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1, "layer": "below"}
+            area: Figure = {
+                f"{axis}0": limit.bound,
+                f"{axis}1": far,
+                "fillcolor": "var(--forbidden)",
+                "line": {"width": 0},
+            }
+            edge: Figure = {f"{axis}0": limit.bound, f"{axis}1": limit.bound}
+            edge["line"] = {"color": "var(--limit)", "width": 1.5, "dash": "dash"}
+            shapes += [{"type": "rect", **common, **area}, {"type": "line", **common, **edge}]
+            label = limit_text(limit, data.metric(limit.metric).unit).removeprefix(limit.metric)
+            note = {"text": f"limit{escape(label)}", "showarrow": False, "font": {"color": "var(--limit)", "size": 12}}
+            place = {"x": limit.bound, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": "center"}
+            if axis == "y":
+                place = {"y": limit.bound, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom"}
+            notes.append(note | place)
+    return {"shapes": shapes, "annotations": notes}
+
+
+def _has(e: Evaluation, *objectives: Objective) -> bool:
+    return e.ok and all(o.metric in e.values for o in objectives)
+
+
+def axis_label(data: ReportData, x: Objective, y: Objective) -> str:
+    """What a figure of two objectives shows, for those who cannot see it."""
+    ends = []
+    for o in (x, y):
+        values = [e[o.metric] for e in shown(data)]
+        unit = data.metric(o.metric).unit
+        ends.append(
+            f"{o.metric} from {number(min(values), unit)} to {with_unit(max(values), unit)}" if values else o.metric
+        )
+    return f"Scatter plot: {' against '.join(reversed(ends))}; the table below holds the same values"

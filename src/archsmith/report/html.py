@@ -1,0 +1,78 @@
+"""One self-contained HTML page about a search: it opens from disk, and nothing in it asks the network."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from archsmith.errors import require
+from archsmith.files import replacing
+from archsmith.report import _networks, sections
+from archsmith.report._markup import Markup, element, join
+from archsmith.report.data import ReportData
+
+# Whatever the page is made to hold, the browser fetches nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+
+
+def write_html(data: ReportData, path: Path | str) -> Path:
+    """Write the report, whole or not at all.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        MissingExtra: without Plotly, whose script the page holds.
+        StorageFull: when the disk is full; a report that was there stays.
+    """
+    text = page(data)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def page(data: ReportData) -> str:
+    """The whole page as text."""
+    plotly = require("plotly.offline", extra="report", purpose="the report")
+    figures: dict[str, Any] = {}
+    parts = [
+        sections.headline(data),
+        sections.front(data, figures),
+        _networks.section(data),
+        sections.hypervolume(data, figures),
+        sections.effects(data),
+        sections.training(data, figures),
+        sections.trouble(data),
+        sections.making(data),
+    ]
+    body = element("main", *parts, element("footer", "Written by archsmith. This page holds everything that it shows."))
+    scripts = [_data(name, figure) for name, figure in figures.items()]
+    if figures:
+        scripts += [_script(plotly.get_plotlyjs()), _script(_resource("page.js"))]
+    head = join(
+        [
+            Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+            Markup('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
+            element("title", f"{data.title}: archsmith report"),
+            element("style", Markup(_resource("page.css"))),
+        ]
+    )
+    html = element("html", element("head", head), element("body", body, *scripts), lang="en")
+    return f"<!doctype html>\n{html}\n"
+
+
+def _resource(name: str) -> str:
+    return (resources.files("archsmith.report") / name).read_text(encoding="utf-8")
+
+
+def _data(name: str, figure: Any) -> Markup:
+    # JSON inside a script element ends at the first "</": no "<" is left in it.
+    text = json.dumps(figure, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Markup(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def _script(source: str) -> Markup:
+    return Markup(f"<script>{source}</script>")

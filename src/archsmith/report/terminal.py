@@ -1,0 +1,50 @@
+"""The front as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from archsmith.report._networks import metric_columns
+from archsmith.report.data import FinalNetwork, ReportData
+from archsmith.report.text import answer, interval, number, shown, verdict
+
+
+def front_table(data: ReportData) -> RenderableType:
+    """The answer in one sentence, the networks below it, and what became of the limits.
+
+    Re-measured values where the search has ended; the 95 % interval beside each value that has one.
+    """
+    parts: list[RenderableType] = [Text(answer(data), style="bold")]
+    best = shown(data)
+    if best:
+        parts.append(_table(data))
+    parts += [Text(f"dropped {n.name}: {n.dropped}", style="yellow") for n in data.networks if n.dropped]
+    if data.failed:
+        parts.append(Text(f"{len(data.failed)} of {len(data.evaluations)} evaluations failed", style="yellow"))
+    if text := verdict(data):
+        parts.append(Text(text))
+    return Group(*parts)
+
+
+def _table(data: ReportData) -> Table:
+    best = shown(data)
+    columns = metric_columns(data, best)
+    intervals = {name for name in columns if any(name in e.values and e.values[name].has_interval for e in best)}
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("network", no_wrap=True, style="cyan")
+    for name in columns:
+        unit = data.metric(name).unit
+        table.add_column(escape(f"{name} ({unit})" if unit not in ("", "1", "ms") else name), justify="right")
+        if name in intervals:
+            table.add_column("95 %", style="dim", no_wrap=True)
+    for n in data.handed_out or [FinalNetwork(e.architecture.key[:8], e) for e in best]:
+        cells = [escape(n.name)]
+        for name in columns:
+            value, unit = n.best_known.values.get(name), data.metric(name).unit
+            cells.append(number(value.value, unit) if value else "–")
+            cells += [interval(value, unit) if value else ""] if name in intervals else []
+        table.add_row(*cells)
+    return table

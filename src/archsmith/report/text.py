@@ -1,0 +1,115 @@
+"""How numbers, limits and the answer of a search are written, on paper and on the terminal alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from archsmith.evaluation import Evaluation, Value
+from archsmith.metric import Limit
+from archsmith.report.data import ReportData
+
+
+def number(value: float, unit: str) -> str:
+    """``value`` with the digits that its unit deserves, without the unit.
+
+    >>> number(97.777, "%"), number(2.3456, "ms"), number(183_402, "1"), number(0.00123, "ms")
+    ('97.78', '2.35', '183k', '0.00123')
+    """
+    if unit == "%":
+        return f"{value:.2f}"
+    if unit == "1" and abs(value) >= 1e4:
+        power = min(4, int(math.log10(abs(value)) // 3))
+        return f"{value / 1000**power:.3g}{'kMGT'[power - 1]}"
+    if value == int(value) and abs(value) < 1e4:
+        return str(int(value))
+    decimals = 2 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{min(max(decimals, 0), 8)}f}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """``value`` with its unit; counts have none.
+
+    >>> with_unit(2.3456, "ms"), with_unit(183_402, "1")
+    ('2.35 ms', '183k')
+    """
+    return f"{number(value, unit)} {unit}" if unit not in ("", "1") else number(value, unit)
+
+
+def interval(value: Value, unit: str) -> str:
+    """The 95 % interval; empty where none is known.
+
+    >>> interval(Value(2.3, "measured", 2.21, 2.4), "ms")
+    '2.21–2.40'
+    """
+    if not value.has_interval:
+        return ""
+    low, high = number(value.low, unit), number(value.high, unit)
+    places = max(len(text.partition(".")[2]) for text in (low, high))
+    if places and unit not in ("%", "1"):
+        low, high = f"{value.low:.{places}f}", f"{value.high:.{places}f}"
+    return f"{low}–{high}"
+
+
+def limit_text(limit: Limit, unit: str) -> str:
+    """Such as ``latency_ms ≤ 3.1 ms``."""
+    sign = "≤" if limit.sense == "<=" else "≥"
+    bound = f"{limit.bound:g} % of the largest" if limit.relative else with_unit(limit.bound, unit)
+    return f"{limit.metric} {sign} {bound}"
+
+
+def count(n: int, noun: str) -> str:
+    """``1 network``, ``2 networks``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def answer(data: ReportData) -> str:
+    """The best trade-offs in one sentence, or why there are none."""
+    best = shown(data)
+    if not best:
+        return _no_answer(data)
+    parts = []
+    for o in reversed(data.objectives):
+        unit, values = data.metric(o.metric).unit, [e[o.metric] for e in best]
+        low, high = min(values), max(values)
+        label = "" if unit not in ("", "1") else f" {o.metric}"
+        same = number(low, unit) == number(high, unit)
+        parts.append((with_unit(low, unit) if same else f"{number(low, unit)} to {with_unit(high, unit)}") + label)
+    return f"{count(len(best), 'network')}: {', '.join(parts)}"
+
+
+def verdict(data: ReportData) -> str:
+    """What became of the limits; empty without limits or networks."""
+    if not data.limits or not shown(data):
+        return ""
+    limits = " and ".join(limit_text(x, data.metric(x.metric).unit) for x in data.limits)
+    again = ", measured again at full effort" if any(n.final is not None for n in data.handed_out) else ""
+    dropped = sum(bool(n.dropped) for n in data.networks)
+    rest = (
+        f" {count(dropped, 'network')} did not hold and {'was' if dropped == 1 else 'were'} dropped." if dropped else ""
+    )
+    whom = "All of them meet" if len(shown(data)) > 1 else "It meets"
+    return f"{whom} {limits}{again}.{rest}"
+
+
+def shown(data: ReportData) -> Sequence[Evaluation]:
+    """The evaluations that answer the search: re-measured where the search has ended."""
+    return [n.best_known for n in data.handed_out] if data.networks else data.front
+
+
+def _no_answer(data: ReportData) -> str:
+    done = data.evaluations
+    if not done:
+        return "Nothing has been evaluated yet"
+    if len(data.failed) == len(done):
+        return f"All {count(len(done), 'evaluation')} failed"
+    if data.networks and data.front:
+        return "No network is left: each broke a limit when it was measured again"
+    worst = min(data.limits, key=lambda x: sum(x.violation(e) == 0 for e in done if e.ok), default=None)
+    if worst is None:
+        return "No network was evaluated in full"
+    ends = [e.values[worst.metric] for e in done if e.ok and worst.metric in e.values]
+    unit = data.metric(worst.metric).unit
+    nearest = min((v.high for v in ends), default=math.nan) if worst.sense == "<=" else max(v.low for v in ends)
+    word = "smallest" if worst.sense == "<=" else "largest"
+    return f"No network meets {limit_text(worst, unit)}: the {word} found is {with_unit(nearest, unit)}"
