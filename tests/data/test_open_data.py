@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archsmith.data import open_data
 from archsmith.data._arrays import array_loader
-from archsmith.data._assemble import assemble, duplicates, limited, statistics, with_all_splits
+from archsmith.data._assemble import assemble, channel_statistics, duplicates, limited, with_all_splits
 from archsmith.data.base import Collection, Split
 from archsmith.errors import InvalidData, InvalidOption, UnknownName
 from archsmith.method import load, names
@@ -236,7 +236,7 @@ def test_statistics_of_train_alone():
 def test_statistics_equal_numpy(seed):
     rng = np.random.default_rng(seed)
     images = rng.normal(3, 2, (5, 3, 4, 6)).astype(np.float32)
-    mean, std = statistics(images)
+    mean, std = channel_statistics(images)
     np.testing.assert_allclose(mean, images.mean((0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(std, images.std((0, 2, 3)), rtol=1e-4)
 

@@ -45,7 +45,7 @@ def assemble(
             f"images of {spec!r} have {images.shape[2]}x{images.shape[3]} pixels; {SIDES[0]} is the least"
         )
     train, val, test = (Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3))
-    mean, std = found.normalisation or statistics(train.images)
+    mean, std = found.normalisation or channel_statistics(train.images)
     notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates((train, val, test)))
     return Data(train, val, test, classes, mean, std, notes)
 
@@ -101,7 +101,7 @@ def limited(labels: Labels, splits: Codes, limit: int, seed: int) -> NDArray[np.
     return np.sort(np.concatenate(chosen))
 
 
-def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel, of ``uint8`` images scaled to 0..1; 1 where a channel is constant."""
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     total, squares = 0.0, 0.0

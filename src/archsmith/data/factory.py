@@ -16,7 +16,7 @@ from archsmith.method import OURS, import_object, importable_here
 
 @final
 class Factory(DataSource):
-    """``module:factory``, a function without arguments in a module that can be imported from the current folder.
+    """Data from a function of yours: ``module:factory``, importable from the current folder, called without arguments.
 
     It returns a ``Data``, a mapping of arrays with the names of an ``.npz`` file, or a pair ``(images, labels)``.
     """
