@@ -39,7 +39,9 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
     with quiet_exporter():
         try:
             torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
-        except Exception:  # noqa: BLE001 - torch raises many kinds here; the second exporter decides
+        except Exception:  # noqa: BLE001 - torch raises many kinds here; the network or the second exporter decides
+            with torch.no_grad():
+                copied(*inputs)  # a network that does not run at all says why in its own words
             program = torch.onnx.export(copied, inputs, dynamo=True, opset_version=OPSET, verbose=False)
             return program.model_proto.SerializeToString(deterministic=True)  # type: ignore[union-attr, no-any-return]
     return buffer.getvalue()

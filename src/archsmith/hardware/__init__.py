@@ -3,7 +3,7 @@
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.catalogue import DeviceInfo, available_devices, open_device
 from archsmith.hardware.clock import Clock, SystemClock
-from archsmith.hardware.environment import environment
+from archsmith.hardware.machine import environment
 from archsmith.hardware.protocol import EFFORTS, Measurement, Meter
 from archsmith.hardware.sampling import Effort
 

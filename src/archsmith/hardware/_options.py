@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from archsmith.errors import InvalidOption
-from archsmith.hardware.environment import hardware, package_version
+from archsmith.hardware.machine import package_version, processor
 
 
 def at_least_one(name: str, value: int) -> int:
@@ -26,6 +26,6 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
 
 def device_fingerprint(spec: str, precision: str, package: str) -> str:
     """Sixteen hexadecimal digits of processor, cores, options, precision and runtime version."""
-    stable = {key: value for key, value in hardware().items() if key != "memory_gib"}
+    stable = {key: value for key, value in processor().items() if key != "memory_gib"}
     text = json.dumps([stable, spec, precision, package, package_version(package)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -45,16 +45,15 @@ def open_device(spec: str | Device) -> Device:
         return spec
     name, options = _parse(spec)
     method = load(ROLE_NAME, name)
+    if not (isinstance(method, type) and issubclass(method, Device)):
+        raise InvalidOption(f"{name} is no device: a device is a subclass of archsmith.hardware.Device")
     known = option_names(method)
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
     if why := method.unavailable():
         raise InvalidOption(f"the device {name} does not work here: {why}")
-    device = method(**options)
-    if not isinstance(device, Device):
-        raise InvalidOption(f"{name} is no device: a device is a subclass of archsmith.hardware.Device")
-    return device
+    return method(**options)
 
 
 def available_devices() -> list[DeviceInfo]:

@@ -23,9 +23,9 @@ from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unkn
 from archsmith.evaluation import Value
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
-from archsmith.hardware.environment import governor, load_average
 from archsmith.hardware.home import home_folder
 from archsmith.hardware.lock import HardwareLock
+from archsmith.hardware.machine import governor, load_average
 from archsmith.hardware.reference import (
     anchor_file,
     read_anchor,
@@ -33,7 +33,8 @@ from archsmith.hardware.reference import (
     time_reference,
     write_anchor,
 )
-from archsmith.hardware.sampling import TOLERANCE, Effort, Session, no_garbage_collection, warm_up
+from archsmith.hardware.sampling import Effort, Session, no_garbage_collection, warm_up
+from archsmith.hardware.statistics import TOLERANCE
 
 VERSION = 1
 """Of the protocol; figures of different versions are not comparable."""
@@ -225,7 +226,7 @@ class Meter:
         session.size(EFFORTS[effort], self._sample_s)
         with no_garbage_collection():
             agreed = session.run(EFFORTS[effort])
-        ratio, low, high = session.interval(EFFORTS[effort], agreed=agreed)
+        ratio, low, high = session.estimate(EFFORTS[effort], agreed=agreed)
         if not math.isfinite(high) or max(high - ratio, ratio - low) > WIDEST * ratio:
             seen = ", ".join(f"{r:.3g}" for r in session.ratios)
             raise MeasurementFailed(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from archsmith.errors import DamagedFile, MeasurementFailed
-from archsmith.export.atomic import write_atomically
+from archsmith.files import write_json
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock
-from archsmith.hardware.environment import environment
+from archsmith.hardware.machine import environment
 
 BATCH = 16
 """Of the reference, whatever the device's batch: its cost stays near a millisecond on every device."""
@@ -82,8 +82,7 @@ def read_anchor(file: Path) -> float | None:
 
 def write_anchor(file: Path, device: Device, reference_ms: float) -> None:
     """Keep an anchor for later runs on this machine."""
-    record = {"device": device.spec, "reference_ms": reference_ms, "environment": environment()}
-    write_atomically(file, (json.dumps(record, indent=1) + "\n").encode())
+    write_json(file, {"device": device.spec, "reference_ms": reference_ms, "environment": environment()})
 
 
 def time_reference(device: Device, call: Call, clock: Clock, *, spells: int = 5, spell_s: float = 0.15) -> float:

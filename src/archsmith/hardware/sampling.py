@@ -21,8 +21,6 @@ from archsmith.hardware.statistics import (
     ratio_of_trimmed_means,
 )
 
-TOLERANCE = 0.02
-"""Two consecutive groups that differ by no more end a measurement."""
 WARM_UP = 10
 """Calls of either network before the first sample."""
 CPU_SAMPLES = 50
@@ -91,14 +89,25 @@ class Session:
             group = self._group()
             self.taken.append(group)
             self.ratios.append(self.ratio(*self._counted(group)))
-            if len(self.ratios) >= effort.groups and agree(self.ratios[-2], self.ratios[-1], TOLERANCE):
+            if len(self.ratios) >= effort.groups and agree(self.ratios[-2], self.ratios[-1]):
                 return True
         return False
 
-    def interval(self, effort: Effort, *, agreed: bool) -> tuple[float, float, float]:
-        """Ratio and interval, over the last groups where they agreed, else over all."""
-        used = self.taken[-effort.groups :] if agreed else self.taken
-        return interval([self._counted(g) for g in used], self.ratio)
+    def estimate(self, effort: Effort, *, agreed: bool) -> tuple[float, float, float]:
+        """The ratio and its interval.
+
+        CPU time: the median over the last groups that were needed, over all where they did not agree.
+        Wall minima: over all samples, because more of them only bring the minima nearer to the truth,
+        with the interval of the last two groups, which agreed; of all where they did not.
+        """
+        counted = [self._counted(g) for g in self.taken]
+        if self.cpu_clock:
+            used = counted[-effort.groups :] if agreed else counted
+            value = float(np.median([self.ratio(c, r) for c, r in used]))
+        else:
+            used = counted[-2:] if agreed else counted
+            value = self.ratio(np.concatenate([c for c, _ in counted]), np.concatenate([r for _, r in counted]))
+        return value, *interval(value, used, self.ratio)
 
     def _counted(self, group: Group) -> tuple[Samples, Samples]:
         if self.cpu_clock:

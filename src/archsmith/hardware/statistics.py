@@ -16,8 +16,8 @@ TRIM = 0.2
 """Share of samples left out at either end of a trimmed mean."""
 BLOCKS = 5
 """Parts of a group whose ratios tell how much chance there is in it."""
-FLOOR = 0.005
-"""Half of the narrowest interval, as a share of the ratio: what repeated measurements differ by on a quiet machine."""
+TOLERANCE = 0.02
+"""Two consecutive groups whose ratios differ by no more of their mean agree."""
 
 
 def trimmed_mean(samples: Samples) -> float:
@@ -36,25 +36,27 @@ def ratio_of_minima(candidate: Samples, reference: Samples) -> float:
     return float(candidate.min() / reference.min())
 
 
-def agree(a: float, b: float, tolerance: float) -> bool:
-    """Whether two positive ratios differ by at most ``tolerance`` of their mean."""
-    return abs(a - b) <= tolerance * (a + b) / 2
+def agree(a: float, b: float) -> bool:
+    """Whether two positive ratios differ by at most ``TOLERANCE`` of their mean."""
+    return abs(a - b) <= TOLERANCE * (a + b) / 2
 
 
-def interval(groups: Sequence[tuple[Samples, Samples]], ratio: Ratio) -> tuple[float, float, float]:
-    """The ratio over several groups with a 95 % interval.
+def interval(value: float, groups: Sequence[tuple[Samples, Samples]], ratio: Ratio) -> tuple[float, float]:
+    """The 95 % interval around ``value``, the ratio over several groups.
 
-    The value is the mean of the groups' ratios. The interval is Student's over the ratios of consecutive
-    blocks, so that noise which lasts for several samples counts as what it is; it is never narrower than
-    the range of the groups themselves, nor than ``FLOOR`` to either side. Both guard against chance that
-    a few groups cannot show, above all the favourable chance that ends a measurement early.
+    It joins two sources of chance: what the ratios of consecutive blocks show (Student's interval, so that
+    noise which lasts for several samples counts as what it is), and what they cannot show, because it acts
+    on a group as a whole: groups that agree leave room for an effect of about half the tolerance on each,
+    which over ``n`` groups is ``TOLERANCE / sqrt(n)``. The interval is never narrower than the range of the
+    groups, against the favourable chance that ends a measurement early.
 
     Args:
+        value: lies in the interval, whatever the groups say.
         groups: ``(candidate, reference)`` samples in the order in which they were taken.
         ratio: of one group or block.
 
     Returns:
-        ratio, lower end, upper end.
+        lower end (not below 0), upper end.
     """
     from scipy.special import stdtrit
 
@@ -64,7 +66,6 @@ def interval(groups: Sequence[tuple[Samples, Samples]], ratio: Ratio) -> tuple[f
         for candidate, reference in groups
         for c, r in zip(np.array_split(candidate, BLOCKS), np.array_split(reference, BLOCKS), strict=True)
     ]
-    value = float(np.mean(ratios))
     error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
-    half = max(float(stdtrit(len(blocks) - 1, 0.975)) * error, FLOOR * value)
-    return value, min(value - half, *ratios), max(value + half, *ratios)
+    half = math.hypot(float(stdtrit(len(blocks) - 1, 0.975)) * error, value * TOLERANCE / math.sqrt(len(groups)))
+    return max(0.0, min(value - half, *ratios)), max(value + half, *ratios)

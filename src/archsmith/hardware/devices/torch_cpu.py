@@ -9,7 +9,7 @@ from archsmith.errors import InvalidOption, MeasurementFailed, require
 from archsmith.hardware._inputs import resized
 from archsmith.hardware._options import at_least_one, device_fingerprint
 from archsmith.hardware.base import Call, Device
-from archsmith.hardware.environment import package_version
+from archsmith.hardware.machine import package_version
 from archsmith.method import OURS
 
 

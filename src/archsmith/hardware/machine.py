@@ -12,7 +12,7 @@ PACKAGES = ("archsmith", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 """Whose versions a figure may depend on."""
 
 
-def hardware() -> dict[str, Any]:
+def processor() -> dict[str, Any]:
     """What stays the same from day to day on one machine: architecture, processor, cores, memory."""
     return {
         "machine": platform.machine(),
@@ -25,7 +25,7 @@ def hardware() -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     """Hardware, operating system, Python and the versions that matter; no names of people or hosts."""
     return {
-        **hardware(),
+        **processor(),
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := package_version(name))},
