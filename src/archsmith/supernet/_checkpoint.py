@@ -1,0 +1,85 @@
+"""Activation checkpointing: what backward recomputes, it recomputes in the subnet that ran forward.
+
+``torch.utils.checkpoint`` calls the checkpointed function again during backward, when the shadows are long gone.
+For the length of a call the two names through which that module keeps the function are replaced by ones that
+remember the running subnets and enter them again. Verified against the sources of torch 2.13.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from torch.utils import checkpoint as torch_checkpoint
+
+if TYPE_CHECKING:
+    from archsmith.supernet._shadow import Program, Shadow
+
+_lock = threading.Lock()
+_installed = 0
+_reentrant = torch_checkpoint.CheckpointFunction
+_generator = torch_checkpoint._checkpoint_without_reentrant_generator
+
+
+class _Running(threading.local):
+    def __init__(self) -> None:
+        self.stack: tuple[tuple[Shadow, Program], ...] = ()
+
+
+_running = _Running()
+
+
+@contextmanager
+def recomputable(shadow: Shadow, program: Program) -> Iterator[None]:
+    """Inside, functions that are checkpointed by this thread will be recomputed under ``program``."""
+    before = _running.stack
+    _running.stack = (*before, (shadow, program))
+    _install(+1)
+    try:
+        yield
+    finally:
+        _install(-1)
+        _running.stack = before
+
+
+def _install(change: int) -> None:
+    global _installed  # noqa: PLW0603 - torch.utils.checkpoint is one per process
+    with _lock:
+        _installed += change
+        if change > 0 and _installed == 1:
+            torch_checkpoint.CheckpointFunction = _Reentrant  # type: ignore[assignment, misc]
+            torch_checkpoint._checkpoint_without_reentrant_generator = _without_reentrant
+        elif _installed == 0:
+            torch_checkpoint.CheckpointFunction = _reentrant  # type: ignore[misc]
+            torch_checkpoint._checkpoint_without_reentrant_generator = _generator
+
+
+def _under_running(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` that enters the subnets running now whenever it is called."""
+    stack = _running.stack
+    if not stack:
+        return function  # another thread, outside of every supernet
+
+    @wraps(function, updated=())
+    def again(*args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as entered:
+            for shadow, program in stack:
+                entered.enter_context(shadow.running(program))
+            return function(*args, **kwargs)
+
+    return again
+
+
+class _Reentrant:
+    """Stands in for ``CheckpointFunction``."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], *args: Any) -> Any:
+        return _reentrant.apply(_under_running(function), *args)
+
+
+def _without_reentrant(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return _generator(_under_running(function), *args, **kwargs)

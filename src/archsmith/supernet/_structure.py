@@ -1,0 +1,273 @@
+"""What is elastic in a model, as data; and the plan of an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from archsmith.architecture import Architecture, Option
+from archsmith.errors import InvalidModel, unknown
+from archsmith.method import load, names
+from archsmith.plan import Plan, TensorPlan, WeightPolicy
+from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable
+from archsmith.space.choice import Condition, Kind
+from archsmith.supernet.axes import Elastic, Numbers, Width
+from archsmith.supernet.choices import ChoiceModule
+from archsmith.supernet.policies import policy_named
+from archsmith.supernet.rules.base import Declared, Rule
+
+Chain = tuple[tuple[str, tuple[int, ...]], ...]
+"""Choices of the containers around a module, outermost first, with the option numbers under which it runs."""
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One place where a choice decides something."""
+
+    options: tuple[Option, ...]
+    kind: Kind
+    chains: tuple[Chain, ...]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Everything elastic in one model.
+
+    Args:
+        space: the choices.
+        declared: module name -> what its rule says of it.
+        containers: module name -> choice module.
+        chains: name of a declared module or container -> the containers around it, for each of its places.
+    """
+
+    space: ChoiceSpace
+    declared: Mapping[str, Declared]
+    containers: Mapping[str, ChoiceModule]
+    chains: Mapping[str, tuple[Chain, ...]]
+
+    def numbers(self, architecture: Architecture) -> dict[str, int]:
+        """Option number by choice; inactive choices have 0.
+
+        An architecture of a product space is read for the choices that are ours.
+        """
+        mine = {n: v for n, v in architecture.choices if n in self._names}
+        if architecture.space != self.space.fingerprint and 0 < len(mine) < len(architecture.choices):
+            architecture = self.space.architecture(mine)
+        row = self.space.rows([architecture])[0]
+        return dict(zip(self.space.names, row.tolist(), strict=True))
+
+    def live(self, name: str, numbers: Numbers) -> bool:
+        """Whether the module ``name`` runs."""
+        return any(all(numbers[c] in runs for c, runs in chain) for chain in self.chains[name])
+
+    def plan(self, numbers: Numbers) -> Plan:
+        """The plan of an architecture; modules that do not run are not in it."""
+        fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": []}
+        for path, container in self.containers.items():
+            if self.live(path, numbers):
+                container.record(path, numbers[container.name], fields)
+        tensors: dict[str, TensorPlan] = {}
+        attributes: dict[str, dict[str, Any]] = {}
+        for name, declared in self.declared.items():
+            if self.live(name, numbers):
+                tensors |= _tensors(name, declared, numbers)
+                if follow := _attributes(declared, numbers):
+                    attributes[name] = follow
+        return Plan(tensors, attributes, fields["switches"], fields["depths"], tuple(fields["skipped"]))
+
+    def policy_tensors(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The parameters that weight policies learn, by the name that plans give them."""
+        found = {}
+        for name, declared in self.declared.items():
+            if declared.kernel is not None:
+                weight = model.get_submodule(name).get_parameter("weight")
+                for short, tensor in (
+                    policy_named(declared.kernel.policy).initial(declared.kernel, weight.ndim - 2).items()
+                ):
+                    found[policy_prefix(name) + short] = nn.Parameter(tensor.to(weight))
+        return found
+
+    @cached_property
+    def widths(self) -> tuple[Width, ...]:
+        """Every atom, each once."""
+        axes = (axis for declared in self.declared.values() for axis in declared.axes)
+        return tuple(dict.fromkeys(width for axis in axes for width in axis.widths))
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.space.names)
+
+
+def structure_of(
+    model: nn.Module,
+    elastic: Mapping[str, Elastic],
+    constraints: Sequence[Constraint | str] = (),
+    symmetries: Sequence[Interchangeable] = (),
+) -> Structure:
+    """Read the choice modules of a model and what is declared of its other modules.
+
+    Raises:
+        UnknownName: for a module that the model does not have.
+        InvalidModel: for sizes that do not fit, families without a rule, and models with nothing elastic.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    containers = {path: m for path, m in modules.items() if isinstance(m, ChoiceModule)}
+    chains = {path: _chain(path, containers) for path in modules}
+    by_module: dict[int, list[Chain]] = {}
+    for path, module in modules.items():
+        by_module.setdefault(id(module), []).append(chains[path])
+    declared = declare(modules, elastic)
+    places = {path: tuple(by_module[id(modules[path])]) for path in (*declared, *containers)}
+    choices = _choices(_uses(modules, declared, containers, places))
+    if not choices:
+        raise InvalidModel(
+            "nothing in this model is elastic: give Elastic(...) for some modules, or use choice modules"
+        )
+    return Structure(ChoiceSpace(choices, constraints, symmetries), declared, containers, places)
+
+
+def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) -> dict[str, Declared]:
+    """What the rules say of the modules named in ``elastic``, in the order of the model."""
+    for name in elastic:
+        if name not in modules:
+            raise unknown("module of the model", name, [m for m in modules if m])
+    rules: list[Rule] = [load("supernet.rules", name)() for name in names("supernet.rules")]
+    found = {}
+    for name, module in modules.items():
+        if name in elastic:
+            rule = next((r for r in rules if r.handles(module)), None)
+            if rule is None:
+                raise InvalidModel(
+                    f"{name}: no rule knows {type(module).__name__}; there are rules for "
+                    f"{', '.join(names('supernet.rules'))}; leave it rigid, or add a rule"
+                )
+            found[name] = rule.declare(name, module, elastic[name])
+            _check_tensors(name, module, found[name])
+    return found
+
+
+def _check_tensors(name: str, module: nn.Module, declared: Declared) -> None:
+    """Refuse tensors that are computed: a shadow would hide the computation and be ignored or wrong."""
+    way_out = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
+    if parametrize.is_parametrized(module):
+        raise InvalidModel(f"{name}: its {', '.join(module.parametrizations)} is parametrised; {way_out}")
+    for tensor in declared.tensors:
+        held = module._parameters.get(tensor, module._buffers.get(tensor))
+        if held is None:
+            raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {way_out}")
+        if isinstance(held, nn.parameter.UninitializedTensorMixin):
+            raise InvalidModel(f"{name}: {tensor} has no size yet; run the model once before making it elastic")
+
+
+def policy_prefix(module: str) -> str:
+    """How names of policy tensors of a module begin; dots cannot stand in parameter names."""
+    return module.replace(".", "/") + "/"
+
+
+def qualified(module: str, name: str) -> str:
+    """``module.name``, also for the root module."""
+    return f"{module}.{name}" if module else name
+
+
+def _tensors(name: str, declared: Declared, numbers: Numbers) -> dict[str, TensorPlan]:
+    found = {}
+    for tensor, axes in declared.tensors.items():
+        index = tuple(None if axis is None else axis.index(numbers) for axis in axes)
+        policy = None
+        if tensor == "weight" and declared.kernel is not None:
+            kernel = declared.kernel
+            size = kernel.options[numbers[kernel.choice]]
+            if size != kernel.options[-1]:
+                options = policy_named(kernel.policy).options(kernel, size, policy_prefix(name))
+                policy = WeightPolicy(kernel.policy, options)
+        if policy is not None or any(i is not None for i in index):
+            found[qualified(name, tensor)] = TensorPlan(index, policy)
+    return found
+
+
+def _attributes(declared: Declared, numbers: Numbers) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for attribute, follows in declared.attributes.items():
+        axes = follows if isinstance(follows, tuple) else (follows,)
+        sizes = tuple(axis.size(numbers) for axis in axes)
+        if sizes != tuple(axis.full for axis in axes):
+            found[attribute] = sizes if isinstance(follows, tuple) else sizes[0]
+    if declared.kernel is not None and numbers[declared.kernel.choice] < len(declared.kernel.options) - 1:
+        found |= declared.kernel_attributes[declared.kernel.options[numbers[declared.kernel.choice]]]
+    return found
+
+
+def _chain(path: str, containers: Mapping[str, ChoiceModule]) -> Chain:
+    parts = path.split(".") if path else []
+    found = []
+    for i in range(len(parts)):
+        container = containers.get(".".join(parts[:i]))
+        if container is not None:
+            found.append((container.name, container.runs(parts[i])))
+    return tuple(found)
+
+
+def _uses(
+    modules: Iterable[str],
+    declared: Mapping[str, Declared],
+    containers: Mapping[str, ChoiceModule],
+    chains: Mapping[str, tuple[Chain, ...]],
+) -> dict[str, list[_Use]]:
+    """Where each choice is used, in the order of the model."""
+    found: dict[str, list[_Use]] = {}
+    for path in modules:
+        if path in containers:
+            c = containers[path]
+            found.setdefault(c.name, []).append(_Use(c.options, c.kind, chains[path]))
+        if path in declared:
+            kernel = declared[path].kernel
+            for axis in declared[path].axes:
+                for width in axis.widths:
+                    found.setdefault(width.choice, []).append(_Use(width.options, "ordinal", chains[path]))
+            if kernel is not None:
+                found.setdefault(kernel.choice, []).append(_Use(kernel.options, "ordinal", chains[path]))
+    return found
+
+
+def _choices(uses: Mapping[str, Sequence[_Use]]) -> list[Choice]:
+    """The choices with their conditions, parents before children."""
+    found: dict[str, Choice] = {}
+
+    def add(name: str) -> None:
+        if name in found:
+            return
+        first = uses[name][0]
+        for use in uses[name]:
+            if len(use.options) != len(first.options) or use.kind != first.kind:
+                raise InvalidModel(
+                    f"choice {name!r} has options {first.options} in one place and {use.options} in another; what "
+                    "shares a name shares the number of its options; use two names"
+                )
+        when = _condition(name, uses)
+        if when is not None:
+            add(when[0])
+        found[name] = Choice(name, first.options, first.kind, when)
+
+    for name in uses:
+        add(name)
+    return list(found.values())
+
+
+def _condition(name: str, uses: Mapping[str, Sequence[_Use]]) -> Condition | None:
+    """The innermost choice whose containers hold every use of ``name``, where it can leave all of them out."""
+    chains = [chain for use in uses[name] for chain in use.chains]
+    found: Condition | None = None
+    for level in zip(*chains, strict=False):
+        parent = level[0][0]
+        if any(other != parent for other, _ in level):
+            break
+        options = uses[parent][0].options
+        runs = sorted({number for _, numbers in level for number in numbers})
+        if parent != name and len(runs) < len(options):
+            found = (parent, tuple(options[number] for number in runs))
+    return found

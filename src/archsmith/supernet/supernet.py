@@ -1,0 +1,298 @@
+"""One network that is many: subnets of all architectures share its weights."""
+
+from __future__ import annotations
+
+import copy as copying
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from archsmith.architecture import Architecture
+from archsmith.errors import InvalidData, InvalidModel
+from archsmith.plan import Plan
+from archsmith.space import ChoiceSpace, Constraint, Interchangeable
+from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
+from archsmith.supernet._extract import extracted
+from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
+from archsmith.supernet._structure import structure_of
+from archsmith.supernet.account import Account, account_of
+from archsmith.supernet.axes import Elastic
+from archsmith.supernet.relaxed import Relaxed
+
+PLANS_KEPT = 256
+
+T = TypeVar("T")
+
+
+class Supernet(nn.Module):
+    """A model, what is elastic in it, and the subnets that this makes.
+
+    It is a module whose parameters are those of the full model and of its weight policies, inside
+    :meth:`active` too: train it with any optimiser. Calls from several threads are correct, one at a time.
+
+    Args:
+        model: with choice modules in it, or modules named in ``elastic``. Its outputs are those of the largest
+            architecture.
+        elastic: module name -> what its dimensions are.
+        example_inputs: of one call; where given, the smallest architecture is run once to prove the declaration.
+        constraints: rules of the search space, such as ``"stage1.width <= stage2.width"``.
+        symmetries: groups of choices that may be swapped.
+        copy: work on a deep copy. With ``False`` the model itself is trained: its weights and batch-norm statistics
+            change with the supernet's, and while a call runs its modules hold slices; nothing else of it changes.
+
+    Raises:
+        UnknownName: for a module that the model does not have.
+        InvalidModel: for sizes that do not fit the model, and for what cannot be shadowed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        elastic: Mapping[str, Elastic] | None = None,
+        *,
+        example_inputs: Sequence[Any] = (),
+        constraints: Sequence[Constraint | str] = (),
+        symmetries: Sequence[Interchangeable] = (),
+        copy: bool = True,
+    ) -> None:
+        super().__init__()
+        _refuse_wrapped(model)
+        self.model = copying.deepcopy(model) if copy else model
+        self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
+        self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
+        self.example_inputs = tuple(example_inputs)
+        self._calibration: tuple[Batch, ...] = ()
+        self._set_up()
+        self.training = self.model.training
+        if example_inputs:
+            self._prove()
+
+    def _set_up(self) -> None:
+        self._shadow = Shadow(self.model)
+        self._local = threading.local()
+        self._programs: OrderedDict[str, tuple[Architecture, PlanProgram]] = OrderedDict()
+        self._calibrated: OrderedDict[str, tuple[Any, PlanProgram]] = OrderedDict()
+
+    # The space ---------------------------------------------------------------------------------------------------
+
+    @property
+    def space(self) -> ChoiceSpace:
+        """All architectures."""
+        return self.structure.space
+
+    @cached_property
+    def largest(self) -> Architecture:
+        """The one that the model computes as it is."""
+        return self.space.largest()
+
+    @cached_property
+    def smallest(self) -> Architecture:
+        """The one with the first option everywhere."""
+        return self.space.smallest()
+
+    def random(self, rng: np.random.Generator) -> Architecture:
+        """One random architecture, uniform per choice."""
+        return self.space.sample(1, rng)[0]
+
+    # Running -----------------------------------------------------------------------------------------------------
+
+    def forward(self, *inputs: Any, arch: Architecture | Relaxed | None = None, **kwargs: Any) -> Any:
+        """Run a subnet: ``arch``, else the innermost ``active`` of this thread, else the largest.
+
+        In evaluation mode, once calibration batches are recorded, batch norms use the architecture's own statistics.
+
+        Raises:
+            InvalidArchitecture: for an architecture of another space.
+            InvalidModel: while tracing, exporting or compiling: extract first.
+        """
+        _refuse_tracing()
+        with self._shadow.lock, self._shadow.running(self._program(arch or self.current)):
+            return self.model(*inputs, **kwargs)
+
+    @property
+    def current(self) -> Architecture | Relaxed:
+        """What a call without ``arch`` runs in this thread."""
+        stack: list[Architecture | Relaxed] = getattr(self._local, "stack", [])
+        return stack[-1] if stack else self.largest
+
+    @contextmanager
+    def active(self, arch: T) -> Iterator[T]:
+        """Calls without ``arch`` run this one inside the ``with``, in this thread; nothing of the model changes."""
+        if not isinstance(arch, Architecture | Relaxed):
+            raise InvalidModel(f"active() takes an Architecture or Relaxed, got {arch!r}; space.architecture({{...}})")
+        if isinstance(arch, Relaxed):
+            arch.check(self.space)
+        else:
+            self.plan(arch)  # refuses what does not belong here before anything runs
+        if not hasattr(self._local, "stack"):
+            self._local.stack = []
+        stack: list[Any] = self._local.stack
+        stack.append(arch)
+        try:
+            yield arch
+        finally:
+            stack.pop()
+
+    @contextmanager
+    def sampled(self, rng: np.random.Generator) -> Iterator[Architecture]:
+        """:meth:`active` with a random architecture."""
+        with self.active(self.random(rng)) as arch:
+            yield arch
+
+    # Plans -------------------------------------------------------------------------------------------------------
+
+    def plan(self, arch: Architecture) -> Plan:
+        """What ``arch`` means for every tensor; calibrated statistics are not computed for it."""
+        with self._shadow.lock:
+            return self._bound(arch).plan
+
+    def calibrated_plan(self, arch: Architecture) -> Plan:
+        """:meth:`plan` with the architecture's batch-norm statistics, where batches are recorded."""
+        with self._shadow.lock:
+            return self._evaluated(arch).plan
+
+    def extract(self, arch: Architecture) -> nn.Module:
+        """``arch`` as a network of its own, in evaluation mode: plain classes, no trace of archsmith.
+
+        ``state_dict`` keys are the model's own wherever no choice module was replaced.
+        """
+        with self._shadow.lock:
+            self._refuse_running()
+            plan = self.calibrated_plan(arch)
+            return extracted(self.model, plan, self.structure.numbers(arch), self.policies)
+
+    def record_calibration(self, batches: Iterable[Any]) -> None:
+        """Keep batches of *training* data from which batch-norm statistics of every subnet are computed.
+
+        Args:
+            batches: inputs or ``(inputs, targets)`` each; several inputs are a tuple, or a dict by name.
+
+        Raises:
+            InvalidData: for no batches.
+        """
+        kept = tuple(batch_of(b) for b in batches)
+        if not kept:
+            raise InvalidData("no calibration batches were given; give at least one batch of training data")
+        with self._shadow.lock:
+            self._calibration = kept
+            self._calibrated.clear()
+
+    @property
+    def weights_fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of all parameters and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    def account(self) -> Account:
+        """What became elastic, what stayed rigid, and how many architectures that makes; print it."""
+        return account_of(self.model, self.structure)
+
+    # Inside ------------------------------------------------------------------------------------------------------
+
+    def _program(self, arch: Architecture | Relaxed) -> Program:
+        if isinstance(arch, Relaxed):
+            return arch.program(self.model, self.structure, self.policies, self._bound)
+        return self._bound(arch) if self.training else self._evaluated(arch)
+
+    def _bound(self, arch: Architecture) -> PlanProgram:
+        """The plan of ``arch`` bound to the model, from the cache where it is there."""
+        kept = self._programs.get(arch.key)
+        if kept is None:
+            plan = self.structure.plan(self.structure.numbers(arch))
+            kept = self._programs[arch.key] = (arch, PlanProgram(self.model, plan, self.policies))
+            _forget_oldest(self._programs)
+        self._programs.move_to_end(arch.key)
+        return kept[1]
+
+    def _evaluated(self, arch: Architecture) -> PlanProgram:
+        """:meth:`_bound` with calibrated statistics, where batches are recorded."""
+        bound = self._bound(arch)
+        if not self._calibration:
+            return bound
+        version = weights_version(self.model, self.policies.values())
+        kept = self._calibrated.get(arch.key)
+        if kept is None or kept[0] != version:
+            overrides = statistics(self._shadow, bound, self._calibration)
+            program = PlanProgram(self.model, bound.plan.with_overrides(overrides), self.policies)
+            kept = self._calibrated[arch.key] = (version, program)
+            _forget_oldest(self._calibrated)
+        self._calibrated.move_to_end(arch.key)
+        return kept[1]
+
+    def _prove(self) -> None:
+        """Run the smallest architecture once."""
+        was = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                self(*self.example_inputs, arch=self.smallest)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise InvalidModel(
+                f"the smallest architecture does not run: {error}. A module that reads or writes an elastic dimension "
+                "is probably not declared; print(supernet.account()) lists those that are"
+            ) from error
+        finally:
+            self.train(was)
+
+    def _refuse_running(self) -> None:
+        if self._shadow.program is not None:
+            refuse_copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._shadow.lock:
+            self._refuse_running()
+            state = dict(self.__dict__)
+        for name in ("_shadow", "_local", "_programs", "_calibrated"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._set_up()
+
+    def _replicate_for_data_parallel(self) -> Supernet:
+        raise InvalidModel(
+            "DataParallel copies modules without their locks and shadows; use DistributedDataParallel, one process a "
+            "device, or one supernet a device"
+        )
+
+
+def _forget_oldest(kept: OrderedDict[str, Any]) -> None:
+    while len(kept) > PLANS_KEPT:
+        kept.popitem(last=False)
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuse wrappers around the model, or in it, that bypass shadows."""
+    for name, module in model.named_modules():
+        where = name or "the model"
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise InvalidModel(
+                f"{where} is wrapped in {type(module).__name__}; make the model inside elastic, then wrap"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InvalidModel(f"{where} is scripted; make the Python module elastic")
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise InvalidModel(f"{where} is compiled; make the plain module elastic, extract a subnet and compile that")
+
+
+def _refuse_tracing() -> None:
+    """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
+    callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()
+    compiling = torch.compiler.is_compiling() or callable(callback)
+    if compiling or torch.jit.is_tracing():
+        what = "compiled or exported" if compiling else "traced"
+        raise InvalidModel(
+            f"a supernet cannot be {what} while it runs as a subnet; extract(architecture) gives a plain module that can"
+        )
