@@ -6,7 +6,7 @@ import numpy as np
 
 from archsmith.errors import InvalidOption, require
 from archsmith.method import Paper
-from archsmith.predictor._data import Array, checked
+from archsmith.predictor._data import Array, checked, standardised
 from archsmith.predictor.base import Predictor
 
 
@@ -35,10 +35,15 @@ class RandomForest(Predictor):
 
     def fit(self, x: Array, y: Array) -> None:
         """Learn from encodings ``x (n, d)`` and finite values ``y (n,)``; forgets what it learnt before."""
-        self._forest.fit(*checked(x, y))
+        x, y = checked(x, y)
+        # Standardised, because scikit-learn stops splitting below an absolute impurity.
+        self._shift, self._scale, target = standardised(y)
+        self._forest.fit(x, target)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
         x = np.asarray(x, dtype=np.float32)
+        if not len(x):
+            return np.zeros(0), np.zeros(0)
         each = np.array([tree.predict(x) for tree in self._forest.estimators_])
-        return each.mean(axis=0), each.std(axis=0)
+        return self._shift + self._scale * each.mean(axis=0), self._scale * each.std(axis=0)

@@ -16,12 +16,13 @@ class Ridge(Predictor):
     r"""Bayesian ridge regression: linear, with the penalty of highest evidence and an honest spread.
 
     With the singular values of the centred encodings the posterior is a closed form for every penalty at once, and the
-    noise integrates out (a Student posterior), so that no iteration and no tuning is left:
+    noise integrates out, so that no iteration and no tuning is left:
 
     .. math:: w \sim N(0, \sigma^2 / \lambda), \qquad y \sim N(x^T w + b, \sigma^2), \qquad p(\sigma^2) \propto 1 / \sigma^2
 
     Our departures from MacKay: evidence on a fixed grid of :math:`\lambda` instead of a fixed-point iteration, because a
-    grid is deterministic and cannot oscillate. It is written out rather than taken from scikit-learn because the core
+    grid is deterministic and cannot oscillate. The spread holds the noise too, which here is mostly what a line cannot
+    follow. It is written out rather than taken from scikit-learn because the core
     installation does without that package, and one decomposition serves all penalties.
     """
 
@@ -55,6 +56,6 @@ class Ridge(Predictor):
         along = centred @ self._vt.T
         # Directions never seen keep the prior's variance; those seen keep what the data left of it.
         unseen = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0.0) / self._penalty
-        variance = (along**2 / (self._s**2 + self._penalty)).sum(axis=1) + unseen + 1 / self._n
+        variance = (along**2 / (self._s**2 + self._penalty)).sum(axis=1) + unseen + 1 / self._n + 1
         mean = self._shift + self._scale * (centred @ self._weights)
         return mean, self._scale * np.sqrt(self._noise * variance)

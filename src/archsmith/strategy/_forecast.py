@@ -116,7 +116,9 @@ def _bound(
 ) -> Callable[[Floats], Floats] | None:
     """Predicted relative violations of one limit, a standard deviation on the safe side; None where nothing is known."""
     sign = 1.0 if limit.sense == "<=" else -1.0
-    known: NDArray[np.intp] = np.array([i for i, e in enumerate(evaluations) if limit.metric in e.values], dtype=np.intp)
+    known: NDArray[np.intp] = np.array(
+        [i for i, e in enumerate(evaluations) if limit.metric in e.values], dtype=np.intp
+    )
     if not known.size:
         return None
     ends = [evaluations[i].values[limit.metric] for i in known]
