@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from archsmith.architecture import Proposal
@@ -36,9 +37,9 @@ class Composite:
         """Of all evaluators, in order."""
         return tuple(m for e in self.evaluators for m in e.metrics)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Of all evaluators."""
+        """Of all evaluators, as they are when it is first asked for."""
         return fingerprint_of(*(e.fingerprint for e in self.evaluators))
 
     def __call__(self, proposal: Proposal) -> Evaluation:

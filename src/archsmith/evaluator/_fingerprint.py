@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from archsmith.supernet import Supernet
+
 
 def fingerprint_of(*parts: str | float) -> str:
     """Of plain parts, in order."""
@@ -26,6 +28,12 @@ def fingerprint_of_batches(batches: Iterable[Any]) -> str:
             digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def fingerprint_of_supernet(supernet: Supernet) -> str:
+    """Of the weights and the calibration batches: all that a subnet's outputs depend on."""
+    batches = [(*batch.inputs, dict(batch.keywords)) for batch in supernet.calibration]
+    return fingerprint_of(supernet.weights_fingerprint, fingerprint_of_batches(batches))
 
 
 def _tensors(thing: Any) -> Iterable[Tensor]:

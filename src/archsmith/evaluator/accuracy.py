@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches
+from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
@@ -45,7 +45,7 @@ class Accuracy(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of("accuracy", self._metric.name, self._data, self._supernet.weights_fingerprint)
+        return fingerprint_of("accuracy", self._metric.name, self._data, fingerprint_of_supernet(self._supernet))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random

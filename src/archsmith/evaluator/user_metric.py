@@ -12,7 +12,7 @@ from torch import nn
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import Goal, Metric
@@ -62,7 +62,7 @@ class UserMetric(Evaluator):
     @property
     def fingerprint(self) -> str:
         function = f"{self._function.__module__}.{self._function.__qualname__}"
-        weights = self._supernet.weights_fingerprint if self._supernet is not None else ""
+        weights = fingerprint_of_supernet(self._supernet) if self._supernet is not None else ""
         return fingerprint_of("user", self._metric.name, function, self._version, weights)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:

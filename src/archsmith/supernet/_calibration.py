@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,11 +40,8 @@ def batch_of(given: Any) -> Batch:
 
 def norms_of(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
     """The batch norms that keep running statistics."""
-    found = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-            found[name] = module
-    return found
+    kind = nn.modules.batchnorm._BatchNorm
+    return {n: m for n, m in model.named_modules() if isinstance(m, kind) and m.running_mean is not None}
 
 
 class _Measuring:
@@ -61,7 +58,7 @@ class _Measuring:
         evaluating: list[Assignment] = [(m.__dict__, {"training": False}) for m in self._model.modules()]
         measuring: list[Assignment] = []
         for name, norm in self._norms.items():
-            mean = sliced.get(id(norm.__dict__), {}).get("running_mean", norm.running_mean)
+            mean = cast(Tensor, sliced.get(id(norm.__dict__), {}).get("running_mean", norm.running_mean))
             fresh = {
                 "running_mean": torch.zeros_like(mean),
                 "running_var": torch.ones_like(mean),

@@ -51,7 +51,7 @@ def _install(change: int) -> None:
         _installed += change
         if change > 0 and _installed == 1:
             torch_checkpoint.CheckpointFunction = _Reentrant  # type: ignore[assignment, misc]
-            torch_checkpoint._checkpoint_without_reentrant_generator = _without_reentrant
+            torch_checkpoint._checkpoint_without_reentrant_generator = _without_reentrant  # type: ignore[assignment]
         elif _installed == 0:
             torch_checkpoint.CheckpointFunction = _reentrant  # type: ignore[misc]
             torch_checkpoint._checkpoint_without_reentrant_generator = _generator
@@ -78,7 +78,7 @@ class _Reentrant:
 
     @staticmethod
     def apply(function: Callable[..., Any], *args: Any) -> Any:
-        return _reentrant.apply(_under_running(function), *args)
+        return _reentrant.apply(_under_running(function), *args)  # type: ignore[no-untyped-call]
 
 
 def _without_reentrant(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

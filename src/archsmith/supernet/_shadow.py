@@ -47,7 +47,8 @@ class TensorSlot:
 
     def __init__(self, module: nn.Module, name: str, plan: TensorPlan, policy_tensors: Mapping[str, Tensor]) -> None:
         self.name = name
-        self.source: dict[str, Any] = module._parameters if name in module._parameters else module._buffers
+        held: Any = module._parameters if name in module._parameters else module._buffers
+        self.source: dict[str, Tensor] = held
         self.is_buffer = self.source is module._buffers
         shape = self.source[name].shape
         self.cut, self.picks = _cut(plan.index, shape)

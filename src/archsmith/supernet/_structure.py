@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils import parametrize
 
 from archsmith.architecture import Architecture, Option
@@ -155,12 +156,12 @@ def _check_tensors(name: str, module: nn.Module, declared: Declared) -> None:
     """Refuse tensors that are computed: a shadow would hide the computation and be ignored or wrong."""
     way_out = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
     if parametrize.is_parametrized(module):
-        raise InvalidModel(f"{name}: its {', '.join(module.parametrizations)} is parametrised; {way_out}")
+        raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {way_out}")
     for tensor in declared.tensors:
         held = module._parameters.get(tensor, module._buffers.get(tensor))
         if held is None:
             raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {way_out}")
-        if isinstance(held, nn.parameter.UninitializedTensorMixin):
+        if isinstance(held, UninitializedParameter | UninitializedBuffer):
             raise InvalidModel(f"{name}: {tensor} has no size yet; run the model once before making it elastic")
 
 

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +135,7 @@ class Axis:
         return " + ".join("*".join(map(str, segment)) for segment in self.segments)
 
 
-AxisLike = Union[Axis, Width, int]
+AxisLike = Axis | Width | int
 
 
 def as_axis(given: AxisLike) -> Axis:

@@ -84,10 +84,10 @@ class Switch(ChoiceModule):
             self.add_module(option, module)
 
     def forward(self, *inputs: Any) -> Any:
-        modules = list(self._modules.values())
+        modules = [module for module in self._modules.values() if module is not None]
         if self._mixture is None:
             return self._gated(modules[self._number or 0](*inputs))
-        return sum(p * m(*inputs) for p, m in zip(self._mixture.unbind(), modules, strict=True) if m is not None)
+        return sum(p * m(*inputs) for p, m in zip(self._mixture.unbind(), modules, strict=True))
 
     def runs(self, child: str) -> tuple[int, ...]:
         return (self.options.index(child),)
@@ -118,8 +118,10 @@ class Optional(ChoiceModule):
     def forward(self, x: Tensor) -> Tensor:
         if self._mixture is not None:
             skip, keep = self._mixture.unbind()
-            return skip * x + keep * self.module(x)
-        return self._gated(x if self._number == 0 else self.module(x))
+            mixed: Tensor = skip * x + keep * self.module(x)
+            return mixed
+        output: Tensor = x if self._number == 0 else self.module(x)
+        return self._gated(output)
 
     def runs(self, child: str) -> tuple[int, ...]:  # noqa: ARG002 - it has one child
         return (1,)

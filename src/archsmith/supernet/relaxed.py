@@ -84,7 +84,7 @@ class Relaxed:
             p = self.probabilities[choice.name].detach()
             if p.shape != (len(choice.options),):
                 raise InvalidArchitecture(
-                    f"{choice.name!r} needs {len(choice.options)} probabilities, one an option; got shape {tuple(p.shape)}"
+                    f"{choice.name!r} needs one probability for each of {len(choice.options)} options; got {p.tolist()}"
                 )
             if not (bool((p >= 0).all()) and abs(float(p.sum()) - 1) < 1e-3):
                 raise InvalidArchitecture(f"{choice.name!r}: {p.tolist()} are no probabilities; use a softmax")
@@ -147,9 +147,8 @@ class _Sum:
                     mask = _axis_mask(axis, masks).to(weight)
                     values[tensor] = weight * mask.view(-1, *(1,) * (weight.ndim - dim - 1))
             found.append((module.__dict__, {**NO_COPY, **values}))
-        for container in self._structure.containers.values():
-            found.append((container.__dict__, {"_mixture": self._probabilities[container.name]}))
-        return found
+        containers = self._structure.containers.values()
+        return found + [(c.__dict__, {"_mixture": self._probabilities[c.name]}) for c in containers]
 
     def _superposed(self, name: str, kernel: Kernel, weight: Tensor) -> Tensor:
         """The expected kernel: every smaller one, in the middle of the largest."""

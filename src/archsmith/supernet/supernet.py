@@ -167,7 +167,7 @@ class Supernet(nn.Module):
         with self._shadow.lock:
             self._refuse_running()
             plan = self.calibrated_plan(arch)
-            return extracted(self.model, plan, self.structure.numbers(arch), self.policies)
+            return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
 
     def record_calibration(self, batches: Iterable[Any]) -> None:
         """Keep batches of *training* data from which batch-norm statistics of every subnet are computed.
@@ -186,6 +186,11 @@ class Supernet(nn.Module):
             self._calibrated.clear()
 
     @property
+    def calibration(self) -> tuple[Batch, ...]:
+        """The recorded calibration batches; none at first."""
+        return self._calibration
+
+    @property
     def weights_fingerprint(self) -> str:
         """Sixteen hexadecimal digits of all parameters and buffers."""
         digest = hashlib.sha256()
@@ -198,11 +203,15 @@ class Supernet(nn.Module):
         """What became elastic, what stayed rigid, and how many architectures that makes; print it."""
         return account_of(self.model, self.structure)
 
+    @property
+    def _policy_tensors(self) -> dict[str, Any]:
+        return self.policies._parameters
+
     # Inside ------------------------------------------------------------------------------------------------------
 
     def _program(self, arch: Architecture | Relaxed) -> Program:
         if isinstance(arch, Relaxed):
-            return arch.program(self.model, self.structure, self.policies, self._bound)
+            return arch.program(self.model, self.structure, self._policy_tensors, self._bound)
         return self._bound(arch) if self.training else self._evaluated(arch)
 
     def _bound(self, arch: Architecture) -> PlanProgram:
@@ -210,7 +219,7 @@ class Supernet(nn.Module):
         kept = self._programs.get(arch.key)
         if kept is None:
             plan = self.structure.plan(self.structure.numbers(arch))
-            kept = self._programs[arch.key] = (arch, PlanProgram(self.model, plan, self.policies))
+            kept = self._programs[arch.key] = (arch, PlanProgram(self.model, plan, self._policy_tensors))
             _forget_oldest(self._programs)
         self._programs.move_to_end(arch.key)
         return kept[1]
@@ -220,11 +229,11 @@ class Supernet(nn.Module):
         bound = self._bound(arch)
         if not self._calibration:
             return bound
-        version = weights_version(self.model, self.policies.values())
+        version = weights_version(self.model, self._policy_tensors.values())
         kept = self._calibrated.get(arch.key)
         if kept is None or kept[0] != version:
             overrides = statistics(self._shadow, bound, self._calibration)
-            program = PlanProgram(self.model, bound.plan.with_overrides(overrides), self.policies)
+            program = PlanProgram(self.model, bound.plan.with_overrides(overrides), self._policy_tensors)
             kept = self._calibrated[arch.key] = (version, program)
             _forget_oldest(self._calibrated)
         self._calibrated.move_to_end(arch.key)
@@ -258,7 +267,7 @@ class Supernet(nn.Module):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._set_up()
 
     def _replicate_for_data_parallel(self) -> Supernet:
@@ -291,8 +300,8 @@ def _refuse_tracing() -> None:
     """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
     callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()
     compiling = torch.compiler.is_compiling() or callable(callback)
-    if compiling or torch.jit.is_tracing():
+    if compiling or torch._C._get_tracing_state() is not None:
         what = "compiled or exported" if compiling else "traced"
         raise InvalidModel(
-            f"a supernet cannot be {what} while it runs as a subnet; extract(architecture) gives a plain module that can"
+            f"a supernet cannot be {what} while it runs as a subnet; extract(architecture) gives a module that can"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from archsmith.method import Method
 from archsmith.supernet.supernet import Supernet
@@ -13,13 +14,13 @@ class Network(Method):
 
     @classmethod
     @abstractmethod
-    def build(cls, *, channels: int, classes: int, image_size: int) -> Supernet:
+    def build(cls, *, channels: int, classes: int, image_size: int | Sequence[int]) -> Supernet:
         """A supernet with freshly initialised weights (from torch's generator: seed it for repeatable ones).
 
         Args:
             channels: of the images.
             classes: how many outputs.
-            image_size: height and width in pixels.
+            image_size: side of square images in pixels, or height and width.
 
         Raises:
             InvalidOption: for options that make no network.

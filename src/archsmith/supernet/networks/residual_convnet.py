@@ -59,18 +59,18 @@ class ResidualConvNet(Network):
         *,
         channels: int,
         classes: int,
-        image_size: int,
+        image_size: int | Sequence[int],
         widths: Sequence[Sequence[int]] = WIDTHS,
         depths: Sequence[int] = (1, 2, 3),
         kernels: Sequence[int] = (3, 5),
         kernel_policy: str = "centre_crop",
     ) -> Supernet:
-        """A supernet for square images.
+        """A supernet for images of one size.
 
         Args:
             channels: of the images.
             classes: how many outputs.
-            image_size: height and width in pixels, 4 or more.
+            image_size: side of square images in pixels, or height and width; 4 or more.
             widths: options of the channels of each stage, which are also those of its blocks' inner channels.
             depths: options of the number of blocks of each stage.
             kernels: options of the size of each block's first kernel, odd.
@@ -79,9 +79,10 @@ class ResidualConvNet(Network):
         Raises:
             InvalidOption: for sizes below 1, no stage, even kernels or images smaller than 4 pixels.
         """
-        _check(channels, classes, image_size, widths, depths, kernels)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        _check(channels, classes, min(height, width), widths, depths, kernels)
         stages = [_Stage(f"stage{i}", w, tuple(depths)) for i, w in enumerate(widths, start=1)]
-        stem_stride, pool, strides = _strides(image_size, len(stages))
+        stem_stride, pool, strides = _strides(min(height, width), len(stages))
         parts: dict[str, nn.Module] = {"stem": _stem(channels, stages[0].out.full, stem_stride, pool)}
         elastic = {"stem.0": Elastic(out=stages[0].out), "stem.1": Elastic(over=stages[0].out)}
         before = stages[0].out
@@ -98,7 +99,7 @@ class ResidualConvNet(Network):
         model = nn.Sequential()
         for name, part in parts.items():
             model.add_module(name, part)
-        return Supernet(model, elastic, example_inputs=(torch.zeros(2, channels, image_size, image_size),), copy=False)
+        return Supernet(model, elastic, example_inputs=(torch.zeros(2, channels, height, width),), copy=False)
 
 
 class _Stage:
@@ -141,10 +142,10 @@ def _stem(channels: int, out: int, stride: int, pool: bool) -> nn.Sequential:  #
     return nn.Sequential(*layers, *([nn.MaxPool2d(3, 2, 1)] if pool else []))
 
 
-def _strides(image_size: int, stages: int) -> tuple[int, bool, list[int]]:
+def _strides(side: int, stages: int) -> tuple[int, bool, list[int]]:
     """Stride of the stem, whether it pools, strides of the stages: no map falls below 2 x 2 pixels."""
-    stem, pool = (2 if image_size >= 64 else 1), image_size >= 128
-    size = image_size // stem // (2 if pool else 1)
+    stem, pool = (2 if side >= 64 else 1), side >= 128
+    size = side // stem // (2 if pool else 1)
     strides = [1]
     for _ in range(stages - 1):
         strides.append(2 if size >= 4 else 1)
@@ -155,12 +156,12 @@ def _strides(image_size: int, stages: int) -> tuple[int, bool, list[int]]:
 def _check(
     channels: int,
     classes: int,
-    image_size: int,
+    side: int,
     widths: Sequence[Sequence[int]],
     depths: Sequence[int],
     kernels: Sequence[int],
 ) -> None:
-    for name, value, least in (("channels", channels, 1), ("classes", classes, 1), ("image_size", image_size, 4)):
+    for name, value, least in (("channels", channels, 1), ("classes", classes, 1), ("image_size", side, 4)):
         if value < least:
             raise InvalidOption(f"{name} is {least} or more, got {value}")
     if not widths:

@@ -104,8 +104,8 @@ def _kernel_attributes(where: str, module: nn.modules.conv._ConvNd, kernel: Kern
             padding = tuple(p - x for p, x in zip(module.padding, less, strict=True))
             if min(padding) < 0:
                 raise InvalidModel(
-                    f"{where}: padding {module.padding} is too small for kernel {size} instead of {largest}: the output "
-                    f"size would change; give padding of at least {tuple(less)} or leave {size} out"
+                    f"{where}: padding {module.padding} is too small for kernel {size} instead of {largest}: the "
+                    f"output size would change; give padding of at least {tuple(less)} or leave {size} out"
                 )
             attributes["padding"] = padding
             both = [p for p in reversed(padding) for _ in range(2)]
