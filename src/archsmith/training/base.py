@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from archsmith.architecture import Architecture
 from archsmith.method import Method
 from archsmith.supernet.supernet import Supernet
 
 Loss = Callable[[Any, Any], Tensor]
 """``loss(outputs, targets) -> scalar``; cross-entropy unless the user gives another."""
 
+Run = Callable[[Architecture], Any]
+"""``run(architecture) -> outputs``: one subnet on the inputs of the batch, in mixed precision where that is on."""
+
 
 class TrainingMethod(Method):
     """Decides which subnets learn from a batch, and from whom.
 
     Optimiser, schedule, mixed precision, checkpoints and progress belong to the loop that all methods share.
-    Every method is built from keyword options only.
+    Every method is built from keyword options only, and keeps each under its own name.
     """
 
     @abstractmethod
     def backward(
         self,
         supernet: Supernet,
-        inputs: tuple[Any, ...],
+        run: Run,
         targets: Any,
         *,
         loss: Loss,
@@ -39,8 +44,8 @@ class TrainingMethod(Method):
 
         Args:
             supernet: in training mode, gradients cleared.
-            inputs: of one batch, on the supernet's device.
-            targets: what ``loss`` compares with.
+            run: computes a subnet's outputs for the batch, in single precision.
+            targets: what ``loss`` compares with, on the supernet's device.
             loss: the user's.
             rng: the only source of randomness, for which subnets are drawn.
             scale: to be applied to every loss before ``.backward()`` (mixed precision).
@@ -54,3 +59,9 @@ class TrainingMethod(Method):
 def detached(outputs: Any) -> Any:
     """Outputs cut from the graph: a teacher's, for distillation."""
     return torch.utils._pytree.tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, outputs)
+
+
+def is_cross_entropy(loss: Loss) -> bool:
+    """Whether outputs are the logits of classes, as far as the loss tells."""
+    loss = inspect.unwrap(loss)
+    return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)

@@ -1,0 +1,147 @@
+"""What a loader yields, on the device, and what makes no sense in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from archsmith.architecture import Architecture
+from archsmith.errors import InvalidData, InvalidOption
+from archsmith.supernet.supernet import Supernet
+from archsmith.training.base import Loss, is_cross_entropy
+
+Loader = Iterable[Any]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the forward pass is computed: ``dtype`` is ``None`` for single precision."""
+
+    dtype: torch.dtype | None
+
+    @classmethod
+    def of(cls, device: torch.device, *, amp: bool | None) -> Precision:
+        """Mixed precision on CUDA devices unless ``amp`` says otherwise: bfloat16, or float16 where that is lacking.
+
+        Raises:
+            InvalidOption: when it is asked for on another device.
+        """
+        if amp and device.type != "cuda":
+            raise InvalidOption(f"mixed precision (amp) is for CUDA devices; the supernet is on {device}")
+        if device.type != "cuda" or amp is False:
+            return cls(None)
+        return cls(torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one call by position and name, and what its outputs are compared with."""
+
+    inputs: tuple[Any, ...]
+    named: Mapping[str, Any]
+    targets: Any
+
+    @classmethod
+    def of(cls, item: Any, device: torch.device) -> Batch:
+        """From what a loader yields: ``(inputs, targets)``, where inputs are a tensor, a tuple or a dict by name.
+
+        Raises:
+            InvalidData: for anything else.
+        """
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            form = f"{type(item).__name__} of {len(item)}" if isinstance(item, Sized) else type(item).__name__
+            raise InvalidData(f"the loader yields a {form}; each batch must be a pair (inputs, targets)")
+        inputs, targets = torch.utils._pytree.tree_map(
+            lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, tuple(item)
+        )
+        if isinstance(inputs, Mapping):
+            return cls((), inputs, targets)
+        return cls(tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,), {}, targets)
+
+    def runner(self, supernet: Supernet, device: torch.device, precision: Precision) -> Callable[[Architecture], Any]:
+        """Computes a subnet's outputs for this batch, in single precision whatever the forward pass was in."""
+
+        def run(architecture: Architecture) -> Any:
+            with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
+                outputs = supernet(*self.inputs, arch=architecture, **self.named)
+            return torch.utils._pytree.tree_map(_single, outputs)
+
+        return run
+
+
+def epochs_of(loader: Loader, epoch: int) -> Iterator[Any]:
+    """The batches of one epoch, in that epoch's order where the loader can be told."""
+    for holder in (loader, getattr(loader, "sampler", None)):  # a DataLoader's distributed sampler has the method
+        if callable(getattr(holder, "set_epoch", None)):
+            cast("Any", holder).set_epoch(epoch)
+    return iter(loader)
+
+
+def steps_in(loader: Loader) -> int:
+    """Batches an epoch; counted in one pass where the loader has no length.
+
+    Raises:
+        InvalidData: for an empty loader, or one that can be read only once.
+    """
+    if iter(loader) is loader:
+        raise InvalidData(
+            f"the loader is a {type(loader).__name__}, which can be read only once; training reads it every epoch: "
+            "give a DataLoader, a list, or Data.batches(...)"
+        )
+    steps = len(loader) if isinstance(loader, Sized) else sum(1 for _ in loader)
+    if steps == 0:
+        raise InvalidData("the loader is empty; training needs at least one batch")
+    return steps
+
+
+def checked(loss: Loss) -> Loss:
+    """The same loss, with an answer to labels that the network has no output for, and to what is no loss."""
+
+    def compare(outputs: Any, targets: Any) -> Tensor:
+        if is_cross_entropy(loss):
+            _check_classes(outputs, targets, ignored=getattr(loss, "ignore_index", -100))
+        value = loss(outputs, targets)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            form = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InvalidOption(f"the loss gave {form} instead of one number; let it return a scalar tensor (a mean)")
+        if not value.requires_grad:
+            raise InvalidOption("the loss does not depend on the weights: do its operations keep the gradient?")
+        return value
+
+    compare.__wrapped__ = loss  # type: ignore[attr-defined] # methods may ask what kind of loss it is
+    return compare
+
+
+def _check_classes(outputs: Any, targets: Any, *, ignored: int) -> None:
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.ndim < 2:
+        raise InvalidData(
+            f"cross-entropy compares logits (b, classes) with labels (b,), got {_form(outputs)} and {_form(targets)}; "
+            "give loss= for outputs of another form"
+        )
+    if targets.is_floating_point() and targets.shape == outputs.shape:
+        return  # probabilities
+    if targets.is_floating_point() or targets.shape != outputs.shape[:1] + outputs.shape[2:]:
+        raise InvalidData(
+            f"the labels are {_form(targets)} where logits of {_form(outputs)} need integers of the shape "
+            f"{tuple(outputs.shape[:1] + outputs.shape[2:])}; give loss= for targets of another form"
+        )
+    counted = targets[targets != ignored]
+    if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < outputs.shape[1]:
+        wrong = int(counted.max()) if int(counted.max()) >= outputs.shape[1] else int(counted.min())
+        raise InvalidData(
+            f"label {wrong} has no output: the network has {outputs.shape[1]}, for labels 0..{outputs.shape[1] - 1}; "
+            "number the labels so, or give the network as many outputs as there are classes"
+        )
+
+
+def _form(thing: Any) -> str:
+    return f"{thing.dtype} {tuple(thing.shape)}" if isinstance(thing, Tensor) else f"a {type(thing).__name__}"
+
+
+def _single(value: Any) -> Any:
+    low = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if low else value
