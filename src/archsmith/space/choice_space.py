@@ -336,13 +336,7 @@ class ChoiceSpace(Space):
         return self._repaired(np.zeros(len(self.choices), dtype=np.int16))
 
     def _repaired(self, row: Rows) -> Architecture:
-        found = variation.repair(self, self._canonical(row[None])[0])
-        if found is None:
-            raise InvalidSpace(
-                "no valid architecture was found; loosen the constraints: "
-                + "; ".join(c.expression for c in self.constraints)
-            )
-        return self.architectures(found[None])[0]
+        return self.architectures(variation.repair(self, self._canonical(row[None])[0])[None])[0]
 
     # The contract of every space ---------------------------------------------------------------------------------
 

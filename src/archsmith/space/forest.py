@@ -145,6 +145,8 @@ def _condition(
     other, values = choice.when
     if other not in names:
         raise unknown(f"choice in the condition of {choice.name!r}", other, [n for n in names if n != choice.name])
+    if other == choice.name:
+        raise InvalidSpace(f"{choice.name!r} depends on itself; a condition names a choice declared earlier")
     if other not in columns:
         raise InvalidSpace(
             f"{choice.name!r} depends on {other!r}, which is not declared before it; put {other!r} first"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.errors import InvalidArchitecture
+from archsmith.errors import InvalidArchitecture, InvalidSpace
 from archsmith.space.forest import AnyRows, Rows
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROUNDS = 20  # redraws before a row falls back on something that surely exists
 _BEAM = 64
+_MOST_SEARCHED = 10**6
 
 
 def mutate(space: ChoiceSpace, rows: AnyRows, rng: np.random.Generator, probability: float | None) -> Rows:
@@ -101,20 +102,33 @@ def distinct(rows: Rows) -> Rows:
     return rows[np.sort(first)]
 
 
-def repair(space: ChoiceSpace, row: Rows) -> Rows | None:
-    """The valid row nearest to a canonical ``row (d,)``, by a beam search over edits; ``None`` where it finds none."""
+def repair(space: ChoiceSpace, row: Rows) -> Rows:
+    """A valid row near a canonical ``row (d,)``: itself, else by a beam search over edits, else the nearest known.
+
+    Raises:
+        InvalidSpace: when there is none, or next to none in a space too large to list.
+    """
     beam = row[None]
     for _ in range(2 * len(row) + 1):
         valid = space.valid(beam)
         if valid.any():
-            found = beam[valid]
-            return found[np.argmin(_distance(space, found, row))]  # type: ignore[no-any-return]
+            return _nearest(space, beam[valid], row)
         beam = distinct(space.canonical_rows(edits(space, beam)))
         if not len(beam):
             break
         order = np.lexsort((_distance(space, beam, row), space.violated(beam)))  # fewest violations first
         beam = beam[order[:_BEAM]]
-    return None
+    if space.forest.count > _MOST_SEARCHED:
+        return _nearest(space, space.sample_rows(_BEAM, np.random.default_rng(0)), row)
+    if not len(every := space.enumerate_rows()):
+        rules = "; ".join(c.expression for c in space.constraints)
+        raise InvalidSpace(f"no architecture is valid; loosen the constraints: {rules}")
+    return _nearest(space, every, row)
+
+
+def _nearest(space: ChoiceSpace, rows: Rows, row: Rows) -> Rows:
+    found: Rows = rows[np.argmin(_distance(space, rows, row))]
+    return found
 
 
 def _distance(space: ChoiceSpace, rows: Rows, row: Rows) -> NDArray[np.float64]:
