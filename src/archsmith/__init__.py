@@ -7,7 +7,20 @@ loads neither torch nor scikit-learn nor pandas.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded when they are used
+    from archsmith.api.building import elastic
+    from archsmith.api.front import Front
+    from archsmith.api.job import Job
+    from archsmith.api.run import Run
+    from archsmith.api.searching import search
+    from archsmith.data import open_data
+    from archsmith.errors import ArchsmithError
+    from archsmith.evaluator.user_metric import UserMetric
+    from archsmith.space import Choice, ChoiceSpace
+    from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
+    from archsmith.training._loop import train
 
 __version__ = "0.1.0"
 
@@ -33,7 +46,28 @@ _WHERE = {
     "train": "archsmith.training._loop",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = [
+    "ArchsmithError",
+    "Choice",
+    "ChoiceSpace",
+    "Depth",
+    "Elastic",
+    "Front",
+    "Job",
+    "Kernel",
+    "Optional",
+    "Relaxed",
+    "Run",
+    "Supernet",
+    "Switch",
+    "UserMetric",
+    "Width",
+    "__version__",
+    "elastic",
+    "open_data",
+    "search",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

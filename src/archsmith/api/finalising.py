@@ -52,7 +52,7 @@ def finalise(session: Session, question: Question) -> Front:
 
 def _believed(session: Session) -> dict[str, Evaluation]:
     journal = session.store.journal(session.run.journal_name("search"))
-    return {e.architecture.key: e for e in reversed(journal.evaluations())}
+    return {e.architecture.key: e for e in reversed(journal.evaluations)}
 
 
 def _front(

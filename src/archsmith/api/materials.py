@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from archsmith import method as registry
 from archsmith.api.run import Run
@@ -17,6 +17,7 @@ from archsmith.errors import DamagedFile, InvalidModel, RunMismatch, require
 from archsmith.files import replacing
 from archsmith.models.factory import Factory
 from archsmith.supernet import Supernet
+from archsmith.supernet._calibration import Batch
 
 EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
@@ -43,26 +44,37 @@ class Materials:
     anchor_ms: float | None = None
 
 
-def build(source: Mapping[str, Any]) -> Supernet:
+def build(source: Mapping[str, Any], *, seed: int = 0) -> Supernet:
     """The untrained supernet that ``source`` describes.
 
     Args:
         source: ``{"network": NAME, "options": {...}}`` or ``{"factory": "module:function", "options": {...}}``.
+        seed: of the initial weights; torch's own generator is left as it was.
 
     Raises:
+        UnknownName: when there is no such network.
         InvalidModel: when the factory gives no network, or one with nothing elastic.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _built(source)
+
+
+def _built(source: Mapping[str, Any]) -> Supernet:
     options = dict(source["options"])
     if "network" in source:
-        found = registry.load("supernet.networks", source["network"])().build(**options)
-        return found if isinstance(found, Supernet) else _refuse(source["network"], found)
-    shape = {name: options.pop(name, None) for name in ("channels", "classes", "image_size")}
-    built = Factory().build(source["factory"], **shape, **options)
-    if isinstance(built, Supernet):
-        return built
-    if not isinstance(built, nn.Module):
-        return _refuse(source["factory"], built)
-    return Supernet(built, {}, example_inputs=(torch.zeros(1, shape["channels"], *shape["image_size"]),))
+        network = registry.load("supernet.networks", source["network"])
+        registry.check_options(network.build, options)
+        found = network.build(**options)
+    else:
+        shape = {name: options.pop(name, None) for name in ("channels", "classes", "image_size")}
+        found = Factory().build(source["factory"], **shape, **options)
+    if isinstance(found, Supernet):
+        return found
+    if source["options"].get("image_size") is None:
+        raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs, axes)")
+    channels, size = source["options"]["channels"], source["options"]["image_size"]
+    return Supernet(found, example_inputs=(torch.zeros(1, channels, *size),))
 
 
 def source_of(model: str, options: Mapping[str, Any], data: Data) -> dict[str, Any]:
@@ -138,10 +150,6 @@ def materials_of(run: Run, *, data: str | None = None) -> Materials:
     return Materials(supernet, source, val, test, run.fixed["device"], run.anchor_ms)
 
 
-def _refuse(name: str, thing: object) -> Supernet:
-    raise InvalidModel(f"{name} gave a {type(thing).__name__}; it must return a torch.nn.Module or a Supernet")
-
-
 def _load(run: Run, name: str) -> dict[str, Tensor]:
     safetensors = require("safetensors.torch", extra="torch", purpose="loading the supernet's weights")
     path = run.path / f"{name}.safetensors"
@@ -154,11 +162,11 @@ def _load(run: Run, name: str) -> dict[str, Tensor]:
     return found
 
 
-def _flat(batches: Iterable[Any]) -> dict[str, Tensor]:
+def _flat(batches: Iterable[Batch]) -> dict[str, Tensor]:
     """Batches as named tensors: ``0.1`` is the second input of the first batch, ``0.mask`` a named one."""
     found: dict[str, Tensor] = {}
-    for number, inputs in enumerate(batches):
-        parts = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
+    for number, batch in enumerate(batches):
+        parts = batch.keywords.items() or enumerate(batch.inputs)
         found |= {f"{number}.{key}": tensor.detach().cpu().contiguous() for key, tensor in parts}
     return found
 
@@ -171,5 +179,6 @@ def _batches(flat: Mapping[str, Tensor]) -> list[Any]:
     found: list[Any] = []
     for _, parts in sorted(grouped.items()):
         positional = all(key.isdigit() for key in parts)
-        found.append(tuple(parts[k] for k in sorted(parts, key=int)) if positional else parts)
+        inputs = tuple(parts[k] for k in sorted(parts, key=int)) if positional else parts
+        found.append((inputs, None))  # as a pair of inputs and targets, of which only the inputs are read
     return found

@@ -70,7 +70,7 @@ def question_of(run: Run, store: Store) -> tuple[tuple[Objective, ...], tuple[Li
     if header is None:
         raise UserError(f"the search in {run.path} has not begun yet; give its `archsmith search` command again")
     objectives = tuple(Objective.parse(o) for o in header["objectives"])
-    return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations()
+    return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations
 
 
 def read_front(run: Run, *, materials: Callable[[], Materials] | None = None) -> Front:

@@ -29,7 +29,7 @@ def report_data(run: Run) -> ReportData:
         header = store.journal(run.journal_name("search")).header or {}
         prefix = run.journal_name(BASELINE)
         baselines = {
-            name.removeprefix(prefix): store.journal(name).evaluations()
+            name.removeprefix(prefix): store.journal(name).evaluations
             for name in store.journals()
             if name.startswith(prefix)
         }

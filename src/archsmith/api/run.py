@@ -174,7 +174,7 @@ class Run:
     def evaluations(self, name: str = "search") -> list[Evaluation]:
         """What one journal learned, in the order it was committed; empty where it was never begun."""
         with self.store() as store:
-            return store.journal(self.journal_name(name)).evaluations()
+            return store.journal(self.journal_name(name)).evaluations
 
     def header(self, name: str = "search") -> Mapping[str, Any]:
         """How one journal was begun: strategy, options, seed, objectives, limits; empty where it never was."""

@@ -145,13 +145,14 @@ class Question:
 
     def check(self, space: ChoiceSpace) -> None:
         """Build the strategies once, so that a wrong name or option is refused before anything is spent."""
+        bounds = [replace(x, relative=False) for x in self.limits]  # what they are relative to is not known yet
         for name, options in [(self.strategy, self.options), *([(self.baseline[0], {})] if self.baseline else [])]:
             method = registry.load("strategy", name)
             most = method.handles.objectives
             if most is not None and len(self.objectives) > most:
                 raise InvalidOption(f"{name} handles {most} objective(s), this search has {len(self.objectives)}")
             registry.make(
-                "strategy", name, space, self.objectives, self.limits, rng=np.random.default_rng(0), **options
+                "strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options
             )
 
 

@@ -35,9 +35,21 @@ class Accuracy(Evaluator):
     paper = OURS
     depends_on = "function"
 
-    def __init__(self, supernet: Supernet, batches: Iterable[Any], *, metric: Metric = KNOWN["accuracy_top1"]) -> None:
-        self._supernet, self._batches, self._metric = supernet, batches, metric
+    def __init__(
+        self,
+        supernet: Supernet,
+        batches: Iterable[Any],
+        *,
+        metric: Metric = KNOWN["accuracy_top1"],
+        interval: bool = False,
+    ) -> None:
+        self._supernet, self._batches, self._metric, self._interval = supernet, batches, metric, interval
         self._data = fingerprint_of_batches(batches)
+
+    @classmethod
+    def on_test(cls, supernet: Supernet, batches: Iterable[Any]) -> Accuracy:
+        """Of the test split: a claim about new inputs, hence with an interval."""
+        return cls(supernet, batches, metric=KNOWN["test_accuracy_top1"], interval=True)
 
     @property
     def metrics(self) -> Sequence[Metric]:
