@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, require
-from archsmith.hardware._inputs import resized
+from archsmith.export.inputs import resized
 from archsmith.hardware._options import at_least_one, device_fingerprint, one_of
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version

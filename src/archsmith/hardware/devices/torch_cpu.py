@@ -6,7 +6,7 @@ import copy
 from typing import Any, ClassVar, final
 
 from archsmith.errors import InvalidOption, MeasurementFailed, require
-from archsmith.hardware._inputs import resized
+from archsmith.export.inputs import resized
 from archsmith.hardware._options import at_least_one, device_fingerprint
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version

@@ -1,0 +1,126 @@
+"""ONNX by torch's dynamo exporter."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import torch
+from torch import nn
+
+from archsmith.errors import InvalidModel, require
+from archsmith.export._candidate import OPSET, quiet_exporter
+from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
+from archsmith.export.compare import Difference, difference
+from archsmith.export.inputs import batch_size, has_batch, random_like, resized
+from archsmith.export.onnx_file import OnnxFile
+from archsmith.files import replacing
+from archsmith.method import OURS
+
+SEED = 0
+"""Of the random inputs that a fresh file is checked on."""
+
+
+@final
+class Onnx(FileFormat):
+    """ONNX by torch's dynamo exporter, for any batch where the network allows, checked in ONNX Runtime.
+
+    One file with the weights inside, opset 20, without remarks on where it was made: equal networks give equal
+    bytes with equal versions of torch. The file is run on random inputs at two batch sizes before it is written.
+    """
+
+    paper = OURS
+    suffix: ClassVar[str] = ".onnx"
+
+    def write(
+        self,
+        module: nn.Module,
+        example_inputs: tuple[Any, ...],
+        path: Path,
+        *,
+        origin: Origin | None = None,  # noqa: ARG002 - the file holds the whole network
+    ) -> WrittenFile:
+        """Export, check against ``module``, write.
+
+        Raises:
+            InvalidOption: when ``path`` does not end in ``.onnx``.
+            InvalidModel: when the exporter refuses the network, or the file computes something else.
+            StorageFull: when the disk is full.
+        """
+        check_suffix(path, self.suffix)
+        require("onnxscript", extra="onnx", purpose="Exporting to ONNX")
+        network = copy.deepcopy(module).cpu().eval()
+        content, dynamic, apart = _checked(network, example_inputs)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        details = {
+            "exporter": f"torch {torch.__version__} dynamo",
+            "opset": OPSET,
+            "dynamic_batch": dynamic,
+            "absolute_difference": apart.absolute,
+            "relative_difference": apart.relative,
+        }
+        return WrittenFile(paths=(path,), details=details)
+
+
+def _checked(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[bytes, bool, Difference]:
+    """The file for any batch, else for the example's, the first that computes what the network does."""
+    size = batch_size(inputs)
+    tried = []
+    for dynamic in (True, False):
+        # the tracer takes a batch of 1 for a constant
+        example = resized(inputs, max(2, size)) if dynamic else inputs
+        try:
+            content = _export(network, example, dynamic=dynamic)
+            file = OnnxFile(content)
+            sizes = (size, size + 1) if dynamic else (size,)
+            apart = [_apart(network, file, random_like(resized(inputs, n), SEED)) for n in sizes]
+        except Exception as error:  # noqa: BLE001 - exporter and runtime raise many kinds; all become one message
+            tried.append(f"{'any' if dynamic else 'fixed'} batch: {str(error).strip().splitlines()[0][:200]}")
+            continue
+        worst = max(apart, key=lambda d: d.relative)
+        if worst.equal:
+            return content, dynamic, worst
+        tried.append(f"{'any' if dynamic else 'fixed'} batch: outputs differ by {worst.relative:.2g} of the largest")
+    raise InvalidModel(f"this network cannot be exported to ONNX: {'; '.join(tried)}")
+
+
+def _apart(network: nn.Module, file: OnnxFile, inputs: tuple[Any, ...]) -> Difference:
+    with torch.no_grad():
+        return difference(network(*inputs), file(*inputs))
+
+
+def _export(network: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> bytes:
+    size = batch_size(inputs)
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} if has_batch(x, size) else None for x in inputs) if dynamic else None
+    tensors = sum(isinstance(x, torch.Tensor) for x in inputs)
+    names = ["input"] if tensors == 1 else [f"input_{i}" for i in range(tensors)]
+    with quiet_exporter():
+        program = torch.onnx.export(
+            network,
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            input_names=names,
+            verbose=False,
+        )
+    if program is None:
+        raise InvalidModel("torch's exporter gave no program")
+    proto = program.model_proto
+    _forget_origin(proto)
+    return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _forget_origin(proto: Any) -> None:
+    """Remove what the exporter noted about source files and folders of this machine."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in proto.functions:
+        for part in (function, *function.node):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")

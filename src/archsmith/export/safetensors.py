@@ -1,0 +1,167 @@
+"""safetensors for the weights, JSON for the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from archsmith.architecture import Architecture
+from archsmith.errors import DamagedFile, InvalidModel, InvalidOption, RunMismatch, require
+from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
+from archsmith.files import read_json, replacing, sha256, write_json
+from archsmith.method import OURS
+from archsmith.plan import Plan
+
+FORMAT = "archsmith network"
+VERSION = 1
+ARCHITECTURE = ".architecture.json"
+
+
+class Extracts(Protocol):
+    """What a builder must give: a supernet."""
+
+    def plan(self, arch: Architecture, /) -> Plan:
+        """What the architecture means for every tensor."""
+
+    def extract(self, arch: Architecture, /) -> nn.Module:
+        """The subnet as a plain module."""
+
+
+@final
+class Safetensors(FileFormat):
+    """Weights as safetensors, and a JSON file from which the module is built again; never a pickle.
+
+    ``NAME.architecture.json`` holds where the supernet comes from, the architecture, its plan, the shapes of the
+    inputs and the hash of ``NAME.safetensors``; :func:`load_network` is the way back.
+    """
+
+    paper = OURS
+    suffix: ClassVar[str] = ".safetensors"
+
+    def write(
+        self, module: nn.Module, example_inputs: tuple[Any, ...], path: Path, *, origin: Origin | None = None
+    ) -> WrittenFile:
+        """Write weights and architecture.
+
+        Raises:
+            InvalidOption: when ``path`` does not end in ``.safetensors``, or the origin is missing.
+            InvalidModel: when the state of the module is more than tensors.
+            StorageFull: when the disk is full.
+        """
+        check_suffix(path, self.suffix)
+        if origin is None:
+            raise InvalidOption(f"{path} holds weights only; give the origin= from which the network is built again")
+        library = require("safetensors.torch", extra="torch", purpose="Exporting to safetensors")
+        weights = _weights(module)
+        with replacing(path) as temporary:
+            library.save_file(weights, temporary)
+        described = path.with_suffix(ARCHITECTURE)
+        write_json(
+            described,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "source": dict(origin.source),
+                "architecture": origin.architecture.to_json(),
+                "plan": origin.plan.to_json(),
+                "inputs": [_described(x) for x in example_inputs],
+                "weights": {"file": path.name, "sha256": sha256(path)},
+            },
+        )
+        return WrittenFile(paths=(path, described), details={"format": FORMAT, "version": VERSION})
+
+
+def load_network(path: Path, build: Callable[[Mapping[str, Any]], Extracts]) -> nn.Module:
+    """The module that ``NAME.safetensors`` (or ``NAME.architecture.json``) holds, in evaluation mode.
+
+    Args:
+        path: of either file; the other lies beside it.
+        build: makes the supernet from its source; its weights do not matter.
+
+    Raises:
+        DamagedFile: when a file is missing, changed or cannot be read.
+        RunMismatch: when ``build`` gives another supernet than the one that the weights come from.
+    """
+    described = path if path.name.endswith(ARCHITECTURE) else path.with_suffix(ARCHITECTURE)
+    data = read_architecture(described)
+    weights_file = described.with_name(data["weights"]["file"])
+    if not weights_file.is_file():
+        raise DamagedFile(f"{weights_file} is missing; it holds the weights of {described}")
+    if sha256(weights_file) != data["weights"]["sha256"]:
+        raise DamagedFile(f"{weights_file} is not the file that {described} was written with; export the network again")
+    architecture = Architecture.from_json(data["architecture"])
+    supernet = build(data["source"])
+    plan = Plan.from_json(data["plan"])
+    if supernet.plan(architecture).fingerprint != plan.fingerprint:
+        raise RunMismatch(
+            f"the source in {described} now builds another supernet than the one that the weights come from; "
+            "use the version of the model that was searched"
+        )
+    module = supernet.extract(architecture)
+    _fill(module, weights_file)
+    return module.eval()
+
+
+def read_architecture(path: Path) -> dict[str, Any]:
+    """The content of an architecture file.
+
+    Raises:
+        DamagedFile: when it is missing, no such file, of a newer version, or parts of it are missing.
+    """
+    data = read_json(path, what="the architecture of a network")
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise DamagedFile(f'{path} is no architecture file of archsmith; it should say "format": "{FORMAT}"')
+    if data.get("version") != VERSION:
+        raise DamagedFile(f"{path} has version {data.get('version')}, this archsmith reads {VERSION}: update archsmith")
+    try:
+        name = data["weights"]["file"]
+        complete = isinstance(data["weights"]["sha256"], str) and isinstance(data["source"], dict)
+        complete = complete and {"architecture", "plan", "inputs"} <= data.keys() and Path(name).name == name
+    except (KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise DamagedFile(f"{path} lacks a part of an architecture file; export the network again")
+    return data
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    state = module.state_dict()
+    other = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if other:
+        raise InvalidModel(f"safetensors holds tensors only, but the state of {', '.join(other)} is something else")
+    # copies: tied weights are stored under each of their names, as load_state_dict wants them
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
+def _fill(module: nn.Module, file: Path) -> None:
+    library = require("safetensors.torch", extra="torch", purpose="Loading a safetensors file")
+    try:
+        weights: dict[str, Tensor] = library.load_file(file)
+    except Exception as error:  # safetensors raises a class of its own
+        raise DamagedFile(f"{file} cannot be read: {error}; export the network again") from error
+    try:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise RunMismatch(f"the weights in {file} do not fit the network that its source builds: {error}") from error
+
+
+def _described(x: Any) -> dict[str, Any]:
+    if isinstance(x, Tensor):
+        return {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch.")}
+    return {"value": repr(x)}
+
+
+def inputs_from(described: list[dict[str, Any]]) -> tuple[Tensor, ...]:
+    """Zeros of the recorded shapes and types.
+
+    Raises:
+        DamagedFile: when something other than a tensor was recorded.
+    """
+    try:
+        return tuple(torch.zeros(x["shape"], dtype=getattr(torch, x["dtype"])) for x in described)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise DamagedFile(f"cannot make inputs like {described}: {error}") from error
