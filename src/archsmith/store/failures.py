@@ -13,7 +13,8 @@ from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _UNREACHABLE = (UserError, "cannot reach {label} ({detail}); check host, port, database, user and password")
-_DAMAGED = (DamagedFile, "{label} cannot be read ({detail}): restore it from a copy, or move it away and start anew")
+_DAMAGED_TEXT = "{label} cannot be read ({detail}): restore it from a copy, or move it away and start anew"
+_DAMAGED = (DamagedFile, _DAMAGED_TEXT)
 _OTHER: tuple[type[ArchsmithError], str] = (ArchsmithError, "{label}: {detail}")
 # by SQLite's name, or the class of the SQL standard; a server that is not reached names no error at all
 _KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
@@ -53,6 +54,11 @@ def full(label: str) -> StorageFull:
         f"no space left for {label}; everything committed before is intact: free some space (or raise the quota), "
         "then run the same command again to go on"
     )
+
+
+def damaged(label: str, detail: str) -> DamagedFile:
+    """The error for a file that was cut off or overwritten."""
+    return DamagedFile(_DAMAGED_TEXT.format(label=label, detail=detail))
 
 
 def read_only(label: str) -> UserError:

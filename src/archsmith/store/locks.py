@@ -6,9 +6,11 @@ import fcntl
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from archsmith.errors import RunLocked
 from archsmith.store.schema import LOCKS
@@ -74,8 +76,9 @@ class AdvisoryLock:
 
     def release(self) -> None:
         """Let the next process in."""
-        self._connection.execute(delete(LOCKS).where(LOCKS.c.name == self._name))
-        _advisory(self._connection, "pg_advisory_unlock", self._name)
+        with suppress(DBAPIError):  # of a connection that broke, the server has let go already
+            self._connection.execute(delete(LOCKS).where(LOCKS.c.name == self._name))
+            _advisory(self._connection, "pg_advisory_unlock", self._name)
         self._connection.close()
 
 
