@@ -13,6 +13,8 @@ from archsmith.space.choice import Choice
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.forest import AnyRows
 
+_BLOCK = 1024  # rows whose indices stay in the processor's cache
+
 
 @final
 class OneHot(Encoding):
@@ -41,11 +43,13 @@ class OneHot(Encoding):
         """Canonical rows ``(n, choices)`` as vectors ``(n, d)`` of zeros and ones."""
         active = self._space.active(rows)
         vectors = np.zeros((len(rows), self._starts[-1]), dtype=np.float32)
+        flat = vectors.reshape(-1)
         plain = np.ones(len(self._space.choices), dtype=bool)
         plain[list(self._codes)] = False
-        places = rows[:, plain] + self._starts[:-1][plain]
-        lines, columns = np.nonzero(active[:, plain])
-        vectors[lines, places[lines, columns]] = 1.0
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            lines = np.arange(len(rows))[part, None] * self._starts[-1]
+            flat[(rows[part] + self._starts[:-1] + lines)[active[part] & plain]] = 1.0
         for j, code in self._codes.items():
             vectors[:, self._starts[j] : self._starts[j + 1]] = code[rows[:, j]] * active[:, j, None]
         return vectors

@@ -55,7 +55,7 @@ class ChoiceSpace(Space):
         self.name = name
         if not self.choices:
             raise InvalidSpace("a space needs at least one choice")
-        self.forest = Forest(self.choices)
+        self.forest = Forest(self.choices)  # for this folder; others ask the space
         self.names = tuple(c.name for c in self.choices)
         self.cardinalities = self.forest.cardinalities
         for constraint in self.constraints:
