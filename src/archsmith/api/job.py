@@ -212,3 +212,10 @@ def _timed(run: Run, part: str) -> Iterator[None]:
         yield
     finally:
         run.spent(part, time.monotonic() - start)
+
+
+def _training_progress(event: training.Progress) -> Progress:
+    losses = "  ".join(f"{part} {value:.3f}" for part, value in event.losses.items())
+    done = (event.epoch - 1) * event.steps + event.step
+    text = f"epoch {event.epoch}/{event.epochs}  loss {losses}"
+    return Progress("train", text, done, event.epochs * event.steps, event.remaining_s)

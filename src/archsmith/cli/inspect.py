@@ -56,11 +56,11 @@ def devices(json_output: Json = False) -> None:
 
     found = available_devices()
     if json_output:
-        print_json([{"name": d.name, "spec": d.spec, "works": d.works, "why_not": d.why_not} for d in found])
+        print_json([{"name": d.name, "spec": d.spec, "works": not d.unavailable, "why_not": d.unavailable} for d in found])
         return
-    table = Table("name", "written as", "works here")
+    table = Table("name", "written as", "works here", "what it is")
     for d in found:
-        table.add_row(d.name, d.spec, "yes" if d.works else f"no: {d.why_not}")
+        table.add_row(d.name, d.spec, f"no: {d.unavailable}" if d.unavailable else "yes", d.summary)
     results.print(table)
 
 
