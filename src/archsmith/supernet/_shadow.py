@@ -46,7 +46,7 @@ class TensorSlot:
     """
 
     def __init__(self, module: nn.Module, name: str, plan: TensorPlan, policy_tensors: Mapping[str, Tensor]) -> None:
-        self.name = name
+        self.module, self.name = module, name
         held: Any = module._parameters if name in module._parameters else module._buffers
         self.source: dict[str, Tensor] = held
         self.is_buffer = self.source is module._buffers
@@ -86,8 +86,8 @@ class TensorSlot:
         return part
 
     def write_back(self, part: Tensor) -> None:
-        """Copy an index set's values into the full buffer, if the call changed them."""
-        if part._version == 0:
+        """Copy an index set's values into the full buffer, if the module was training."""
+        if not self.module.training:  # asked of the module: native batch norm bumps no version counter
             return
         full = self.source[self.name]
         grid = [torch.arange(n, device=full.device) for n in full[self.cut].shape]

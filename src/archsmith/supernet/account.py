@@ -33,7 +33,7 @@ class Account:
         width = max(len(name) for name, _, _ in self.choices)
         share = 100 * self.elastic_parameters / max(self.parameters, 1)
         lines = [
-            f"{self.size} architectures; {self.elastic_parameters:,} of {self.parameters:,} parameters ({share:.0f} %) "
+            f"{self.size}; {self.elastic_parameters:,} of {self.parameters:,} parameters ({share:.0f} %) "
             "are in elastic modules",
             f"choices ({len(self.choices)}):",
             *(f"  {name:<{width}}  {options}{condition}" for name, options, condition in self.choices),
