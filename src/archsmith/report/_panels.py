@@ -73,7 +73,7 @@ def _option(option: OptionEffect, among: int = 1) -> str:
 def group(effects: Sequence[ChoiceEffect], metrics: Sequence[Metric], spans: Sequence[tuple[float, float]]) -> Markup:
     """One choice with a panel for every metric and how much it explains of the one that it moves most."""
     strongest = max(effects, key=lambda e: e.share)
-    explains = f"{100 * strongest.share:.0f} % of {strongest.metric}"
+    explains = f"explains {100 * strongest.share:.0f} % of {strongest.metric}"
     panels = [panel(e, m, s) for e, m, s in zip(effects, metrics, spans, strict=True)]
     title = element("h3", effects[0].choice, element("span", explains))
     return element("div", title, element("div", *panels, cls="panels"), cls="effect")

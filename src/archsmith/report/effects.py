@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,12 @@ def _order(evaluations: Sequence[Evaluation], space: Space | None) -> dict[str, 
     for e in evaluations:
         for name, value in e.architecture.choices:
             met.setdefault(name, set()).add(value)
-    return {name: sorted(values, key=lambda v: (isinstance(v, str), str(v))) for name, values in met.items()}
+    return {name: sorted(values, key=_rank) for name, values in met.items()}
+
+
+def _rank(option: Option) -> tuple[float, str]:
+    """Numbers by size, then everything else by its text."""
+    return (option, "") if isinstance(option, int | float) else (math.inf, str(option))
 
 
 def _effect(

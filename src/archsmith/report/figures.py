@@ -59,6 +59,7 @@ def front(data: ReportData, x: Objective, y: Objective) -> Figure:
     ]
     traces = [_points(data, some, x, y, name, look) for some, name, look in layers]
     if best:
+        traces += [_staircase(best, x, y)] if len(data.objectives) == 2 else []
         traces.append(_front_trace(data, best, x, y))
     everything = [e for some, _, _ in [*layers, (best, "", FRONT)] for e in some if _has(e, x, y)]
     return {
@@ -220,14 +221,24 @@ def _front_trace(data: ReportData, best: Sequence[Evaluation], x: Objective, y: 
             above, below = [v.high - v.value for v in values], [v.value - v.low for v in values]
             bar = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
             trace[axis] = bar | {"color": "var(--front)", "thickness": 1.4, "width": 0}
-    if len(data.objectives) == 2:  # with more, a projection of the front is no staircase
-        trace |= {
-            "mode": "lines+markers",
-            "line": {"shape": "hv" if x.goal == "min" else "vh", "color": "var(--front)"},
-        }
-        trace["line"] |= {"width": 1.5}
     trace["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     return trace
+
+
+def _staircase(best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
+    """The border of what the front dominates; with three objectives or more a projection has none."""
+    edge = np.flatnonzero(is_non_dominated(costs(best, (x, y)))).tolist()
+    corners = sorted((best[i][x.metric], best[i][y.metric]) for i in edge)
+    line = {"shape": "hv" if x.goal == "min" else "vh", "color": "var(--front)", "width": 1.5}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [a for a, _ in corners],
+        "y": [b for _, b in corners],
+        "line": line,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _hover(data: ReportData, e: Evaluation, label: str) -> str:
@@ -251,7 +262,7 @@ def _wrapped(text: str, width: int = 58, most: int = 12) -> list[str]:
 
 def _axis(data: ReportData, metric: str, limits: list[float] | None) -> Figure:
     unit = data.metric(metric).unit
-    title = f"{escape(metric)}, {escape(unit)}" if unit not in ("", "1") else escape(metric)
+    title = f"{escape(metric)} ({escape(unit)})" if unit not in ("", "1") else escape(metric)
     return {"title": {"text": title}} | ({"range": limits} if limits else {})
 
 

@@ -22,7 +22,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: "zoom",
       font: { family: getComputedStyle(document.body).fontFamily, color: "var(--ink)", size: 13 },
       margin: { l: 8, r: 12, t: 24, b: 8 },
-      legend: { orientation: "h", x: 0, y: -0.18, yanchor: "top", font: { color: "var(--soft)" } },
+      legend: { orientation: "h", xref: "container", x: 0, xanchor: "left", yref: "container", y: 0, yanchor: "bottom", font: { color: "var(--soft)" } },
       hoverlabel: { bgcolor: "var(--panel)", bordercolor: "var(--rule)", align: "left",
         font: { color: "var(--ink)", size: 12, family: "inherit" } },
       ...figure.layout, xaxis: axis(figure.layout.xaxis), yaxis: axis(figure.layout.yaxis),

@@ -13,7 +13,7 @@ from archsmith.report import _panels, figures
 from archsmith.report._markup import Markup, details, element, join, table
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
-from archsmith.report.text import answer, count, verdict
+from archsmith.report.text import answer, count, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
 SHOWN_EFFECTS = 8
@@ -24,7 +24,7 @@ def headline(data: ReportData) -> Markup:
     """The answer first."""
     facts: list[tuple[str, str]] = [("evaluations", f"{len(data.evaluations):,}")]
     if isinstance(data.space, ChoiceSpace):
-        facts.append(("networks in the space", str(data.space.size())))
+        facts.append(("in the search space", str(data.space.size())))
     values = figures.hypervolumes(data)
     if values and len(data.objectives) > 1:
         facts.append(("hypervolume", f"{values['search'][-1]:.3f}"))
@@ -32,16 +32,17 @@ def headline(data: ReportData) -> Markup:
         n = min(len(values.get(name, ())), len(data.evaluations))
         if n and len(data.objectives) > 1:
             own, other = values["search"][n - 1], values[name][n - 1]
-            facts.append((f"hypervolume after {n}: search, {name}", f"{own:.3f}, {other:.3f}"))
+            facts.append((f"hypervolume after {count(n, 'evaluation')}", f"{own:.3f}, {name} {other:.3f}"))
     total = sum(data.timing.values())
     if total:
         facts.append(("in all", duration(total)))
+    lead = " ".join(filter(None, [verdict(data), largest_text(data)]))
     pairs = [element("div", element("dt", name), element("dd", value)) for name, value in facts]
     return element(
         "header",
         element("p", f"{data.title} · ", element("code", data.run), cls="eyebrow"),
-        element("h1", answer(data)),
-        element("p", verdict(data), cls="lead") if verdict(data) else None,
+        element("h1", _unbroken(data, answer(data))),
+        element("p", lead, cls="lead") if lead else None,
         element("dl", *pairs, cls="facts"),
     )
 
@@ -70,8 +71,9 @@ def front(data: ReportData, store: dict[str, Any]) -> Markup | None:
             ]
             pick = element("select", *options, id="axes", data_plot="plot-front")
             chooser = element("div", element("label", "Show", **{"for": "axes"}), pick, cls="chooser")
-    caption = (
-        "Bars on the front are 95 % intervals. Hover for the architecture and who says so (measured, computed, "
+    bars = "Bars on the front are 95 % intervals. " if len(data.objectives) > 1 else ""
+    caption = bars + (
+        "Hover for the architecture and who says so (measured, computed, "
         "predicted, table); drag to zoom, double-click to see all."
     )
     return element(
@@ -155,7 +157,8 @@ def trouble(data: ReportData) -> Markup | None:
         reasons = Counter(e.reason for e in data.failed)
         example = {e.reason: e for e in reversed(data.failed)}
         failures = [
-            (str(n), reason, element("code", str(example[reason].architecture))) for reason, n in reasons.most_common()
+            (str(n), reason, details("show", element("code", str(example[reason].architecture))))
+            for reason, n in reasons.most_common()
         ]
         parts += [
             element("h3", f"{count(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
@@ -192,6 +195,13 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _unbroken(data: ReportData, text: str) -> str:
+    """Keep each unit on the line of its number."""
+    for unit in {data.metric(o.metric).unit for o in data.objectives} - {"", "1"}:
+        text = text.replace(f" {unit}", f"\u00a0{unit}")
+    return text
 
 
 def _plot(name: str, label: str, *, low: bool = False) -> Markup:

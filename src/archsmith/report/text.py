@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from archsmith.evaluation import Evaluation, Value
@@ -18,13 +19,14 @@ def number(value: float, unit: str) -> str:
     """
     if unit == "%":
         return f"{value:.2f}"
+    value = float(f"{value:.3g}") if unit != "1" or abs(value) >= 1e4 else value
     if unit == "1" and abs(value) >= 1e4:
-        power = min(4, int(math.log10(abs(value)) // 3))
+        power = min(4, math.floor(math.log10(abs(value)) / 3))
         return f"{value / 1000**power:.3g}{'kMGT'[power - 1]}"
     if value == int(value) and abs(value) < 1e4:
         return str(int(value))
-    decimals = 2 - math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:.{min(max(decimals, 0), 8)}f}"
+    decimals = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(decimals, 0)}f}" if decimals < 8 else f"{value:.3g}"
 
 
 def with_unit(value: float, unit: str) -> str:
@@ -68,14 +70,9 @@ def answer(data: ReportData) -> str:
     best = shown(data)
     if not best:
         return _no_answer(data)
-    parts = []
-    for o in reversed(data.objectives):
-        unit, values = data.metric(o.metric).unit, [e[o.metric] for e in best]
-        low, high = min(values), max(values)
-        label = "" if unit not in ("", "1") else f" {o.metric}"
-        same = number(low, unit) == number(high, unit)
-        parts.append((with_unit(low, unit) if same else f"{number(low, unit)} to {with_unit(high, unit)}") + label)
-    return f"{count(len(best), 'network')}: {', '.join(parts)}"
+    spans = [_span(data, o.metric, [e[o.metric] for e in best]) for o in reversed(data.objectives)]
+    between = " from " if re.match(r"[-\d.]+ to ", spans[0]) else ": "
+    return count(len(best), "network") + between + ", ".join(spans)
 
 
 def verdict(data: ReportData) -> str:
@@ -95,6 +92,26 @@ def verdict(data: ReportData) -> str:
 def shown(data: ReportData) -> Sequence[Evaluation]:
     """The evaluations that answer the search: re-measured where the search has ended."""
     return [n.best_known for n in data.handed_out] if data.networks else data.front
+
+
+def largest_text(data: ReportData) -> str:
+    """What the largest network would have cost; empty where it was not evaluated."""
+    if data.largest is None or not data.largest.ok:
+        return ""
+    found = data.largest.values
+    values = [
+        with_unit(found[o.metric].value, unit) + ("" if unit not in ("", "1") else f" {o.metric}")
+        for o in reversed(data.objectives)
+        if o.metric in found and (unit := data.metric(o.metric).unit) is not None
+    ]
+    return f"The largest network: {', '.join(values)}." if values else ""
+
+
+def _span(data: ReportData, metric: str, values: Sequence[float]) -> str:
+    unit = data.metric(metric).unit
+    low, high = number(min(values), unit), with_unit(max(values), unit)
+    name = f"{metric} " if unit in ("", "1") else ""
+    return f"{name}{high}" if low == number(max(values), unit) else f"{name}{low} to {high}"
 
 
 def _no_answer(data: ReportData) -> str:

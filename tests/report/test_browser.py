@@ -1,0 +1,194 @@
+"""The page in a real browser: every plot is drawn, nothing is asked of the network, nothing is logged."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from archsmith.report.html import write_html
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    home = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={home / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The browser keeps a socket in its temporary folder, whose path may have 60 letters at most.
+    short = str(home) if len(str(home)) < 60 else tempfile.mkdtemp()
+    environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "TMPDIR": short}
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER, env=environment))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+        if short != str(home):
+            shutil.rmtree(short, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def usual(make):
+    """The report that most tests look at; it is loaded once."""
+    return make()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Opens a report from disk and waits until it is drawn; the test fails on anything logged or fetched."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def show(data, *, width=1280, dark=False):
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        if getattr(browser, "shown", None) is data:
+            return browser
+        for kind in ("browser", "performance"):
+            browser.get_log(kind)
+        browser.get(write_html(data, tmp_path / "report.html").as_uri())
+        browser.shown = data
+        plots = len(browser.find_elements("css selector", ".plot"))
+        if plots:
+            drawn = "return document.documentElement.dataset.drawn"
+            WebDriverWait(browser, 30).until(lambda b: b.execute_script(drawn) == str(plots))
+        return browser
+
+    yield show
+    assert browser.get_log("browser") == []
+    asked = [m for e in browser.get_log("performance") if "Network.requestWillBeSent" in (m := e["message"])]
+    assert all('"url":"file://' in m or '"url":"data:' in m for m in asked)
+    assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
+
+
+def marks(browser, plot="plot-front"):
+    """Name of each trace -> how many points are drawn."""
+    script = """
+      return Object.fromEntries(document.getElementById(arguments[0])._fullData.map(t => [t.name,
+        document.querySelectorAll(`#${arguments[0]} .trace${t.uid} .point`).length]))"""
+    return browser.execute_script(script, plot)
+
+
+def test_every_plot_is_drawn_with_every_point(usual, show):
+    data = usual
+    browser = show(data)
+    ok = sum(e.ok for e in data.evaluations) + sum(e.ok for e in data.baselines["random"])
+    dropped = sum(bool(n.dropped) for n in data.networks)
+    drawn = marks(browser)
+    assert drawn["Pareto front"] == len(data.handed_out)
+    assert drawn["baseline: random"] == sum(e.ok for e in data.baselines["random"])
+    assert sum(drawn.values()) == ok + len(data.handed_out) + dropped + 1
+    bars = browser.find_elements("css selector", "#plot-front .xerror, #plot-front .yerror")
+    assert len(bars) == 2 * len(data.handed_out)
+    for name, lines in (("hypervolume", 2), ("training", 2)):
+        assert len(browser.find_elements("css selector", f"#plot-{name} .scatterlayer .js-line")) == lines
+    dots = browser.find_elements("css selector", ".effect circle.mean")
+    assert len(dots) == 2 * (9 * 2 + 3 * 3 + 3 * 4 + 3)
+
+
+def test_hovering_a_point_shows_its_architecture(usual, show):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    data = usual
+    browser = show(data)
+    point = browser.find_elements("css selector", "#plot-front .trace .point")[-1]  # the front is drawn last
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    ActionChains(browser).move_to_element(point).perform()
+    label = browser.find_element("css selector", "#plot-front .hoverlayer").text
+    assert any(n.name in label for n in data.handed_out)
+    assert "activation=" in label
+    assert "measured" in label
+
+
+def test_dark_and_light_differ_and_text_is_readable(usual, show):
+    seen = []
+    for dark in (False, True):
+        browser = show(usual, dark=dark)  # the page follows while it is open
+        browser.execute_async_script("setTimeout(arguments[0], 400)")
+        color = browser.execute_script("""
+          const of = (node, what) => getComputedStyle(node)[what].match(/[0-9.]+/g).slice(0, 3).map(Number);
+          return [of(document.body, 'backgroundColor'), of(document.querySelector('.note'), 'color'),
+                  of(document.querySelector('#plot-front .xtick text'), 'fill')]""")
+        assert contrast(color[0], color[1]) > 4.5
+        assert contrast(color[0], color[2]) > 4.5
+        seen.append(color)
+    assert seen[0][0] != seen[1][0]
+
+
+def contrast(a, b):
+    """Ratio of the relative luminances, as accessibility guidelines define it."""
+
+    def luminance(rgb):
+        linear = [(c / 255 / 12.92) if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_on_a_phone_only_tables_scroll_sideways(usual, show):
+    browser = show(usual, width=390)
+    browser.execute_async_script("setTimeout(arguments[0], 600)")  # the plots follow the window a moment later
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    box = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+    assert browser.execute_script(box)
+
+
+def test_the_keyboard_reaches_tables_details_and_commands(usual, show):
+    browser = show(usual)
+    reach = "return [...document.querySelectorAll('.scroll, summary, button, select')].every(e => e.tabIndex === 0)"
+    assert browser.execute_script(reach)
+    labelled = "return [...document.querySelectorAll('.scroll, [role=img]')].every(e => e.getAttribute('aria-label'))"
+    assert browser.execute_script(labelled)
+
+
+def test_without_a_baseline_there_is_no_baseline(make, show):
+    browser = show(make(baseline=0, finals=False, training=[], limits=(), largest=None))
+    assert not any("baseline" in name for name in marks(browser))
+    assert len(browser.find_elements("css selector", "#plot-hypervolume .scatterlayer .js-line")) == 1
+
+
+def test_three_objectives_have_a_chooser(make, show):
+    from selenium.webdriver.support.ui import Select
+
+    data = make(objectives=3)
+    browser = show(data)
+    chooser = Select(browser.find_element("id", "axes"))
+    titles = set()
+    for option in chooser.options:
+        chooser.select_by_value(option.get_attribute("value"))
+        titles.add(browser.find_element("css selector", "#plot-front .xtitle").text)
+        assert marks(browser)["Pareto front"] == len(data.handed_out)
+    assert titles == {"params", "latency_ms (ms)"}
+
+
+@pytest.mark.parametrize("changes", [{"objectives": 1}, {"fail": 1.0, "baseline": 0}])
+def test_odd_runs_draw_what_there_is(make, show, changes):
+    browser = show(make(**changes))
+    assert browser.find_element("tag name", "h1").text
+
+
+def test_hostile_text_runs_nothing(make, show):
+    attack = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
+    browser = show(make(title=attack, notes=[attack], baselines={attack: make().baselines["random"]}))
+    assert browser.title == f"{attack}: archsmith report"
+    assert browser.find_elements("css selector", "img") == []
