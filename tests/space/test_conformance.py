@@ -3,7 +3,7 @@
 import pytest
 
 from archsmith.space import Choice, ChoiceSpace, Interchangeable, Subset
-from archsmith.testing.spaces import ChoiceSpaceSuite
+from archsmith.testing.spaces import ChoiceSpaceConformance
 from archsmith.testing.toy import toy_space
 
 
@@ -57,7 +57,7 @@ SPACES = {
 }
 
 
-class TestEverySpace(ChoiceSpaceSuite):
+class TestEverySpace(ChoiceSpaceConformance):
     @pytest.fixture(params=SPACES.values(), ids=SPACES.keys())
     def space(self, request):
         return request.param()

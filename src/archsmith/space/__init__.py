@@ -10,7 +10,7 @@ from archsmith.space.base import Space
 from archsmith.space.choice import Choice, Subset
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.constraint import Constraint
-from archsmith.space.size import Size
+from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
 
 __all__ = ["Choice", "ChoiceSpace", "Constraint", "Interchangeable", "Size", "Space", "Subset", "from_json"]

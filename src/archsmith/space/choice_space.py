@@ -18,7 +18,7 @@ from archsmith.space.base import Space
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
-from archsmith.space.size import Size
+from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
 
 Uniform = Literal["choice", "architecture"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from archsmith.errors import InvalidSpace
 from archsmith.space.forest import Rows
-from archsmith.space.size import Size
+from archsmith.space.sizes import Size
 
 if TYPE_CHECKING:
     from archsmith.space.choice_space import ChoiceSpace
