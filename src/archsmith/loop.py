@@ -241,12 +241,16 @@ class _Search:
 
     def known(self) -> list[Evaluation]:
         """The store's answers to what waits."""
-        found = (self.journal.get(self.evaluate.identity(p)) for p in self.progress.waiting)
-        return [e for e in found if e is not None]
+        identities = [self.evaluate.identity(p) for p in self.progress.waiting]
+        found = self.journal.known(identities)
+        return [found[i] for i in identities if i in found]
 
     def unknown(self) -> list[Proposal]:
         """What waits, each question once."""
-        return list({question(p): p for p in reversed(self.progress.waiting)}.values())[::-1]
+        found: dict[Any, Proposal] = {}
+        for proposal in self.progress.waiting:
+            found.setdefault(question(proposal), proposal)
+        return list(found.values())
 
     def asked(self, evaluation: Evaluation) -> int:
         """How many waiting proposals it answers."""

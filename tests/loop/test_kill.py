@@ -42,11 +42,8 @@ def told(side):
 def front(evaluations):
     """Values and architectures of the non-dominated evaluations."""
     points = costs(evaluations, scripted.OBJECTIVES)
-    best = [
-        i
-        for i, a in enumerate(points)
-        if np.isfinite(a).all() and not ((points <= a).all(1) & (points < a).any(1)).any()
-    ]
+    beaten = [((points <= a).all(1) & (points < a).any(1)).any() for a in points]
+    best = [i for i, a in enumerate(points) if np.isfinite(a).all() and not beaten[i]]
     return [(points[i].tolist(), evaluations[i].architecture) for i in best]
 
 
@@ -55,8 +52,9 @@ def without_seconds(lines):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
+def unbroken(memory):
+    folder = memory / "unbroken"
+    folder.mkdir()
     outcome = scripted.main(str(folder / "store.db"), str(folder / "side"), BUDGET, BATCH, -1, pause=lambda s: None)
     with Store.open(folder / "store.db") as store:
         return outcome, store.journal("search").lines
@@ -103,32 +101,32 @@ def kill_until_it_is_done(where, side, rng, kills):
             return killed
 
 
-def test_twenty_five_kills_at_random_moments(tmp_path, unbroken):
-    where, side = tmp_path / "store.db", tmp_path / "side"
+def test_twenty_five_kills_at_random_moments(folder, unbroken):
+    where, side = folder / "store.db", folder / "side"
     rng = np.random.default_rng()  # another moment each time the suite runs
     assert kill_until_it_is_done(where, side, rng, kills=25) >= 25
     as_if_unbroken(where, unbroken, side)
 
 
 @pytest.mark.postgres
-def test_kills_on_postgres(tmp_path, unbroken, postgres_url):
-    side = tmp_path / "side"
+def test_kills_on_postgres(folder, unbroken, postgres_url):
+    side = folder / "side"
     assert kill_until_it_is_done(postgres_url, side, np.random.default_rng(), kills=5) >= 5
     as_if_unbroken(postgres_url, unbroken, side)
 
 
-def test_death_inside_evaluations(tmp_path, unbroken):
+def test_death_inside_evaluations(folder, unbroken):
     """Each process dies between an ask and its tells, a different number of answers into the batch."""
-    where, side = tmp_path / "store.db", tmp_path / "side"
+    where, side = folder / "store.db", folder / "side"
     for exit_at in (0, 1, 3, 6, 0, 9, 2, 5):
         assert ended(start(where, side, exit_at)) == 9
     assert ended(start(where, side)) == 0
     as_if_unbroken(where, unbroken, side)
 
 
-def test_a_kill_between_the_commit_and_the_return_of_tell(tmp_path, unbroken, monkeypatch):
+def test_a_kill_between_the_commit_and_the_return_of_tell(folder, unbroken, monkeypatch):
     """The answer is in the store but was not told: the replay tells it, nobody evaluates it again."""
-    where, side = tmp_path / "store.db", tmp_path / "side"
+    where, side = folder / "store.db", folder / "side"
     calls = []
 
     class Cut(BaseException):
@@ -151,7 +149,7 @@ def test_a_kill_between_the_commit_and_the_return_of_tell(tmp_path, unbroken, mo
             self.inner.tell(evaluations)
 
     rng, make, evaluate = np.random.default_rng(3), scripted.make, scripted.evaluate
-    monkeypatch.setattr(scripted, "make", lambda: Mortal())
+    monkeypatch.setattr(scripted, "make", Mortal)
     monkeypatch.setattr(scripted, "evaluate", lambda p: calls.append(scripted.point(p)) or evaluate(p))
     cuts = 0
     while True:

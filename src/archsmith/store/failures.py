@@ -72,7 +72,7 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
     detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
         return full(label)
-    if name.startswith("SQLITE_READONLY") or name == "25006":
+    if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
         return read_only(label)
     kind, says = _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
     return kind(says.format(label=label, detail=f"{detail}, {name}" if name else detail))

@@ -15,7 +15,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.store import records
 from archsmith.store.database import Database
 from archsmith.store.records import Identity
-from archsmith.store.schema import EVALUATIONS, JOURNAL, RUNS
+from archsmith.store.schema import JOURNAL, RUNS
 
 Kind = Literal["give", "ask", "tell", "restart", "noted"]
 
@@ -89,12 +89,10 @@ class Journal:
         """What has been told in this run so far, each evaluation once, in the order of commits."""
         return list({e.identity: e for line in self._lines("tell") for e in line.evaluations}.values())
 
-    def get(self, identity: Identity) -> Evaluation | None:
-        """The evaluation of that identity anywhere in the store, or ``None``."""
-        query = select(EVALUATIONS.c.record).where(records.matches(identity))
+    def known(self, identities: Sequence[Identity]) -> dict[Identity, Evaluation]:
+        """Those of the identities that the store has, whoever brought them there."""
         with self._database.read() as connection:
-            record = connection.execute(query).scalar_one_or_none()
-        return None if record is None else records.read(record, label=self._database.label)
+            return records.find(connection, identities, label=self._database.label)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -144,10 +142,10 @@ class Journal:
             The line, with each evaluation as it is stored: where an identity was there before, the first one.
         """
         with self._writing() as connection:
-            rows = [records.put(connection, evaluation) for evaluation in evaluations]
-            body = {"evaluations": [number for number, _ in rows], "new": sum(is_new for _, is_new in rows)}
+            numbers, new = records.put(connection, evaluations)
+            body = {"evaluations": numbers, "new": new}
             self._insert(connection, "tell", body, seconds)
-            stored = self._read_evaluations(connection, [number for number, _ in rows])
+            stored = records.by_number(connection, sorted(set(numbers)), label=self._database.label)
             line = self._line(self._next, "tell", body, seconds, stored)
         self._next += 1
         return line
@@ -193,16 +191,8 @@ class Journal:
             rows = connection.execute(query.order_by(JOURNAL.c.number)).all()
             bodies = [records.load(row.body, label=self._database.label) for row in rows]
             wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
-            stored = self._read_evaluations(connection, wanted)
+            stored = records.by_number(connection, wanted, label=self._database.label)
         return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
-
-    def _read_evaluations(self, connection: Connection, numbers: Sequence[int]) -> dict[int, Evaluation]:
-        found = {}
-        for start in range(0, len(numbers), 500):  # databases limit the parameters of one query
-            some = EVALUATIONS.c.id.in_(numbers[start : start + 500])
-            for row in connection.execute(select(EVALUATIONS.c.id, EVALUATIONS.c.record).where(some)):
-                found[row.id] = records.read(row.record, label=self._database.label)
-        return found
 
     def _line(
         self, number: int, kind: Kind, body: Mapping[str, Any], seconds: float, stored: Mapping[int, Evaluation]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from archsmith.errors import DamagedFile, InvalidOption
 from archsmith.evaluation import Evaluation
@@ -13,6 +14,10 @@ from archsmith.store.schema import EVALUATIONS
 
 Identity = tuple[str, str, str, str, int]
 """Space, key, evaluator, fidelity, seed; see :attr:`archsmith.evaluation.Evaluation.identity`."""
+
+_IDENTITY = ("space", "key", "evaluator", "fidelity", "seed")
+
+T = TypeVar("T")
 
 
 def dump(data: Any, *, what: str) -> str:
@@ -41,31 +46,53 @@ def load(text: str, *, label: str) -> Any:
         raise DamagedFile(f"{label} holds a damaged record ({error}); restore it from a copy") from error
 
 
-def put(connection: Connection, evaluation: Evaluation) -> tuple[int, bool]:
-    """Insert an evaluation unless its identity is there; the row's id, and whether it is new.
+def put(connection: Connection, evaluations: Sequence[Evaluation]) -> tuple[list[int], int]:
+    """Insert those whose identity is not there yet; the row of each, and how many are new.
 
     Check and insert do not race: the caller's transaction is the only one that writes.
     """
-    found = connection.execute(select(EVALUATIONS.c.id).where(matches(evaluation.identity))).scalar_one_or_none()
-    if found is not None:
-        return int(found), False
-    space, key, evaluator, fidelity, seed = evaluation.identity
-    record = dump(evaluation.to_json(), what="an evaluation")
-    result = connection.execute(
-        insert(EVALUATIONS).values(
-            space=space, key=key, evaluator=evaluator, fidelity=fidelity, seed=seed, record=record
-        )
-    )
-    [number] = result.inserted_primary_key or (None,)
-    return int(number), True  # type: ignore[arg-type]
+    rows = {identity: row.id for identity, row in _rows(connection, [e.identity for e in evaluations]).items()}
+    before = len(rows)
+    for evaluation in evaluations:
+        if evaluation.identity in rows:
+            continue
+        values = dict(zip(_IDENTITY, evaluation.identity, strict=True))
+        record = dump(evaluation.to_json(), what="an evaluation")
+        query = insert(EVALUATIONS).values(record=record, **values).returning(EVALUATIONS.c.id)
+        rows[evaluation.identity] = connection.execute(query).scalar_one()
+    return [rows[e.identity] for e in evaluations], len(rows) - before
 
 
-def matches(identity: Identity) -> ColumnElement[bool]:
-    """The condition that selects one identity."""
-    names = ("space", "key", "evaluator", "fidelity", "seed")
-    return and_(*(EVALUATIONS.c[name] == value for name, value in zip(names, identity, strict=True)))
+def find(connection: Connection, identities: Sequence[Identity], *, label: str) -> dict[Identity, Evaluation]:
+    """Those of the identities that are there."""
+    return {identity: read(row.record, label=label) for identity, row in _rows(connection, identities).items()}
+
+
+def by_number(connection: Connection, numbers: Sequence[int], *, label: str) -> dict[int, Evaluation]:
+    """The evaluations in these rows."""
+    found: dict[int, Evaluation] = {}
+    for some in _chunks(numbers):
+        query = select(EVALUATIONS.c.id, EVALUATIONS.c.record).where(EVALUATIONS.c.id.in_(some))
+        found |= {row.id: read(row.record, label=label) for row in connection.execute(query)}
+    return found
 
 
 def read(record: str, *, label: str) -> Evaluation:
     """An evaluation from its stored text."""
     return Evaluation.from_json(load(record, label=label))
+
+
+def _rows(connection: Connection, identities: Sequence[Identity]) -> dict[Identity, Row[Any]]:
+    wanted = set(identities)
+    found: dict[Identity, Row[Any]] = {}
+    for keys in _chunks(sorted({key for _, key, *_ in identities})):
+        for row in connection.execute(select(EVALUATIONS).where(EVALUATIONS.c.key.in_(keys))):
+            identity = (row.space, row.key, row.evaluator, row.fidelity, row.seed)
+            if identity in wanted:
+                found[identity] = row
+    return found
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), 500):  # databases limit the parameters of one query
+        yield items[start : start + 500]

@@ -42,7 +42,7 @@ EVALUATIONS = Table(
     Column("fidelity", Text, nullable=False),
     Column("seed", Integer, nullable=False),
     Column("record", Text, nullable=False),
-    UniqueConstraint("space", "key", "evaluator", "fidelity", "seed"),
+    UniqueConstraint("key", "space", "evaluator", "fidelity", "seed"),  # looked up by key
 )
 
 RUNS = Table(

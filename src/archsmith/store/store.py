@@ -56,17 +56,13 @@ class Store:
     def get(self, identity: Identity) -> Evaluation | None:
         """The evaluation of that identity, or ``None``."""
         with self._database.read() as connection:
-            record = connection.execute(
-                select(EVALUATIONS.c.record).where(records.matches(identity))
-            ).scalar_one_or_none()
-        return None if record is None else records.read(record, label=self.label)
+            return records.find(connection, [identity], label=self.label).get(identity)
 
     def add(self, evaluation: Evaluation) -> Evaluation:
         """Keep an evaluation and return it; where its identity is there already, that first one is returned."""
         with self._database.write() as connection:
-            number, _ = records.put(connection, evaluation)
-            record = connection.execute(select(EVALUATIONS.c.record).where(EVALUATIONS.c.id == number)).scalar_one()
-        return records.read(record, label=self.label)
+            records.put(connection, [evaluation])
+            return records.find(connection, [evaluation.identity], label=self.label)[evaluation.identity]
 
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
         """All evaluations in commit order, those of one space or evaluator (fingerprints) where given."""

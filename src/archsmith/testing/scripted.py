@@ -61,9 +61,9 @@ class Scripted(Strategy):
 
     def __init__(
         self,
-        space: Space | None = None,
-        objectives: Sequence[Objective] = (),
-        limits: Sequence[Limit] = (),
+        space: Space | None = None,  # noqa: ARG002 - the grid is the space
+        objectives: Sequence[Objective] = (),  # noqa: ARG002
+        limits: Sequence[Limit] = (),  # noqa: ARG002
         *,
         rng: np.random.Generator,
         side: int = SIDE,
