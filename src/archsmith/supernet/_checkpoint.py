@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
 from torch.utils import checkpoint as torch_checkpoint
 
 if TYPE_CHECKING:
@@ -66,11 +68,18 @@ def _under_running(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function, updated=())
     def again(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as entered:
-            for shadow, program in stack:
-                entered.enter_context(shadow.running(program))
+            # What making the slices saves for backward was not part of the function: keep it from the checkpoint's
+            # own hooks, which count the tensors that the function saves.
+            with torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged):
+                for shadow, program in stack:
+                    entered.enter_context(shadow.running(program))
             return function(*args, **kwargs)
 
     return again
+
+
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 class _Reentrant:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils import parametrize
 
 from archsmith.architecture import Architecture, Option
-from archsmith.errors import InvalidModel, unknown
+from archsmith.errors import InvalidArchitecture, InvalidModel, UserError, unknown
 from archsmith.method import load, names
 from archsmith.plan import Plan, TensorPlan, WeightPolicy
 from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable
@@ -58,7 +58,13 @@ class Structure:
         """
         mine = {n: v for n, v in architecture.choices if n in self._names}
         if architecture.space != self.space.fingerprint and 0 < len(mine) < len(architecture.choices):
-            architecture = self.space.architecture(mine)
+            try:
+                architecture = self.space.architecture(mine)
+            except UserError as error:
+                raise InvalidArchitecture(
+                    f"{architecture} belongs to the space {architecture.space}, which is neither ours, "
+                    f"{self.space.fingerprint}, nor a product with it: {error}"
+                ) from error
         row = self.space.rows([architecture])[0]
         return dict(zip(self.space.names, row.tolist(), strict=True))
 
@@ -147,22 +153,33 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
                     f"{name}: no rule knows {type(module).__name__}; there are rules for "
                     f"{', '.join(names('supernet.rules'))}; leave it rigid, or add a rule"
                 )
+            _check_given(name, module)
             found[name] = rule.declare(name, module, elastic[name])
-            _check_tensors(name, module, found[name])
+            _check_held(name, module, found[name])
     return found
 
 
-def _check_tensors(name: str, module: nn.Module, declared: Declared) -> None:
-    """Refuse tensors that are computed: a shadow would hide the computation and be ignored or wrong."""
-    way_out = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
+_REMOVE = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
+
+
+def _check_given(name: str, module: nn.Module) -> None:
+    """Refuse tensors that a parametrisation computes, which would ignore a shadow, and those without a size."""
     if parametrize.is_parametrized(module):
-        raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {way_out}")
+        raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {_REMOVE}")
+    if any(isinstance(t, UninitializedParameter | UninitializedBuffer) for t in _own(module).values()):
+        raise InvalidModel(f"{name} ({type(module).__name__}) has no size yet; run the model once before")
+
+
+def _check_held(name: str, module: nn.Module, declared: Declared) -> None:
+    """Refuse tensors that a hook computes before every call: it would overwrite the shadow."""
+    held = _own(module)
     for tensor in declared.tensors:
-        held = module._parameters.get(tensor, module._buffers.get(tensor))
-        if held is None:
-            raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {way_out}")
-        if isinstance(held, UninitializedParameter | UninitializedBuffer):
-            raise InvalidModel(f"{name}: {tensor} has no size yet; run the model once before making it elastic")
+        if held.get(tensor) is None:
+            raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {_REMOVE}")
+
+
+def _own(module: nn.Module) -> dict[str, Tensor | None]:
+    return {**module._parameters, **module._buffers}
 
 
 def policy_prefix(module: str) -> str:

@@ -22,7 +22,7 @@ from archsmith.space import ChoiceSpace, Constraint, Interchangeable
 from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
 from archsmith.supernet._extract import extracted
 from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
-from archsmith.supernet._structure import structure_of
+from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of
 from archsmith.supernet.axes import Elastic
 from archsmith.supernet.relaxed import Relaxed
@@ -65,7 +65,8 @@ class Supernet(nn.Module):
     ) -> None:
         super().__init__()
         _refuse_wrapped(model)
-        self.model = copying.deepcopy(model) if copy else model
+        declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies
+        self.model = _copied(model) if copy else model
         self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
         self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
         self.example_inputs = tuple(example_inputs)
@@ -277,9 +278,25 @@ class Supernet(nn.Module):
         )
 
 
+_EXTRACT_FIRST = (
+    "a supernet cannot be compiled, traced or exported while it runs as a subnet; extract(architecture) gives a module "
+    "that can"
+)
+
+
 def _forget_oldest(kept: OrderedDict[str, Any]) -> None:
     while len(kept) > PLANS_KEPT:
         kept.popitem(last=False)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copying.deepcopy(model)
+    except RuntimeError as error:
+        raise InvalidModel(
+            f"the model cannot be copied: {error}. Remove weight_norm and tensors that are kept with their graphs; "
+            "copy=False works on the model itself"
+        ) from error
 
 
 def _refuse_wrapped(model: nn.Module) -> None:
@@ -298,10 +315,8 @@ def _refuse_wrapped(model: nn.Module) -> None:
 
 def _refuse_tracing() -> None:
     """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
-    callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()
-    compiling = torch.compiler.is_compiling() or callable(callback)
-    if compiling or torch._C._get_tracing_state() is not None:
-        what = "compiled or exported" if compiling else "traced"
-        raise InvalidModel(
-            f"a supernet cannot be {what} while it runs as a subnet; extract(architecture) gives a module that can"
-        )
+    if torch.compiler.is_compiling():  # first: the compiler reads this function, and gives up at the next line
+        raise InvalidModel(_EXTRACT_FIRST)
+    compiler = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # set also where it gave up
+    if callable(compiler) or torch._C._get_tracing_state() is not None:
+        raise InvalidModel(_EXTRACT_FIRST)
