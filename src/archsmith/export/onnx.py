@@ -11,10 +11,10 @@ from torch import nn
 
 from archsmith.errors import InvalidModel, require
 from archsmith.export._candidate import OPSET, quiet_exporter
+from archsmith.export._compare import Difference, difference
+from archsmith.export._inputs import batch_size, has_batch, random_like, resized
+from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
-from archsmith.export.compare import Difference, difference
-from archsmith.export.inputs import batch_size, has_batch, random_like, resized
-from archsmith.export.onnx_file import OnnxFile
 from archsmith.files import replacing
 from archsmith.method import OURS
 
@@ -50,7 +50,11 @@ class Onnx(FileFormat):
         """
         check_suffix(path, self.suffix)
         require("onnxscript", extra="onnx", purpose="Exporting to ONNX")
-        network = copy.deepcopy(module).cpu().eval()
+        network = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
+        try:
+            network(*example_inputs)
+        except Exception as error:  # a user's network may raise anything
+            raise InvalidModel(f"the network cannot run on the example inputs: {error}") from error
         content, dynamic, apart = _checked(network, example_inputs)
         with replacing(path) as temporary:
             temporary.write_bytes(content)

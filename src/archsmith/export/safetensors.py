@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import DamagedFile, InvalidModel, InvalidOption, RunMismatch, require
+from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidModel, InvalidOption, RunMismatch, require
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
 from archsmith.files import read_json, replacing, sha256, write_json
 from archsmith.method import OURS
@@ -95,8 +95,11 @@ def load_network(path: Path, build: Callable[[Mapping[str, Any]], Extracts]) -> 
         raise DamagedFile(f"{weights_file} is not the file that {described} was written with; export the network again")
     architecture = Architecture.from_json(data["architecture"])
     supernet = build(data["source"])
-    plan = Plan.from_json(data["plan"])
-    if supernet.plan(architecture).fingerprint != plan.fingerprint:
+    try:
+        same = supernet.plan(architecture).fingerprint == Plan.from_json(data["plan"]).fingerprint
+    except InvalidArchitecture:
+        same = False
+    if not same:
         raise RunMismatch(
             f"the source in {described} now builds another supernet than the one that the weights come from; "
             "use the version of the model that was searched"

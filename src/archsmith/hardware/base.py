@@ -21,10 +21,12 @@ class Device(Method):
         name: of its file.
         hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
             one is measured on at a time.
+        files: suffixes of the files that it runs; empty where it runs modules only.
     """
 
     name: ClassVar[str]
     hardware: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
 
     @classmethod
     @abstractmethod

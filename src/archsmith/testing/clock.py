@@ -74,6 +74,7 @@ class FakeDevice(Device):
     paper = OURS
     name: ClassVar[str] = "fake"
     hardware: ClassVar[str] = "fake"
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def __init__(
         self,

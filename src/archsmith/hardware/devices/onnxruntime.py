@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, require
-from archsmith.export.inputs import resized
+from archsmith.export._inputs import resized
 from archsmith.hardware._options import at_least_one, device_fingerprint, one_of
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version
@@ -30,6 +30,7 @@ class OnnxRuntime(Device):
     paper = OURS
     name: ClassVar[str] = "onnxruntime"
     hardware: ClassVar[str] = "cpu"
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
         self._threads = at_least_one("threads", threads)
@@ -79,7 +80,7 @@ class OnnxRuntime(Device):
             InvalidOption: when it is no ONNX file, or was made for another batch.
             DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
         """
-        if not path.endswith(".onnx"):
+        if not path.endswith(self.files):
             raise InvalidOption(f"{self.name} reads .onnx files, got {path}")
         if not Path(path).is_file():
             raise InvalidOption(f"there is no file {path}")

@@ -6,7 +6,7 @@ import copy
 from typing import Any, ClassVar, final
 
 from archsmith.errors import InvalidOption, MeasurementFailed, require
-from archsmith.export.inputs import resized
+from archsmith.export._inputs import resized
 from archsmith.hardware._options import at_least_one, device_fingerprint
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version
@@ -27,6 +27,7 @@ class TorchCpu(Device):
     paper = OURS
     name: ClassVar[str] = "torch_cpu"
     hardware: ClassVar[str] = "cpu"
+    files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, threads: int = 1, batch: int = 1) -> None:
         self._threads = at_least_one("threads", threads)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from archsmith.errors import DamagedFile, InvalidOption, require
-from archsmith.export.inputs import batch_size, has_batch, resized
+from archsmith.export._inputs import batch_size, has_batch, resized
 
 
 class OnnxFile:
