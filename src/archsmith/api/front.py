@@ -29,12 +29,13 @@ class Member:
         name: the first eight digits of its key: how tables, files and commands call it.
         belief: what the search found about it.
         final: what the last check found: latency at full effort, the test split.
+        materials: gives the supernet and the data, built again from the run's folder where need be.
     """
 
     name: str
     belief: Evaluation
     final: Evaluation
-    _materials: Callable[[], Materials] = field(repr=False, compare=False)
+    materials: Callable[[], Materials] = field(repr=False, compare=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -46,7 +47,7 @@ class Member:
 
     def module(self) -> nn.Module:
         """The network as a plain module in evaluation mode, with the weights it inherits."""
-        return self._materials().supernet.extract(self.architecture)
+        return self.materials().supernet.extract(self.architecture)
 
     def export(self, path: str | Path) -> Written:
         """Write it as ONNX at ``path`` and as safetensors beside, with a certificate that was just proven.
@@ -57,7 +58,7 @@ class Member:
         """
         from archsmith.api.exporting import export_member
 
-        return export_member(self, Path(path), self._materials())
+        return export_member(self, Path(path), self.materials())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -112,7 +112,7 @@ class Job:
         with _timed(run, "training"):
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-        materials = Materials(supernet, source, val, test, self.on, run.anchor_ms)
+        materials = Materials(supernet, source, val, test, self.on, run.fixed["data"], run.anchor_ms)
         front = conduct(question, run, materials, metrics, on_progress, stop)
         if self.export:
             with _timed(run, "exporting and certifying"):
@@ -198,7 +198,7 @@ class Job:
 
 def _user_metric(path: str) -> UserMetric:
     """The :class:`UserMetric` that ``module:attribute`` names."""
-    found = method.load("evaluator", path) if ":" in path else None
+    found: Any = method.import_object(path, what="metric") if ":" in path else None
     if not isinstance(found, UserMetric):
         raise InvalidOption(f"--metric {path!r} must be module:attribute of an archsmith.UserMetric")
     return found

@@ -33,6 +33,7 @@ class Materials:
         val: what the search judges on; ``None`` where it is not at hand.
         test: what only the final networks are judged on; ``None`` where there is none.
         on: device to measure on, as text.
+        data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
         anchor_ms: the reference's time that this run's latencies are based on; ``None`` before it is known.
     """
 
@@ -41,6 +42,7 @@ class Materials:
     val: Iterable[Any] | None
     test: Iterable[Any] | None
     on: str
+    data: Mapping[str, Any] | None = None
     anchor_ms: float | None = None
 
 
@@ -147,7 +149,7 @@ def materials_of(run: Run, *, data: str | None = None) -> Materials:
                 f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-    return Materials(supernet, source, val, test, run.fixed["device"], run.anchor_ms)
+    return Materials(supernet, source, val, test, run.fixed["device"], described, run.anchor_ms)
 
 
 def _load(run: Run, name: str) -> dict[str, Tensor]:

@@ -151,9 +151,7 @@ class Question:
             most = method.handles.objectives
             if most is not None and len(self.objectives) > most:
                 raise InvalidOption(f"{name} handles {most} objective(s), this search has {len(self.objectives)}")
-            registry.make(
-                "strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options
-            )
+            registry.make("strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options)
 
 
 def describe(

@@ -49,18 +49,18 @@ def main() -> None:
         errors.print("[bold]stopped[/] at once; everything finished is stored, the same command goes on")
         sys.exit(130)
     except Interrupted as stop:
-        errors.print(str(stop), markup=False, highlight=False)
+        errors.print(str(stop), markup=False, highlight=False, soft_wrap=True)
         sys.exit(130)
     except ArchsmithError as error:
         if debug:
             traceback.print_exc()
         errors.print("[bold red]archsmith:[/]", end=" ")
-        errors.print(str(error), markup=False, highlight=False)
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours, told in one line
         if debug:
             traceback.print_exc()
         errors.print("[bold red]archsmith: this is a bug:[/]", end=" ")
-        errors.print(f"{type(error).__name__}: {error}", markup=False, highlight=False)
+        errors.print(f"{type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
         errors.print("Give the command with --debug for the traceback, and report it please.")
         sys.exit(1)

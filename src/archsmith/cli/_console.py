@@ -67,16 +67,11 @@ class _Drawn:
 
     def __call__(self, event: Progress) -> None:
         left = f"{seconds(event.remaining_s)} left" if event.remaining_s else ""
-        fields = {"stage": event.stage, "left": left}
         if event.stage not in self._tasks:
-            self._tasks[event.stage] = self._bars.add_task(event.text, total=event.total, **fields)
-        self._bars.update(
-            self._tasks[event.stage],
-            completed=round(event.done) if event.total else event.done,
-            total=event.total,
-            description=event.text,
-            **fields,
-        )
+            self._tasks[event.stage] = self._bars.add_task("", total=None, stage=event.stage, left="")
+        task = self._tasks[event.stage]
+        done = round(event.done)
+        self._bars.update(task, completed=done, total=event.total, description=event.text, left=left)
 
 
 class _Lines:
@@ -93,4 +88,4 @@ class _Lines:
         self._stage, self._last = event.stage, now
         far = f" {event.done:g}/{event.total:g}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
-        errors.print(f"{event.stage}{far}{left}  {event.text}".rstrip(), markup=False, highlight=False)
+        errors.print(f"{event.stage}{far}{left}  {event.text}".rstrip(), markup=False, highlight=False, soft_wrap=True)

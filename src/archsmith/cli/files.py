@@ -37,7 +37,7 @@ def export(
         print_json([w.to_json() for w in written])
         return
     for w in written:
-        results.print(w.line, markup=False, highlight=False)
+        results.print(w.line, markup=False, highlight=False, soft_wrap=True)
 
 
 def verify(
@@ -55,7 +55,7 @@ def verify(
         print_json(verdict.to_json())
     else:
         for line in verdict.lines():
-            results.print(line, markup=False, highlight=False)
+            results.print(line, markup=False, highlight=False, soft_wrap=True)
     if not verdict.ok:
         raise typer.Exit(1)
 

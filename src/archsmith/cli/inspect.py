@@ -47,7 +47,7 @@ def report(
     if json_output:
         print_json({"report": str(path)})
     else:
-        results.print(str(path), markup=False, highlight=False)
+        results.print(str(path), markup=False, highlight=False, soft_wrap=True)
 
 
 def devices(json_output: Json = False) -> None:
@@ -56,7 +56,9 @@ def devices(json_output: Json = False) -> None:
 
     found = available_devices()
     if json_output:
-        print_json([{"name": d.name, "spec": d.spec, "works": not d.unavailable, "why_not": d.unavailable} for d in found])
+        print_json(
+            [{"name": d.name, "spec": d.spec, "works": not d.unavailable, "why_not": d.unavailable} for d in found]
+        )
         return
     table = Table("name", "written as", "works here", "what it is")
     for d in found:

@@ -131,8 +131,15 @@ def search(
         print_json(front.to_json())
         return
     results.print(terminal.front_table(front.report_data()))
-    for line in front.closing_lines():
-        results.print(line, markup=False, highlight=False)
+    exported = sorted((run / "exports").glob("*.onnx"))
+    lines = [f"report    {run / 'report.html'}"]
+    if exported:
+        lines.append(f"networks  {run / 'exports'}: {len(exported)} as ONNX + safetensors, each with a certificate")
+    lines.append(
+        f"next      archsmith show {run}, archsmith export {run} --pick 'latency_ms<=...', archsmith verify FILE"
+    )
+    for line in lines:
+        results.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def parse_options(given: list[str]) -> dict[str, Any]:

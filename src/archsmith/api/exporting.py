@@ -1,0 +1,249 @@
+"""Networks as files: write them with a certificate, verify them, measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archsmith import certificate as proofs
+from archsmith.api.front import Front, Member
+from archsmith.api.materials import EVALUATION_BATCH, Materials, build
+from archsmith.api.progress import Listener, Progress, Stop, never, nobody
+from archsmith.api.run import Run
+from archsmith.certificate import Certificate, Exported, Verdict
+from archsmith.data import open_data
+from archsmith.errors import DamagedFile, Interrupted, InvalidOption, UserError
+from archsmith.export._onnx_file import OnnxFile
+from archsmith.export.base import Origin, check_suffix
+from archsmith.export.onnx import Onnx
+from archsmith.export.safetensors import Safetensors
+from archsmith.files import sha256
+from archsmith.hardware import Measurement, Meter, open_device
+
+
+@dataclass(frozen=True)
+class Written:
+    """An exported network.
+
+    Args:
+        name: of the network.
+        path: of the ONNX file; safetensors, architecture and certificate lie beside it.
+        certificate: what was proven of it.
+    """
+
+    name: str
+    path: Path
+    certificate: Certificate
+
+    @property
+    def line(self) -> str:
+        """The certificate for people."""
+        return self.certificate.line
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"name": self.name, "path": str(self.path), "certificate": dict(self.certificate.data)}
+
+
+def export_front(front: Front, *, on_progress: Listener = nobody, stop: Stop = never) -> list[Written]:
+    """Export every member into the run's ``exports/``; what is there and intact already is left alone.
+
+    Raises:
+        Interrupted: when ``stop`` asked to stop.
+    """
+    return _export_all(front.run, front.members, on_progress, stop)
+
+
+def export_from_run(
+    folder: Path,
+    *,
+    pick: Sequence[str] = (),
+    by: str | None = None,
+    name: str | None = None,
+    output: Path | None = None,
+    on_progress: Listener = nobody,
+) -> list[Written]:
+    """Export from a run on disk: the named member, the best within limits, or all.
+
+    Raises:
+        InvalidOption: for contradictory wishes.
+        Infeasible: when no member is within the limits of ``pick``.
+    """
+    if name and (pick or by):
+        raise InvalidOption("give either --name or --pick/--by, not both")
+    run = Run.open(folder)
+    front = run.front()
+    if name:
+        chosen = [front.named(name)]
+    elif pick or by:
+        chosen = [front.pick(*pick, by=by)]
+    else:
+        chosen = list(front.members)
+    if output is None:
+        return _export_all(run, chosen, on_progress, never)
+    if len(chosen) != 1:
+        raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
+    on_progress(Progress("export", chosen[0].name, 0, 1))
+    written = chosen[0].export(output)
+    on_progress(Progress("export", chosen[0].name, 1, 1))
+    return [written]
+
+
+def export_member(member: Member, path: Path, materials: Materials, *, meter: Meter | None = None) -> Written:
+    """Write one network in all formats and certify it.
+
+    Args:
+        member: of the front.
+        path: of the ONNX file.
+        materials: of the run.
+        meter: an open one, where several networks are exported; its own otherwise.
+
+    Raises:
+        InvalidModel: when the network's forms do not agree: nothing is certified.
+        StorageFull: when the disk is full.
+    """
+    check_suffix(path, ".onnx")
+    supernet, inputs = materials.supernet, materials.supernet.example_inputs
+    module = supernet.extract(member.architecture)
+    rebuild = build if materials.source is not None else lambda _: supernet
+    origin = Origin(
+        source=materials.source or {"live": "a Python model that only the process that searched it has"},
+        architecture=member.architecture,
+        plan=supernet.plan(member.architecture),
+    )
+    written = Onnx().write(module, inputs, path)
+    Safetensors().write(module, inputs, path.with_suffix(".safetensors"), origin=origin)
+    splits = {"val": materials.val, "test": materials.test}
+    classifies = "accuracy_top1" in member.belief.values
+    batches = {name: split for name, split in splits.items() if split is not None and classifies}
+    with ExitStack() as stack:
+        if meter is None:
+            meter = stack.enter_context(Meter(open_device(materials.on), anchor_ms=materials.anchor_ms))
+        proof = proofs.certify(
+            Exported(path=path, supernet=supernet, architecture=member.architecture, build=rebuild, inputs=inputs),
+            batches=batches,
+            meter=meter,
+            believed=member.belief.values,
+            details={**written.details, "data": materials.data},
+        )
+    return Written(member.name, path, proof)
+
+
+def verify_file(
+    path: Path, *, on: str | None = None, data: str | None = None, on_progress: Listener = nobody
+) -> Verdict:
+    """Check an exported network against its certificate with everything that is at hand here.
+
+    Args:
+        path: of the ONNX file or its certificate.
+        on: device to measure on instead of the certificate's.
+        data: where the data lies, if it has moved.
+        on_progress: hears what is being done.
+
+    Raises:
+        DamagedFile: when there is no certificate that can be read.
+    """
+    proof = proofs.read_certificate(path)
+    described = proof.data.get("export", {}).get("data")
+    on_progress(Progress("verify", "reading the data"))
+    batches = _batches(described, data)
+    spec = on or str(proof.data["device"]["spec"])
+    with ExitStack() as stack:
+        meter = None
+        try:
+            device = open_device(spec)
+        except UserError:
+            if on is not None:
+                raise
+        else:
+            on_progress(Progress("verify", f"taking {spec}"))
+            meter = stack.enter_context(Meter(device))
+        on_progress(Progress("verify", "comparing outputs, judging, measuring"))
+        verdict = proofs.verify(path, build=_builder(path), batches=batches, meter=meter)
+    on_progress(Progress("verify", "", 1, 1))
+    return verdict
+
+
+def measure_file(path: Path, *, on: str, on_progress: Listener = nobody) -> Measurement:
+    """Measure the latency of an ONNX file.
+
+    Raises:
+        UserError: when there is no such file, or the device cannot run it.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    device = open_device(on)
+    inputs = OnnxFile(path).example_inputs()
+    on_progress(Progress("measure", f"taking {device.spec}"))
+    with Meter(device, on_message=lambda text: on_progress(Progress("measure", text))) as meter:
+        call = device.prepare_file(str(path), inputs)
+        on_progress(Progress("measure", f"alternating {path.name} with the reference network"))
+        found = meter.measure(call, effort="final")
+    on_progress(Progress("measure", "", 1, 1))
+    return found
+
+
+def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop: Stop) -> list[Written]:
+    """Into the run's folder, one device lock for all."""
+    found = {m.name: _intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
+    missing = [m for m in members if found[m.name] is None]
+    with ExitStack() as stack:
+        meter: Meter | None = None
+        for number, member in enumerate(missing):
+            if stop():
+                raise Interrupted("stopped while exporting; the same command goes on from there")
+            on_progress(Progress("export", f"{member.name} as ONNX and safetensors", number, len(missing)))
+            materials = member.materials()
+            if meter is None:
+                meter = stack.enter_context(Meter(open_device(materials.on), anchor_ms=materials.anchor_ms))
+            path = run.exports / f"{member.name}.onnx"
+            found[member.name] = export_member(member, path, materials, meter=meter)
+    if missing:
+        on_progress(Progress("export", str(run.exports), len(missing), len(missing)))
+    return [w for w in found.values() if w is not None]
+
+
+def _intact(name: str, path: Path) -> Written | None:
+    """What was exported before, if every file is still the one that was certified."""
+    try:
+        proof = proofs.read_certificate(path)
+    except DamagedFile:
+        return None
+    whole = all(
+        path.with_name(file).is_file() and sha256(path.with_name(file)) == digest
+        for file, digest in proof.data["files"].items()
+    )
+    return Written(name, path, proof) if whole else None
+
+
+def _batches(described: Mapping[str, Any] | None, moved: str | None) -> dict[str, Iterable[Any]] | None:
+    """The splits that the certificate speaks of, where they are at hand."""
+    if not described or not (moved or described.get("spec")):
+        return None
+    try:
+        found = open_data(
+            moved or described["spec"],
+            resize=described["resize"],
+            seed=described["seed"],
+            limit=described["images"],
+        )
+    except UserError:
+        if moved:
+            raise
+        return None
+    return {split: found.batches(split, EVALUATION_BATCH) for split in ("val", "test")}
+
+
+def _builder(path: Path) -> proofs.Build | None:
+    """Builds the supernet that a network came from, unless only the process that searched it could."""
+    from archsmith.export.safetensors import ARCHITECTURE, read_architecture
+
+    stem = path.name.removesuffix(proofs.SUFFIX).removesuffix(".onnx")
+    try:
+        source = read_architecture(path.with_name(stem + ARCHITECTURE))["source"]
+    except DamagedFile:
+        return build  # the check itself will say what is wrong with the file
+    return None if "live" in source else build
