@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from archsmith.errors import DamagedFile, InvalidOption, unknown
 
 DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "adamw": {"lr": 2e-3, "weight_decay": 0.01},
+    "adamw": {"lr": 3e-3, "weight_decay": 0.01},
     "sgd": {"lr": 0.05, "weight_decay": 5e-4},
 }
 """Learning rate and weight decay where the user gives none."""
