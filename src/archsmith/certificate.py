@@ -19,6 +19,7 @@ from torch import nn
 from archsmith.architecture import Architecture
 from archsmith.errors import DamagedFile, EvaluationFailed, InvalidModel, UserError
 from archsmith.evaluation import Value
+from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
 from archsmith.export._compare import TOLERANCE, difference, tensors
 from archsmith.export._inputs import random_like, resized
@@ -301,7 +302,8 @@ def _compare(forms: Mapping[str, Network], name: str, inputs: tuple[Any, ...]) -
 
 def _accuracy(file: OnnxFile, batches: Iterable[Any]) -> dict[str, Any]:
     right, total = count_correct(file, batches)
-    return {"top1": 100 * right / total, "right": right, "total": total}
+    data = fingerprint_of_batches(batches)
+    return {"top1": 100 * right / total, "right": right, "total": total, "data": data}
 
 
 def _time(path: Path, meter: Meter, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Measurement, str]:
@@ -383,8 +385,11 @@ def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterabl
     if batches is None:
         return "skipped", f"the data is not at hand; {recorded['top1']:.2f} % when certified"
     found = _accuracy(OnnxFile(network), batches)
-    if found["total"] != recorded["total"]:
-        return "failed", f"this is other data: {found['total']} inputs, {recorded['total']} when certified"
+    if found["data"] != recorded["data"]:
+        return "failed", (
+            f"this is other data: {found['total']} inputs with fingerprint {found['data']}, "
+            f"{recorded['total']} with {recorded['data']} when certified"
+        )
     close = abs(found["right"] - recorded["right"]) <= max(1, FLIPPED * found["total"])
     return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
 
