@@ -53,7 +53,7 @@ class Watched:
         self.inner.tell(evaluations)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     stops=st.lists(st.integers(0, 9), max_size=5),
     batch=st.integers(1, 5),

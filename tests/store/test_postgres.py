@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from archsmith.errors import MissingExtra, RunLocked, RunMismatch, UserError
-from archsmith.store import Store, schema
+from archsmith.store import Store, _schema
 from archsmith.testing.stores import StoreContract, evaluation
 
 
@@ -52,7 +52,7 @@ def test_two_runs_may_be_written_at_once(url):
 @pytest.mark.postgres
 def test_a_newer_schema_is_refused(url):
     with Store.open(url) as store, store._database.write() as connection:
-        connection.execute(schema.META.update().values(value="7"))
+        connection.execute(_schema.META.update().values(value="7"))
     with pytest.raises(RunMismatch, match="schema 7; this one reads up to 1"):
         Store.open(url)
 
@@ -89,7 +89,7 @@ def test_a_lock_names_its_holder_and_dies_with_it(url, monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True)
     with child, Store.open(url) as store:
         assert child.stdout.readline() == "held\n"
-        monkeypatch.setattr("archsmith.store.locks._PATIENCE_S", 0.1)
+        monkeypatch.setattr("archsmith.store._locks._PATIENCE_S", 0.1)
         holder = rf"process {child.pid} on {os.uname().nodename}"
         with pytest.raises(RunLocked, match=holder), store.journal("search").locked():
             pass

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from archsmith.errors import DamagedFile, RunLocked, RunMismatch, StorageFull, UserError
-from archsmith.store import Store, schema
+from archsmith.store import Store, _schema
 from archsmith.testing.stores import StoreContract, evaluation, failure, proposal
 
 V1 = Path(__file__).parent / "fixtures" / "v1.db"
@@ -78,7 +78,7 @@ def test_an_old_store_takes_the_missing_steps_once_and_a_new_one_takes_all(tmp_p
         runs.append(1)
         connection.exec_driver_sql("ALTER TABLE archsmith_runs ADD COLUMN comment TEXT")
 
-    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, second))
+    monkeypatch.setattr(_schema, "STEPS", (*_schema.STEPS, second))
     for path in (old, old, tmp_path / "new.db"):
         Store.open(path).close()
         with sqlite3.connect(path) as connection:
@@ -95,7 +95,7 @@ def test_a_failing_step_leaves_the_store_as_it_was(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "STEPS", (*schema.STEPS, broken))
+        patch.setattr(_schema, "STEPS", (*_schema.STEPS, broken))
         with pytest.raises(KeyboardInterrupt):
             Store.open(old)
     with Store.open(old) as store:
@@ -305,7 +305,7 @@ def test_a_disk_that_is_full_from_the_start(small_disk, monkeypatch):
             (folder / "filler").write_bytes(b"x" * 2**21)
     else:
         limit = lambda connection: connection.exec_driver_sql("PRAGMA max_page_count=2")
-        monkeypatch.setattr(schema, "STEPS", (limit, *schema.STEPS))
+        monkeypatch.setattr(_schema, "STEPS", (limit, *_schema.STEPS))
     with pytest.raises(StorageFull, match="no space left for"):
         Store.open(folder / "store.db")
 
@@ -354,7 +354,7 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):
 
 
 def test_a_store_that_stays_busy_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("archsmith.store.database._BUSY_S", 0.1)
+    monkeypatch.setattr("archsmith.store._database._BUSY_S", 0.1)
     path = filled(tmp_path / "store.db", 1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

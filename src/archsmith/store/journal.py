@@ -12,10 +12,10 @@ from sqlalchemy import Connection, func, insert, select
 from archsmith.architecture import Proposal
 from archsmith.errors import DamagedFile, RunLocked, RunMismatch
 from archsmith.evaluation import Evaluation
-from archsmith.store import records
-from archsmith.store.database import Database
-from archsmith.store.records import Identity
-from archsmith.store.schema import JOURNAL, RUNS
+from archsmith.store import _records
+from archsmith.store._database import Database
+from archsmith.store._records import Identity
+from archsmith.store._schema import JOURNAL, RUNS
 
 Kind = Literal["give", "ask", "tell", "restart", "noted"]
 
@@ -92,7 +92,7 @@ class Journal:
     def known(self, identities: Sequence[Identity]) -> dict[Identity, Evaluation]:
         """Those of the identities that the store has, whoever brought them there."""
         with self._database.read() as connection:
-            return records.find(connection, identities, label=self._database.label)
+            return _records.find(connection, identities, label=self._database.label)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -119,7 +119,7 @@ class Journal:
         Raises:
             RunMismatch: when the run has begun already.
         """
-        body = records.dump({"header": dict(header), "noted": dict(noted or {})}, what=f"the header of {self.label}")
+        body = _records.dump({"header": dict(header), "noted": dict(noted or {})}, what=f"the header of {self.label}")
         with self._writing() as connection:
             if self._run is not None:
                 raise RunMismatch(f"{self.label} has begun already; continue it, or choose another name")
@@ -142,10 +142,10 @@ class Journal:
             The line, with each evaluation as it is stored: where an identity was there before, the first one.
         """
         with self._writing() as connection:
-            numbers, new = records.put(connection, evaluations)
+            numbers, new = _records.put(connection, evaluations)
             body = {"evaluations": numbers, "new": new}
             self._insert(connection, "tell", body, seconds)
-            stored = records.by_number(connection, sorted(set(numbers)), label=self._database.label)
+            stored = _records.by_number(connection, sorted(set(numbers)), label=self._database.label)
             line = self._line(self._next, "tell", body, seconds, stored)
         self._next += 1
         return line
@@ -175,7 +175,7 @@ class Journal:
     def _insert(self, connection: Connection, kind: Kind, body: dict[str, Any], seconds: float) -> None:
         if self._run is None:
             raise RunMismatch(f"{self.label} has no header yet; begin it first")
-        text = records.dump(body, what=f"a line of {self.label}")
+        text = _records.dump(body, what=f"a line of {self.label}")
         connection.execute(
             insert(JOURNAL).values(run=self._run, number=self._next, kind=kind, body=text, seconds=seconds)
         )
@@ -183,15 +183,15 @@ class Journal:
     def _header(self) -> dict[str, Any] | None:
         with self._database.read() as connection:
             body = connection.execute(select(RUNS.c.header).where(RUNS.c.name == self.name)).scalar_one_or_none()
-        return None if body is None else records.load(body, label=self._database.label)
+        return None if body is None else _records.load(body, label=self._database.label)
 
     def _lines(self, *kinds: str) -> list[Line]:
         query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name, JOURNAL.c.kind.in_(kinds))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JOURNAL.c.number)).all()
-            bodies = [records.load(row.body, label=self._database.label) for row in rows]
+            bodies = [_records.load(row.body, label=self._database.label) for row in rows]
             wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
-            stored = records.by_number(connection, wanted, label=self._database.label)
+            stored = _records.by_number(connection, wanted, label=self._database.label)
         return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
 
     def _line(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from archsmith.architecture import Proposal
 from archsmith.evaluation import Evaluation
+from archsmith.store._records import Identity
 from archsmith.store.journal import Line
-from archsmith.store.records import Identity
 
 
 @dataclass

@@ -9,11 +9,11 @@ from sqlalchemy import select
 
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
-from archsmith.store import records
-from archsmith.store.database import Database, open_database
+from archsmith.store import _records
+from archsmith.store._database import Database, open_database
+from archsmith.store._records import Identity
+from archsmith.store._schema import EVALUATIONS, RUNS
 from archsmith.store.journal import Journal
-from archsmith.store.records import Identity
-from archsmith.store.schema import EVALUATIONS, RUNS
 
 
 class Store:
@@ -56,13 +56,13 @@ class Store:
     def get(self, identity: Identity) -> Evaluation | None:
         """The evaluation of that identity, or ``None``."""
         with self._database.read() as connection:
-            return records.find(connection, [identity], label=self.label).get(identity)
+            return _records.find(connection, [identity], label=self.label).get(identity)
 
     def add(self, evaluation: Evaluation) -> Evaluation:
         """Keep an evaluation and return it; where its identity is there already, that first one is returned."""
         with self._database.write() as connection:
-            records.put(connection, [evaluation])
-            return records.find(connection, [evaluation.identity], label=self.label)[evaluation.identity]
+            _records.put(connection, [evaluation])
+            return _records.find(connection, [evaluation.identity], label=self.label)[evaluation.identity]
 
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
         """All evaluations in commit order, those of one space or evaluator (fingerprints) where given."""
@@ -73,7 +73,7 @@ class Store:
             query = query.where(EVALUATIONS.c.evaluator == evaluator)
         with self._database.read() as connection:
             found = connection.execute(query).scalars().all()
-        return [records.read(record, label=self.label) for record in found]
+        return [_records.read(record, label=self.label) for record in found]
 
     def journal(self, name: str) -> Journal:
         """The journal of the run called ``name``; empty until :meth:`Journal.begin`."""

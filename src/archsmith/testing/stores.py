@@ -176,10 +176,12 @@ class StoreContract:
             with pytest.raises(RunLocked, match="only by the holder"):
                 theirs.ask(1, [])
 
-    def test_threads_may_add_at_once(self, open_store: OpenStore) -> None:
-        """No identity twice, none lost."""
+    def test_threads_may_open_and_add_at_once(self, open_store: OpenStore) -> None:
+        """The tables are made once; no identity twice, none lost."""
+        together = threading.Barrier(3)
 
         def add_all() -> None:
+            together.wait()
             with closing(open_store()) as store:
                 for x in range(15):
                     store.add(evaluation(x))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from archsmith.errors import RunLocked
-from archsmith.store.schema import LOCKS
+from archsmith.store._schema import LOCKS
 
 _PATIENCE_S = 2.0  # a PostgreSQL server needs a moment to notice that a killed client is gone
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from archsmith.errors import DamagedFile, InvalidOption
 from archsmith.evaluation import Evaluation
-from archsmith.store.schema import EVALUATIONS
+from archsmith.store._schema import EVALUATIONS
 
 Identity = tuple[str, str, str, str, int]
 """Space, key, evaluator, fidelity, seed; see :attr:`archsmith.evaluation.Evaluation.identity`."""

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func
 from sqlalchemy.exc import ArgumentError
 
 from archsmith.errors import DamagedFile, InvalidOption, UserError, require
-from archsmith.store import schema
-from archsmith.store.failures import damaged, explained, read_only
-from archsmith.store.locks import AdvisoryLock, FileLock
+from archsmith.store import _schema
+from archsmith.store._failures import damaged, explained, read_only
+from archsmith.store._locks import AdvisoryLock, FileLock
 
 _BUSY_S = 60.0
 _WRITERS = 0x61726368  # key of the PostgreSQL lock that makes the order of ids the order of commits
@@ -100,15 +100,15 @@ class Database:
             if self.path is not None:
                 _check_whole(connection, label=self.label)
             if not self.writable:
-                return schema.check_readable(connection, label=self.label)
-            found = schema.version(connection, label=self.label)
+                return _schema.check_readable(connection, label=self.label)
+            found = _schema.version(connection, label=self.label)
         if found == 0 and self.path is not None:
             # stays with the file, and cannot be set inside a transaction
             with explained(self.label), self.engine.execution_options(begin="SELECT 1").connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        if found < len(schema.STEPS):
+        if found < len(_schema.STEPS):
             with self.write() as connection:
-                schema.upgrade(connection, label=self.label)
+                _schema.upgrade(connection, label=self.label)
         return None
 
 
@@ -133,7 +133,7 @@ def _sqlite(path: Path, *, create: bool) -> Database:
             path.parent.mkdir(parents=True, exist_ok=True)
     path = path.resolve()
     folder_writable = os.access(path.parent, os.W_OK)
-    writable = folder_writable and (os.access(path, os.W_OK) or not path.exists())
+    writable = folder_writable and (not path.exists() or os.access(path, os.W_OK))
     mode = ("rwc" if create else "rw") if writable else "ro" + _immutable(path, folder_writable=folder_writable)
 
     def connect() -> sqlite3.Connection:
