@@ -107,7 +107,8 @@ def test_accuracy_is_the_files_own(certificate, copy):
     network = copy.supernet.extract(copy.architecture)
     with torch.no_grad():
         right = sum(int((network(x).argmax(1) == y).sum()) for x, y in batches())
-    assert certificate.data["accuracy"]["val"] == {"top1": 100 * right / 40, "right": right, "total": 40}
+    found = certificate.data["accuracy"]["val"]
+    assert (found["top1"], found["right"], found["total"]) == (100 * right / 40, right, 40)
 
 
 def test_everything_holds_where_everything_is_at_hand(certificate, meter):
@@ -171,7 +172,7 @@ def test_a_swapped_network_with_a_doctored_hash_is_noticed(certificate, copy, ex
 def test_other_data_is_noticed(certificate):
     verdict = verify(certificate.path, batches={"val": batches(n=39), "test": batches(seed=7, n=20)})
     assert statuses(verdict)["accuracy on val"] == "failed"
-    assert "other data: 39 inputs, 40 when certified" in " ".join(verdict.lines())
+    assert "other data: 39 inputs" in " ".join(verdict.lines())
     assert statuses(verdict)["accuracy on test"] == "failed"
 
 
@@ -214,7 +215,7 @@ def test_an_unequal_network_is_not_certified(copy, meter):
     with torch.no_grad():
         spoilt.model[3].bias += 0.01
     wrong = dataclasses.replace(copy, supernet=spoilt)
-    with pytest.raises(InvalidModel, match="not certified: on random inputs, active subnet and .* differ by"):
+    with pytest.raises(InvalidModel, match=r"not certified: on random inputs, active subnet and .* differ by"):
         certify(wrong, batches={}, meter=meter)
     assert not certificate_path(copy.path).exists()
 
@@ -227,7 +228,9 @@ def test_the_supernet_comes_back_in_its_mode(copy, meter):
 
 
 def test_devices_that_run_modules_only_time_the_module(copy):
-    with Meter(open_device("torch_cpu"), anchor_ms=1.0) as meter:
+    device = FakeDevice(FakeClock())
+    device.files = ()
+    with Meter(device, clock=device.clock, anchor_ms=1.0) as meter:
         found = certify(copy, batches={}, meter=meter)
         assert found.data["latency"]["of"] == "module"
         assert "latency of the module" in found.line

@@ -24,13 +24,7 @@ from archsmith.evaluator.accuracy import count_correct, evaluating
 from archsmith.export._compare import TOLERANCE, difference, tensors
 from archsmith.export._inputs import random_like, resized
 from archsmith.export._onnx_file import OnnxFile
-from archsmith.export.safetensors import (
-    ARCHITECTURE,
-    Extracts,
-    inputs_from,
-    load_network,
-    read_architecture,
-)
+from archsmith.export.safetensors import ARCHITECTURE, Extracts, inputs_from, load_network, read_architecture
 from archsmith.files import read_json, sha256, write_json
 from archsmith.hardware import Measurement, Meter, environment
 from archsmith.supernet.supernet import Supernet
@@ -210,11 +204,8 @@ def verify(
     certificate = read_certificate(path)
     data, target = certificate.data, certificate.path
     network = target.with_name(target.name.removesuffix(SUFFIX) + ".onnx")
-    hashes = [
-        _attempt(f"file {name}", _check_hash, target.with_name(name), text) for name, text in data["files"].items()
-    ]
     checks = [
-        *hashes,
+        *(_attempt(f"file {name}", _check_hash, target.with_name(name), text) for name, text in data["files"].items()),
         _attempt("recorded outputs", _check_recorded, network, data["outputs"]),
         _attempt("rebuilt module", _check_rebuilt, network, data["outputs"], build),
         *(
@@ -339,12 +330,11 @@ def _line(path: Path, data: Mapping[str, Any]) -> str:
 def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) -> Check:
     """Run a check; an error that archsmith raises on purpose is a failed check with its message."""
     try:
-        status, detail = check(*args)
+        return Check(name, *check(*args))
     except (UserError, EvaluationFailed) as error:
         return Check(name, "failed", str(error))
     except (KeyError, TypeError, ValueError) as error:
         return Check(name, "failed", f"this part of the certificate cannot be read: {error!r}")
-    return Check(name, status, detail)
 
 
 def _check_hash(file: Path, recorded: str) -> tuple[Status, str]:
