@@ -48,6 +48,13 @@ def test_every_command_says_what_it_does(generate):
             assert getattr(parameter, "help", ""), f"{path} {parameter.name} has no help"
 
 
+def test_every_command_is_tested(generate):
+    """The tests give each command as a user does: its name is a word of a list, ``"search"``."""
+    tests = "\n".join(f.read_text(encoding="utf-8") for f in (ROOT / "tests").rglob("test_*.py") if f != Path(__file__))
+    missed = [path for path, _ in generate.commands() if " " in path and f'"{path.split()[1]}"' not in tests]
+    assert not missed
+
+
 def anchors(page):
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}

@@ -57,7 +57,7 @@ MAY_IMPORT["testing"] = EVERYTHING | {"api", "cli"}
 
 # torch at the top of a module: whole folders, or in some only the files of single methods
 TORCH = {"models", "data", "supernet", "training", "compress", "export", "differentiable", "proxy", "evaluator"}
-TORCH |= {"certificate", "testing"}
+TORCH |= {"certificate", "api", "testing"}
 TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy", "retrieval"}
 HEAVY = ("torch", "sklearn", "pandas", "plotly", "onnx", "onnxruntime", "onnxscript", "pyarrow", "scipy.stats")
 
@@ -152,6 +152,8 @@ def is_method_file(module, stem):
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_global_generators_and_no_prints(module):
+    if place(module) == "testing":
+        return  # the suites look at the global generators to see that nobody moves them
     for node in ast.walk(tree(MODULES[module])):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
             assert place(module) == "cli", f"{module}:{node.lineno} prints; return or raise instead"
@@ -168,19 +170,22 @@ def test_files_stay_short(module):
     assert lines <= 450, f"{module} has {lines} lines: it does more than one thing"
     for node in ast.walk(tree(MODULES[module])):
         if isinstance(node, ast.FunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= 80, f"{module}.{node.name} has {length} lines"
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            length = (node.end_lineno or 0) - body[0].lineno + 1  # signature and docstring may be as long as they need
+            assert length <= 60, f"{module}.{node.name} has {length} lines of code"
 
 
 def test_no_module_shares_its_name_with_a_public_function():
     # The command line is apart: its functions are named after its commands.
-    library = {m: f for m, f in MODULES.items() if place(m) != "cli"}
-    stems = {part for m in library for part in m.split(".") if not is_method_file(m, part)}
-    for module, file in library.items():
+    for module, file in MODULES.items():
+        if place(module) == "cli":
+            continue
+        package = module.rpartition(".")[0] if file.name != "__init__.py" else module
+        near = {m.removeprefix(f"{package}.").partition(".")[0] for m in MODULES if m.startswith(f"{package}.")}
         for node in tree(file).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                assert node.name not in stems, f"{module}.{node.name} is also the name of a module"
-    assert not stems & set(archsmith.__all__)
+                assert node.name not in near, f"{module}.{node.name} is also the name of a module beside it"
+    assert not {place(m) for m in MODULES} & set(archsmith.__all__)
 
 
 @pytest.mark.parametrize("role", sorted(method.roles()))
@@ -192,40 +197,57 @@ def test_a_role_holds_one_documented_method_a_file(role):
         classes = [n for n in tree(file).body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
         methods = [c for c in classes if method._paper_node(c) is not None]
         assert len(methods) == 1, f"{file.name} holds {[c.name for c in methods]}; a file is one method"
-        assert re.fullmatch(r"[A-Z].{9,118}[.]", info.summary), (
+        assert re.fullmatch(r"[A-Z`].{9,118}[.]", info.summary), (
             f"{role} {info.name}: first docstring line {info.summary!r}"
         )
         assert info.paper.title
         assert method.load(role, info.name).__name__ == methods[0].name
 
 
-@pytest.mark.parametrize("module", sorted(m for m in MODULES if m not in ("__init__", "cli.__main__")))
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m != "__init__" and "._" not in m))
 def test_everything_public_is_documented(module):
     loaded = importlib.import_module(f"archsmith.{module}")
     for name, thing in vars(loaded).items():
-        if name.startswith("_") or getattr(thing, "__module__", "") != loaded.__name__ or not callable(thing):
+        if (
+            name.startswith(("_", "test_"))
+            or getattr(thing, "__module__", "") != loaded.__name__
+            or not callable(thing)
+        ):
             continue
         assert inspect.getdoc(thing), f"{module}.{name} says nothing about itself"
         for part, member in vars(thing).items() if isinstance(thing, type) else ():
-            if not part.startswith("_") and inspect.isfunction(member):
+            if not part.startswith(("_", "test_")) and inspect.isfunction(member):
                 assert inspect.getdoc(getattr(thing, part)), f"{module}.{name}.{part} says nothing about itself"
 
 
 def test_every_public_module_is_tested():
-    texts = [f.read_text(encoding="utf-8") for f in [*TESTS.rglob("test_*.py"), *(ROOT / "testing").glob("*.py")]]
-    everything = "\n".join(texts)
-    for module, file in MODULES.items():
-        stem = module.rpartition(".")[2]
-        if stem.startswith("_") or stem in ("base", "ROOT") or file.name == "__init__.py" or place(module) == "testing":
-            continue
-        parent = module.rpartition(".")[0]
-        by_role = parent in method.roles() and (
-            f'names("{parent}")' in everything or f'"{parent}", "{stem}"' in everything
-        )
-        named = f"archsmith.{module}" in everything or re.search(
-            rf"from archsmith{'.' + parent if parent else ''} import [^\n]*\b{stem}\b", everything
-        )
-        assert by_role or named, f"no test and no conformance suite reaches {module}"
+    sources = [*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py"), *(ROOT / "testing").glob("*.py")]
+    everything = "\n".join(f.read_text(encoding="utf-8") for f in sources if f != Path(__file__))
+    reached = {m for m in MODULES if is_named(m, everything)}
+    while more := {x for m in reached for x in uses(m) if place(x) == place(m)} - reached:
+        reached |= more  # a part of what is tested
+    missed = [m for m, f in MODULES.items() if is_public_part(m, f) and m not in reached]
+    assert not missed, f"no test and no conformance suite reaches {missed}"
+
+
+def is_public_part(module, file):
+    stem = module.rpartition(".")[2]
+    apart = ("testing", "api", "cli")  # the verbs are tested as a user gives them: see tests/test_docs.py
+    return file.name != "__init__.py" and stem != "base" and not stem.startswith("_") and place(module) not in apart
+
+
+def uses(module):
+    return set(own(imported(ast.walk(tree(MODULES[module])))))
+
+
+def is_named(module, tests):
+    """Whether tests name something public of the module, or all methods of its role."""
+    parent, _, stem = module.rpartition(".")
+    if parent in method.roles() and (f'names("{parent}")' in tests or f'"{stem}"' in tests):
+        return True
+    defined = {n.name for n in tree(MODULES[module]).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    public = "|".join(n for n in defined if not n.startswith("_"))
+    return f"archsmith.{module}" in tests or bool(public and re.search(rf"\b({public})\b", tests))
 
 
 def run(code):

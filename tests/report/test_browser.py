@@ -190,5 +190,5 @@ def test_odd_runs_draw_what_there_is(make, show, changes):
 def test_hostile_text_runs_nothing(make, show):
     attack = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
     browser = show(make(title=attack, notes=[attack], baselines={attack: make().baselines["random"]}))
-    assert browser.title == f"{attack}: archsmith report"
+    assert browser.title == f"{attack} · report"
     assert browser.find_elements("css selector", "img") == []

@@ -39,10 +39,10 @@ def page(data: ReportData) -> str:
     figures: dict[str, Any] = {}
     parts = [
         sections.headline(data),
-        sections.front(data, figures),
+        sections.trade_offs(data, figures),
         _networks.section(data),
-        sections.hypervolume(data, figures),
-        sections.effects(data),
+        sections.speed(data, figures),
+        sections.choices(data),
         sections.training(data, figures),
         sections.trouble(data),
         sections.making(data),
@@ -56,7 +56,7 @@ def page(data: ReportData) -> str:
             Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
             Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
             Markup('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
-            element("title", f"{data.title}: archsmith report"),
+            element("title", f"{data.title} · report"),
             element("style", Markup(_resource("page.css"))),
         ]
     )

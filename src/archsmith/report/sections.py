@@ -47,7 +47,7 @@ def headline(data: ReportData) -> Markup:
     )
 
 
-def front(data: ReportData, store: dict[str, Any]) -> Markup | None:
+def trade_offs(data: ReportData, store: dict[str, Any]) -> Markup | None:
     """The Pareto front over everything that was evaluated; a chooser where there are more than two objectives."""
     some = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     if not any(e.ok for e in some):
@@ -85,7 +85,7 @@ def front(data: ReportData, store: dict[str, Any]) -> Markup | None:
     )
 
 
-def hypervolume(data: ReportData, store: dict[str, Any]) -> Markup | None:
+def speed(data: ReportData, store: dict[str, Any]) -> Markup | None:
     """How fast the front grew, beside the baselines that were run."""
     if len(data.objectives) < 2 or not data.feasible.any():
         return None
@@ -105,7 +105,7 @@ def hypervolume(data: ReportData, store: dict[str, Any]) -> Markup | None:
     )
 
 
-def effects(data: ReportData) -> Markup | None:
+def choices(data: ReportData) -> Markup | None:
     """What each choice does to each objective."""
     every = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     names = [o.metric for o in data.objectives]
