@@ -1,8 +1,8 @@
 """How many evaluations do strategies need on published tables?
 
-Every strategy searches the same tables from the same seeds, one proposal at a time. Hypervolume is that of the distinct
-architectures evaluated so far, as a share of the whole table's: objectives are scaled to 0..1 over the table, costs that
-span more than a factor of 10 on a logarithmic scale, reference point 1.1 in each.
+Every strategy searches the same tables from the same seeds, one proposal at a time. Hypervolume is that of the
+distinct architectures evaluated so far, as a share of the whole table's: objectives are scaled to 0..1 over the table,
+costs that span more than a factor of 10 on a logarithmic scale, reference point 1.1 in each.
 
     python benchmarks/strategies.py --data DIR --seeds 15 --budget 250
 
@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation, Value
-from archsmith.method import names
+from archsmith.method import make, names
 from archsmith.metric import Objective
 from archsmith.pareto import hypervolume
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.strategy.base import Strategy
-from archsmith.method import make
 
 SHARES = (0.95, 0.99)
 
@@ -59,7 +58,8 @@ def table(name: str, file: Path, choices: list[str], objectives: tuple[Objective
     values = frame[[o.metric for o in objectives]].to_numpy().tolist()
     keys = [row.tobytes() for row in rows]
     volume = hypervolume(costs, np.full(len(objectives), 1.1))
-    return Table(name, space, objectives, dict(zip(keys, map(tuple, values))), dict(zip(keys, costs)), volume)
+    found = dict(zip(keys, map(tuple, values), strict=True))
+    return Table(name, space, objectives, found, dict(zip(keys, costs, strict=True)), volume)
 
 
 def tables(folder: Path) -> list[Table]:

@@ -1,5 +1,6 @@
 """What every test gets: one thread, a home of its own, one Hypothesis profile."""
 
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,10 @@ settings.register_profile(
 settings.load_profile("archsmith")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; say why in the commit")
+
+
 def pytest_collection_modifyitems(config, items):
     """Slow tests run only when they are asked for: ``-m slow`` or by ``make test-slow``."""
     if "slow" not in (config.getoption("-m") or ""):
@@ -35,6 +40,19 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("ARCHSMITH_REQUIRE_ALL") == "1" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped although everything is required: {report.longrepr}"
+
+
+@pytest.fixture
+def golden(request):
+    """``golden(path, seen)``: what was seen equals what the file pins."""
+
+    def check(path, seen):
+        if request.config.getoption("--update-golden"):
+            path.write_text(json.dumps(seen, indent=1) + "\n", encoding="utf-8")
+        pinned = json.loads(path.read_text(encoding="utf-8"))
+        assert seen == pinned, f"{path.name} moved; if that is intended, rerun with --update-golden and say why"
+
+    return check
 
 
 @pytest.fixture(autouse=True)

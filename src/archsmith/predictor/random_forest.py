@@ -13,8 +13,8 @@ from archsmith.predictor.base import Predictor
 class RandomForest(Predictor):
     """Random forest; the spread of its trees is the standard deviation.
 
-    Built by scikit-learn with a fixed seed, so that equal data give equal predictions. The spread of trees is no posterior:
-    it is small where all trees agree, also far from the data.
+    Built by scikit-learn with a fixed seed, so that equal data give equal predictions. The spread of trees is no
+    posterior: it is small where all trees agree, also far from the data.
 
     Args:
         trees: how many.

@@ -18,11 +18,11 @@ class Ridge(Predictor):
     With the singular values of the centred encodings the posterior is a closed form for every penalty at once, and the
     noise integrates out, so that no iteration and no tuning is left:
 
-    .. math:: w \sim N(0, \sigma^2 / \lambda), \qquad y \sim N(x^T w + b, \sigma^2), \qquad p(\sigma^2) \propto 1 / \sigma^2
+    .. math:: w \sim N(0, \sigma^2 / \lambda), \quad y \sim N(x^T w + b, \sigma^2), \quad p(\sigma) \propto 1 / \sigma
 
-    Our departures from MacKay: evidence on a fixed grid of :math:`\lambda` instead of a fixed-point iteration, because a
-    grid is deterministic and cannot oscillate. The spread holds the noise too, which here is mostly what a line cannot
-    follow. It is written out rather than taken from scikit-learn because the core
+    Our departures from MacKay: evidence on a fixed grid of :math:`\lambda` instead of a fixed-point iteration, because
+    a grid is deterministic and cannot oscillate. The spread holds the noise too, which here is mostly what a line
+    cannot follow. It is written out rather than taken from scikit-learn because the core
     installation does without that package, and one decomposition serves all penalties.
     """
 

@@ -38,14 +38,16 @@ def best_first(costs: Floats, violations: Floats, size: int) -> NDArray[np.intp]
     last = np.sort(ranks, kind="stable")[min(size, len(ranks)) - 1] if len(ranks) else 0
     for rank in range(int(last) + 1):
         members = np.flatnonzero(ranks == rank)
-        if len(members) and np.isfinite(costs[members]).all():
+        if len(members) > 1 and np.isfinite(costs[members]).all():
             crowding[members] = crowding_distance(costs[members])
-    return np.lexsort((np.arange(len(ranks)), -crowding, ranks))[:size]
+    order: NDArray[np.intp] = np.lexsort((np.arange(len(ranks)), -crowding, ranks))
+    return order[:size]
 
 
 def tournament(size: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """``n`` winners of binary tournaments among ``size`` rows that lie best first."""
-    return rng.integers(0, size, (n, 2)).min(axis=1)
+    winners: NDArray[np.int64] = rng.integers(0, size, (n, 2)).min(axis=1)
+    return winners
 
 
 def breed(

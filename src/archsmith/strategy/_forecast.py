@@ -41,7 +41,7 @@ class Forecast:
 
 
 def forecast(
-    ledger: RowLedger, encoding: Encoding, make: Callable[[], Predictor], *, view: View, optimism: float
+    ledger: RowLedger, encoding: Encoding, make: Callable[[], Predictor], *, view: View, optimism: float, caution: float
 ) -> Forecast:
     """Fit predictors on all evaluations of ``ledger`` that succeeded, at least one.
 
@@ -51,15 +51,16 @@ def forecast(
         make: gives an unfitted predictor.
         view: how costs are warped.
         optimism: standard deviations by which costs are predicted better than their mean.
+        caution: standard deviations by which limited metrics are predicted worse than theirs.
     """
-    ok = np.isfinite(ledger.costs).all(axis=1)
+    ok = np.asarray(np.isfinite(ledger.costs).all(axis=1))
     rows, costs = ledger.rows[ok], ledger.costs[ok]
     x = _encoded(encoding, rows)
     goals = [o.goal for o in ledger.objectives]
     warped = np.stack([_warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
     predictors = [_fitted(make, x, target) for target in warped.T]
     evaluations = [e for e, good in zip(ledger.evaluations, ok, strict=True) if good]
-    bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make)) is not None]
+    bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make, caution)) is not None]
     failing = None
     if not ok.all():
         failing = _fitted(make, _encoded(encoding, ledger.rows), (~ok).astype(float))
@@ -96,10 +97,8 @@ def _warped(costs: Floats, goal: str, view: View) -> Floats:
         # A quality that saturates: what matters is how far it falls short of the best.
         shortfall = costs - costs.min()
         offset = 0.1 * float(np.median(shortfall)) or 0.1 * float(shortfall.max())
-        return np.log(shortfall + offset) if offset > 0 else shortfall
-    if costs.min() > 0 and costs.max() > 10 * costs.min():
-        return np.log(costs)
-    return costs
+        return np.asarray(np.log(shortfall + offset)) if offset > 0 else shortfall
+    return np.asarray(np.log(costs)) if costs.min() > 0 and costs.max() > 10 * costs.min() else costs
 
 
 def _normal_scores(costs: Floats) -> Floats:
@@ -112,9 +111,9 @@ def _normal_scores(costs: Floats) -> Floats:
 
 
 def _bound(
-    limit: Limit, evaluations: list[Evaluation], x: Floats, make: Callable[[], Predictor]
+    limit: Limit, evaluations: list[Evaluation], x: Floats, make: Callable[[], Predictor], caution: float
 ) -> Callable[[Floats], Floats] | None:
-    """Predicted relative violations of one limit, a standard deviation on the safe side; None where nothing is known."""
+    """Predicted relative violations of one limit, on the safe side by ``caution``; None without any data."""
     sign = 1.0 if limit.sense == "<=" else -1.0
     known: NDArray[np.intp] = np.array(
         [i for i, e in enumerate(evaluations) if limit.metric in e.values], dtype=np.intp
@@ -128,7 +127,7 @@ def _bound(
 
     def violations(z: Floats) -> Floats:
         mean, std = predictor.predict(z)
-        safe = mean + sign * std
+        safe = mean + sign * caution * std
         value = np.exp(np.clip(safe, -700, 700)) if logarithmic else safe
         return np.maximum(sign * (value - limit.bound), 0.0) / (abs(limit.bound) or 1.0)
 

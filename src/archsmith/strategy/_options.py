@@ -16,12 +16,12 @@ def whole(name: str, value: int, *, least: int, most: int = 10**6) -> int:
     return value
 
 
-def share(name: str, value: float) -> float:
-    """``value``, a number from 0 to 1.
+def number(name: str, value: float, *, most: float) -> float:
+    """``value``, a number from 0 to ``most``.
 
     Raises:
         InvalidOption: naming the option and its range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidOption(f"{name}={value!r} is not a number from 0 to 1")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise InvalidOption(f"{name}={value!r} is not a number from 0 to {most:g}")
     return float(value)

@@ -14,7 +14,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Rows, best_first, breed
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._options import share, whole
+from archsmith.strategy._options import number, whole
 from archsmith.strategy.base import Handles, Strategy
 
 TRIES = 20
@@ -67,8 +67,8 @@ class Nsga2(Strategy):
         mutation: float | None = None,
     ) -> None:
         self._population = whole("population", population, least=2)
-        self._crossover = share("crossover", crossover)
-        self._mutation = None if mutation is None else share("mutation", mutation)
+        self._crossover = number("crossover", crossover, most=1)
+        self._mutation = None if mutation is None else number("mutation", mutation, most=1)
         self._ledger = RowLedger(space, objectives, limits)
         self._space = space
         self._rng = rng
@@ -114,4 +114,4 @@ class Nsga2(Strategy):
 
     def _propose(self, rows: Rows, parents: Sequence[str]) -> list[Proposal]:
         new = np.flatnonzero(self._ledger.is_new(rows))
-        return self._ledger.propose(self._space.architectures(rows[new]), [parents[i] for i in new])
+        return self._ledger.propose(self._space.architectures(rows[new]), [parents[int(i)] for i in new])

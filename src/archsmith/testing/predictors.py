@@ -1,4 +1,6 @@
-"""What every performance predictor must do. Subclass the suite with the name of yours::
+"""What every performance predictor must do.
+
+Subclass the suite with the name of yours::
 
 class TestMine(PredictorConformance):
     name = "mypackage.mine:Mine"

@@ -1,4 +1,6 @@
-"""What every ask/tell strategy must do. Subclass the suite with the name of yours::
+"""What every ask/tell strategy must do.
+
+Subclass the suite with the name of yours::
 
 class TestMine(StrategyConformance):
     name = "mypackage.mine:Mine"
@@ -245,9 +247,9 @@ class StrategyConformance:
         assert len(run(strategy, evaluate_any, budget=5)) == 1
 
     def test_leaves_the_global_generators_alone(self) -> None:
-        before = (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index,union-attr]  # noqa: NPY002
+        before = (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
         run(self.toy(), toy_evaluate, budget=self.budget)
-        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index,union-attr]  # noqa: NPY002
+        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
 
     def test_refuses_evaluations_of_another_space(self) -> None:
         strategy = self.toy()
