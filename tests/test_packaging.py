@@ -68,6 +68,11 @@ def test_the_command_works_without_extras(core, tmp_path):
     assert not missing
 
 
+def test_a_public_name_says_which_extra_is_missing(core, tmp_path):
+    code = "import archsmith\ntry: archsmith.elastic\nexcept archsmith.ArchsmithError as error: print(error)"
+    assert "pip install 'archsmith[torch]'" in run(core / "python", "-c", code, cwd=tmp_path).stdout
+
+
 def test_a_search_says_which_extra_is_missing(core, tmp_path):
     command = ["search", "--data", "digits", "--maximize", "accuracy_top1", "--minimize", "params", "--budget", "2"]
     done = run(core / "archsmith", *command, "--run", tmp_path / "run", cwd=tmp_path)

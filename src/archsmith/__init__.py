@@ -73,7 +73,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'archsmith' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    try:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    except ModuleNotFoundError as error:
+        from archsmith.errors import missing_extra
+
+        if (missing := missing_extra(error)) is None:
+            raise
+        raise missing from error
 
 
 def __dir__() -> list[str]:

@@ -130,3 +130,28 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             raise  # the package is there; something inside it is broken
         message = f"{purpose} needs the package {module!r}: pip install 'archsmith[{extra}]'"
         raise MissingExtra(message) from error
+
+
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "sklearn", "safetensors"), "torch"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("pandas", "pyarrow", "PIL"), "data"),
+    "plotly": "report",
+    "psycopg": "postgres",
+}
+"""Package -> the extra of archsmith that brings it."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """What to raise instead, where a whole part of archsmith stands on a package that is not installed.
+
+    >>> str(missing_extra(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    "this needs the package 'torch': pip install 'archsmith[torch]', or 'archsmith[all]' for everything"
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRA_OF:
+        return None
+    return MissingExtra(
+        f"this needs the package {package!r}: pip install 'archsmith[{EXTRA_OF[package]}]', or 'archsmith[all]' for "
+        "everything"
+    )

@@ -10,7 +10,7 @@ import typer
 from archsmith import __version__
 from archsmith.cli import files, inspect, search
 from archsmith.cli._console import errors
-from archsmith.errors import ArchsmithError, Interrupted, UserError
+from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
 
 app = typer.Typer(
     name="archsmith",
@@ -40,11 +40,20 @@ def _options(
     del version, debug  # the first acts on its own; the second is read where errors are printed
 
 
+def _run(arguments: list[str]) -> None:
+    try:
+        app(arguments)
+    except ModuleNotFoundError as error:
+        if (missing := missing_extra(error)) is None:
+            raise
+        raise missing from error
+
+
 def main() -> None:
     """Run the command line; user's mistakes exit with 2, one readable message and no traceback."""
     debug = "--debug" in sys.argv
     try:
-        app([a for a in sys.argv[1:] if a != "--debug"])  # it may stand behind the command as well
+        _run([a for a in sys.argv[1:] if a != "--debug"])  # it may stand behind the command as well
     except KeyboardInterrupt:
         errors.print("[bold]stopped[/] at once; everything finished is stored, the same command goes on")
         sys.exit(130)
