@@ -57,6 +57,11 @@ def export_front(front: Front, *, on_progress: Listener = nobody, stop: Stop = n
     return _export_all(front.run, front.members, on_progress, stop)
 
 
+def exports_intact(front: Front) -> bool:
+    """Whether every member's files are there and those that were certified."""
+    return all(_intact(m.name, front.run.exports / f"{m.name}.onnx") for m in front)
+
+
 def export_from_run(
     folder: Path,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import archsmith
 from archsmith import loop, method
-from archsmith.api.exporting import export_front
+from archsmith.api.exporting import export_front, exports_intact
 from archsmith.api.front import Front
 from archsmith.api.materials import EVALUATION_BATCH, Materials, build, load_weights, source_of
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
@@ -97,6 +99,8 @@ class Job:
             UserError: for anything unknown, contradictory or infeasible, before anything is spent where possible.
             Interrupted: when ``stop`` asked to stop; the same job goes on from there.
         """
+        if (done := self._done()) is not None:
+            return done
         metrics = [_user_metric(path) for path in self.metrics]
         question = self._question(metrics)
         device = open_device(self.on)
@@ -120,7 +124,32 @@ class Job:
         on_progress(Progress("report", "writing report.html"))
         write_report(run)
         on_progress(Progress("report", "", 1, 1))
+        run.keep(done=self._stamp())
         return front
+
+    def _done(self) -> Front | None:
+        """The front, where this very job was done before and neither data nor files have changed since."""
+        if not (self.run / "run.json").exists():
+            return None
+        run, stamp = Run.open(self.run), self._stamp()
+        if not stamp or run.done != stamp or not (self.run / "report.html").exists():
+            return None
+        front = run.front()
+        return front if not self.export or exports_intact(front) else None
+
+    def _stamp(self) -> str:
+        """Sixteen hexadecimal digits of the job, the version, and names, sizes and times of the data's files.
+
+        Empty for data that has no files to look at, so that it is read and compared.
+        """
+        path = Path(self.data)
+        if self.data not in method.names("data") and not path.exists():
+            return ""
+        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path] * path.is_file()
+        seen = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        asked = {name: value for name, value in vars(self).items() if name != "run"}
+        text = repr((archsmith.__version__, asked, seen))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _question(self, metrics: list[UserMetric]) -> Question:
         question = Question(

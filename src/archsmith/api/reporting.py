@@ -49,7 +49,10 @@ def report_data(run: Run) -> ReportData:
         seeds={"search": header["seed"]},
         environment=dict(evaluations[-1].environment) if evaluations else {},
         timing=run.timing,
-        training=run.training,
+        training=[
+            {"epoch": row["epoch"]} | {k.removeprefix("loss_"): v for k, v in row.items() if k.startswith("loss_")}
+            for row in run.training
+        ],
         notes=run.notes,
     )
 

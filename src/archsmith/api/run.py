@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
+from archsmith.changes import changes
 from archsmith.errors import DamagedFile, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json, write_json
@@ -121,6 +122,11 @@ class Run:
         """Part of the work -> seconds spent on it in all sessions."""
         return dict(self._state().get("timing", {}))
 
+    @property
+    def done(self) -> str | None:
+        """Stamp of the job that was done to its end here."""
+        return self._state().get("done")
+
     def keep(self, **state: Any) -> None:
         """Remember what was found on the way: ``weights``, ``anchor_ms``, ``notes``, ``timing``, ``training``."""
         write_json(self.path / "state.json", self._state() | state)
@@ -182,18 +188,11 @@ class Run:
             return store.journal(self.journal_name(name)).header or {}
 
     def _check_same(self, fixed: Mapping[str, Any], store: str | None) -> None:
-        differing = [
-            f"{key}: the run has {_brief(self.fixed.get(key))}, this command {_brief(fixed.get(key))}"
-            for key in sorted(self.fixed.keys() | fixed.keys())
-            if self.fixed.get(key) != fixed.get(key)
-        ]
-        if store != self.record["store"]:
-            differing.append(f"store: the run has {self.record['store'] or 'store.db'}, this command {store}")
+        differing = changes({**self.fixed, "store": self.record["store"]}, {**fixed, "store": store})
         if differing:
             raise RunMismatch(
-                f"{self.path} was begun with something else; "
-                + "; ".join(differing)
-                + ". Give the same command again to resume it, or another --run for a new one."
+                f"{self.path} was begun with something else (then -> now): {'; '.join(differing)}. "
+                "Give the same command again to resume it, or another --run for a new one."
             )
 
 
@@ -213,8 +212,3 @@ def _near(path: Path) -> str:
     runs = sorted(f.parent.name for f in folder.glob("*/run.json"))
     near = difflib.get_close_matches(path.name, runs, n=1) or runs[:5]
     return f"; beside it there is {', '.join(str(folder / n) for n in near)}" if near else ""
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 90 else f"{text[:60]}... ({len(text)} characters)"

@@ -30,7 +30,7 @@ from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.user_metric import UserMetric
-from archsmith.hardware import Meter, environment, open_device
+from archsmith.hardware import Call, Device, Measurement, Meter, environment, open_device
 from archsmith.metric import Limit, Objective, check_known, limits, objectives
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
@@ -197,6 +197,30 @@ def conduct(
         return finalise(session, resolved)
 
 
+class MeterOnUse:
+    """A meter whose anchor is known: it takes the device when it first has to measure, and keeps it."""
+
+    def __init__(self, meter: Meter, stack: ExitStack) -> None:
+        self._meter, self._stack, self.entered = meter, stack, False
+
+    @property
+    def device(self) -> Device:
+        """That networks are prepared for."""
+        return self._meter.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Of device and anchor."""
+        return self._meter.fingerprint
+
+    def measure(self, call: Call, effort: str = "search") -> Measurement:
+        """The latency of a prepared call."""
+        if not self.entered:
+            self._stack.enter_context(self._meter)
+            self.entered = True
+        return self._meter.measure(call, effort=effort)
+
+
 class Session:
     """The open store, meter and materials of one search, for as long as it lasts."""
 
@@ -213,18 +237,29 @@ class Session:
         self.run, self.store, self.materials, self.question = run, store, materials, question
         self.user_metrics = [m.bind(materials.supernet) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
-        self.meter: Meter | None = None
+        self.meter: MeterOnUse | None = None
         self.environment = environment()
 
     def open_meter(self, stack: ExitStack) -> None:
-        """Take the device, where latency is asked for; the run keeps the anchor it began with."""
+        """Make the device ready, where latency is asked for; the run keeps the anchor that it began with.
+
+        Once the anchor is known the device is taken only when something has to be measured: a finished
+        search answers from the store.
+        """
         if not any(name.partition("@")[0] == "latency_ms" for name in self.question.metrics):
             return
-        self.on_progress(Progress("device", f"waiting for {self.materials.on} and timing its reference network"))
-        anchor = self.run.anchor_ms
-        self.meter = stack.enter_context(Meter(open_device(self.materials.on), anchor_ms=anchor))
-        if anchor is None:
-            self.run.keep(anchor_ms=self.meter.anchor_ms)
+        meter = Meter(
+            open_device(self.materials.on),
+            anchor_ms=self.run.anchor_ms,
+            on_message=lambda text: self.on_progress(Progress("device", text)),
+        )
+        self.meter = MeterOnUse(meter, stack)
+        if self.run.anchor_ms is None:
+            self.on_progress(Progress("device", f"taking {self.materials.on}"))
+            stack.enter_context(meter)
+            self.meter.entered = True
+            self.run.keep(anchor_ms=meter.anchor_ms)
+            self.on_progress(Progress("device", f"reference network: {meter.anchor_ms:.3g} ms", 1, 1))
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
@@ -247,7 +282,7 @@ class Session:
             EvaluationFailed: when even the largest network cannot be evaluated.
         """
         proposal = Proposal(self.materials.supernet.largest)
-        self.on_progress(Progress("search", "evaluating the largest network"))
+        self.on_progress(Progress("search", "the largest network"))
         found = self.evaluated(evaluate, proposal)
         if not found.ok:
             raise EvaluationFailed(f"the largest network cannot be evaluated: {found.reason}")

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from archsmith.architecture import Proposal
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
-from archsmith.hardware import Measurement, Meter
+from archsmith.hardware import Call, Device, Measurement
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+
+
+class Measures(Protocol):
+    """What :class:`Latency` needs of a meter."""
+
+    @property
+    def device(self) -> Device:
+        """That networks are prepared for."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal means comparable latencies."""
+
+    def measure(self, call: Call, effort: str = "search") -> Measurement:
+        """The latency of a prepared call."""
 
 
 @final
@@ -22,7 +37,7 @@ class Latency(Evaluator):
 
     Args:
         supernet: from which subnets are extracted; latency depends on shapes, not on weights.
-        meter: an open meter; it holds the device's lock.
+        meter: an open meter, or one that opens itself when it is first used.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
     """
@@ -33,7 +48,7 @@ class Latency(Evaluator):
     def __init__(
         self,
         supernet: Supernet,
-        meter: Meter,
+        meter: Measures,
         *,
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",

@@ -12,6 +12,17 @@ from archsmith.errors import DamagedFile, InvalidOption, require
 from archsmith.export._inputs import batch_size, has_batch, resized
 
 
+_TYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+    "tensor(float16)": torch.float16,
+    "tensor(int64)": torch.int64,
+    "tensor(int32)": torch.int32,
+    "tensor(uint8)": torch.uint8,
+    "tensor(bool)": torch.bool,
+}
+
+
 class OnnxFile:
     """Runs a file in ONNX Runtime on one thread; a drop-in for the module that it was made from.
 
@@ -42,6 +53,17 @@ class OnnxFile:
         """The batch that the file was made for; ``None`` where it takes any."""
         size = self._inputs[0][1][0] if self._inputs and self._inputs[0][1] else None
         return size if isinstance(size, int) else None
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        """Inputs that the file can run: random numbers, zeros for integers; what may vary in size has size 1."""
+        generator = torch.Generator().manual_seed(0)
+        found = []
+        for given in self._session.get_inputs():
+            shape = [d if isinstance(d, int) else 1 for d in given.shape]
+            floating = given.type in ("tensor(float)", "tensor(double)", "tensor(float16)")
+            drawn = torch.randn(shape, generator=generator) if floating else torch.zeros(shape)
+            found.append(drawn.to(_TYPES[given.type]))
+        return tuple(found)
 
     def __call__(self, *inputs: Any) -> Any:
         """Outputs as a tensor, or a tuple of them where there are several.
