@@ -246,9 +246,9 @@ def test_duplicates_between_splits_are_counted():
     train, val, test = images[:15], images[10:20], np.concatenate([images[20:], images[:2], images[16:17]])
     zeros = [Split(part, np.zeros(len(part), np.int64)) for part in (train, val, test)]
     assert duplicates(tuple(zeros)) == [
-        "5 images of val are also in train: its accuracy is flattered by up to 50.0 points",
-        "2 images of test are also in train: its accuracy is flattered by up to 15.4 points",
-        "1 images of test are also in val: its accuracy is flattered by up to 7.7 points",
+        "5 images of val (50.0 %) also in train, pixel for pixel: accuracy there is flattered",
+        "2 images of test (15.4 %) also in train, pixel for pixel: accuracy there is flattered",
+        "1 image of test (7.7 %) also in val, pixel for pixel: accuracy there is flattered",
     ]
 
 

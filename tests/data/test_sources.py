@@ -69,6 +69,12 @@ class TestImageFolder:
     def test_class_folders_directly(self, folder):
         assert open_data(str(folder / "train")).fingerprint == open_data(str(folder)).fingerprint
 
+    def test_a_class_may_be_called_train(self, tmp_path, rng):
+        for name in ("train", "ship"):
+            for i in range(4):
+                save(tmp_path / name / f"{i}.png", noise(rng, 5, 5))
+        assert open_data(tmp_path).classes == ("ship", "train")
+
     def test_mixed_sizes_need_resize(self, folder, rng):
         save(folder / "train" / "cat" / "9.png", noise(rng, 12, 7, 3))
         with pytest.raises(InvalidData, match=r"0\.png has 6x9 .*9\.png has 12x7; ask for one size with resize=N"):
@@ -348,3 +354,23 @@ class TestFactory:
         before = list(sys.path)
         open_data("my_factories:pair")
         assert sys.path == before
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's own, of strange headers
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_any_damage_is_an_answer_and_no_traceback(kind):
+    rng = np.random.default_rng(0)
+    buffer = io.BytesIO()
+    Image.fromarray(noise(rng, 12, 12, 3)).save(buffer, kind)
+    for _ in range(25):
+        content = bytearray(buffer.getvalue())
+        for place in rng.integers(0, min(len(content), 200), 3):
+            content[place] = rng.integers(256)
+        content = bytes(content[: rng.integers(1, len(content)) if rng.random() < 0.3 else None])
+        load = _images.encoded_loader(lambda _, content=content: content, lambda i: f"image {i}")
+        answer = ""
+        try:
+            assert load(np.array([0]), resize=8, on_progress=None).shape[2:] == (8, 8)
+        except InvalidData as error:
+            answer = str(error)
+        assert not answer or "image 0 (" in answer

@@ -48,8 +48,9 @@ def kill_at(epoch, step):
     return watch
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("method", ["sandwich", "single_path", "plain"])
+@pytest.mark.parametrize(
+    ("method", "optimizer"), [("sandwich", "adamw"), ("sandwich", "sgd"), ("single_path", "adamw"), ("plain", "sgd")]
+)
 def test_killed_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, method, optimizer):
     settings = SETTINGS | {"method": method, "optimizer": optimizer}
     whole = tiny_supernet()

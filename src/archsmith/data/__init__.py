@@ -17,7 +17,7 @@ __all__ = ["ROLE", "open_data"]
 
 
 def open_data(
-    spec: str,
+    spec: str | Path,
     *,
     resize: int | None = None,
     seed: int = 0,
@@ -48,6 +48,7 @@ def open_data(
     """
     from archsmith.data._assemble import assemble
 
+    spec = str(spec)
     sources = {name: load("data", name) for name in names("data")}
     for source in sources.values():
         if source.recognises(spec):

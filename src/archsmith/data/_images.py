@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ Encoded = Path | bytes
 _GREY = ("1", "L", "LA", "La")
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 _CHUNK = 512
+_UNREADABLE = (OSError, ValueError, LookupError, ArithmeticError, SyntaxError, EOFError, TypeError, struct.error)
+"""What Pillow raises for files that are cut or overwritten."""
 
 
 def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]) -> Loader:
@@ -100,7 +103,7 @@ def _each(
     def safely(item: int) -> tuple[Any, str]:
         try:
             return work(item), ""
-        except (OSError, ValueError, SyntaxError, TypeError, OverflowError, _bomb()) as error:
+        except (*_UNREADABLE, _bomb()) as error:
             return None, f"{name(item)} ({str(error) or type(error).__name__})"
 
     done: list[tuple[Any, str]] = []

@@ -52,7 +52,10 @@ class ImageFolder(DataSource):
 
 
 def _split_folders(root: Path) -> list[tuple[Path, int]]:
-    found = [(f, SPLIT_FOLDERS[f.name.lower()]) for f in _folders(root) if f.name.lower() in SPLIT_FOLDERS]
+    # A class may be called "train" as well: a split is a folder of folders.
+    found = [
+        (f, SPLIT_FOLDERS[f.name.lower()]) for f in _folders(root) if f.name.lower() in SPLIT_FOLDERS and _folders(f)
+    ]
     if not any(code == 0 for _, code in found):
         if found:
             raise InvalidData(

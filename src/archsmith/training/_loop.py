@@ -125,7 +125,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
     rate, decay = _optimizer.check_rates(optimizer, lr, weight_decay)
     _check(epochs, warmup_epochs, clip_norm, seed)
     if device is not None:
-        supernet.to(device)
+        _move(supernet, device)
     here = next(supernet.parameters()).device
     steps = steps_in(loader)
     warmup = round(min(warmup_epochs, epochs / 2) * steps)
@@ -317,6 +317,13 @@ def _check(epochs: int, warmup_epochs: float, clip_norm: float | None, seed: int
         raise InvalidOption(f"clip_norm must be above 0, got {clip_norm}; None leaves gradients alone")
     if seed < 0:
         raise InvalidOption(f"seed must be 0 or more, got {seed}")
+
+
+def _move(supernet: Supernet, device: str | torch.device) -> None:
+    try:
+        supernet.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise InvalidOption(f"cannot train on device={str(device)!r}: {str(error).splitlines()[0]}") from error
 
 
 def _plain(value: Any) -> Any:
