@@ -58,7 +58,7 @@ def test_found_in_the_current_folder_only_while_building():
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("number", InvalidModel, "returned a int; it must return a torch module"),
+        ("number", InvalidModel, "returned a int; it must return a network"),
         ("fails", InvalidModel, r"fails\(classes=10\) failed with RuntimeError"),
         ("needs", InvalidModel, "needs depth, which nothing gives"),
         ("value", InvalidModel, "is a int, not a function"),
