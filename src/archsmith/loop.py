@@ -98,10 +98,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
         Infeasible: when nothing meets a limit; everything measured stays in the store.
         StorageFull: when the disk is full.
     """
-    if relative := [str(limit) for limit in limits if limit.relative]:
-        raise InvalidOption(f"limits must be absolute here, got {', '.join(relative)}; resolve them first")
-    if batch < 1 or patience < 1:
-        raise InvalidOption(f"batch and patience are at least 1, got batch={batch} and patience={patience}")
+    _check_options(limits, batch=batch, patience=patience)
     with journal.locked():
         resumed = _open(journal, header, noted or {}, on_event)
         progress = Progress()
