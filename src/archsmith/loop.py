@@ -259,6 +259,13 @@ class _Search:
         return self.since - last
 
 
+def _check_options(limits: Sequence[Limit], *, batch: int, patience: int) -> None:
+    if relative := [str(limit) for limit in limits if limit.relative]:
+        raise InvalidOption(f"limits must be absolute here, got {', '.join(relative)}; resolve them first")
+    if batch < 1 or patience < 1:
+        raise InvalidOption(f"batch and patience are at least 1, got batch={batch} and patience={patience}")
+
+
 def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any], emit: Callable[[Event], None]) -> bool:
     """Begin the run, or check that it is this one; whether it was there."""
     before = journal.header
