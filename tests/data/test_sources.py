@@ -301,6 +301,9 @@ def mapping(): return {"x_train": x, "y_train": y}
 def whole():
     import dataclasses
     return dataclasses.replace(open_data("digits"), mean=(0.25,), std=(0.5,), notes=("mine",))
+def flat():
+    import dataclasses
+    return dataclasses.replace(open_data("digits"), std=(0.0,))
 def wrong(): return 5
 def fails(): return 1 / 0
 def refuses(): raise InvalidOption("own words")
@@ -331,6 +334,7 @@ class TestFactory:
     @pytest.mark.parametrize(
         ("name", "kind", "message"),
         [
+            ("flat", InvalidData, r"std=\(0\.0,\) for 1 channels; one finite number each, std above 0"),
             ("wrong", InvalidData, "returned a int; expected: module:factory"),
             ("fails", InvalidData, "ZeroDivisionError: division by zero"),
             ("refuses", UserError, "own words"),

@@ -37,7 +37,7 @@ def assemble(
         raise InvalidData(f"{spec!r} holds no images")
     labels, classes, label_notes = number(found.labels, found.splits, found.classes, spec)
     given_notes = _check_given(labels, found.splits, classes, spec)
-    splits, made_notes = with_all_splits(labels, found.splits, classes, spec, seed)
+    splits, made = with_all_splits(labels, found.splits, classes, spec, seed)
     kept = np.arange(len(labels)) if limit is None else limited(labels, splits, limit, seed)
     images = found.load(kept, resize=resize, on_progress=on_progress)
     if min(images.shape[2:]) < SIDES[0]:
@@ -46,14 +46,19 @@ def assemble(
         )
     train, val, test = (Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3))
     mean, std = found.normalisation or channel_statistics(train.images)
+    _check_normalisation(mean, std, images.shape[1], spec)
+    made_notes = [
+        f"{SPLITS[code]}: {(splits[kept] == code).sum():,} images taken from train (stratified, seed {seed})"
+        for code in made
+    ]
     notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates((train, val, test)))
     return Data(train, val, test, classes, mean, std, notes)
 
 
 def with_all_splits(
     labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str, seed: int
-) -> tuple[Codes, list[str]]:
-    """Split codes ``(n,)`` where val and test exist, and a note for each that had to be made.
+) -> tuple[Codes, list[int]]:
+    """Split codes ``(n,)`` where val and test exist, and those of the splits that had to be made.
 
     Raises:
         InvalidData: for a class with too few training images.
@@ -77,8 +82,7 @@ def with_all_splits(
         size = min(max(1, round(share * len(members))), (len(members) - 2) // len(missing))
         for position, code in enumerate(missing):
             splits[members[position * size : (position + 1) * size]] = code
-    made = [f"{SPLITS[c]}: {(splits == c).sum():,} images taken from train (stratified, seed {seed})" for c in missing]
-    return splits, made
+    return splits, missing
 
 
 def limited(labels: Labels, splits: Codes, limit: int, seed: int) -> NDArray[np.intp]:
@@ -114,6 +118,13 @@ def channel_statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, 
     mean = mean / scale
     std = np.where(std > 1e-6 * np.maximum(1, np.abs(mean)), std, 1.0)
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int, spec: str) -> None:
+    if not len(mean) == len(std) == channels or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
+        raise InvalidData(
+            f"{spec!r} gives mean={mean} and std={std} for {channels} channels; one finite number each, std above 0"
+        )
 
 
 def duplicates(parts: tuple[Split, Split, Split]) -> list[str]:
