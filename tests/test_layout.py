@@ -19,7 +19,7 @@ from archsmith import method
 ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
-VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "events"}
+VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "events", "changes"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {
@@ -181,7 +181,8 @@ def test_no_module_shares_its_name_with_a_public_function():
         if place(module) == "cli":
             continue
         package = module.rpartition(".")[0] if file.name != "__init__.py" else module
-        near = {m.removeprefix(f"{package}.").partition(".")[0] for m in MODULES if m.startswith(f"{package}.")}
+        inside = f"{package}." if package else ""
+        near = {m.removeprefix(inside).partition(".")[0] for m in MODULES if m.startswith(inside)}
         for node in tree(file).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert node.name not in near, f"{module}.{node.name} is also the name of a module beside it"

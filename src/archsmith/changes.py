@@ -10,10 +10,10 @@ LONGEST = 60
 """Characters of a value that a message shows."""
 
 
-def changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Every field that differs, as ``name: then -> now``, nested ones with dots.
 
-    >>> changes({"lr": 0.1, "data": {"seed": 0}}, {"lr": 0.2, "data": {"seed": 0}})
+    >>> differences({"lr": 0.1, "data": {"seed": 0}}, {"lr": 0.2, "data": {"seed": 0}})
     ['lr: 0.1 -> 0.2']
     """
     now = json.loads(json.dumps(dict(now)))  # tuples are lists once they are stored
@@ -21,7 +21,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -
     for name in [*then, *(n for n in now if n not in then)]:
         a, b = then.get(name), now.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += changes(a, b, f"{prefix}{name}.")
+            found += differences(a, b, f"{prefix}{name}.")
         elif a != b or (name in then) != (name in now):
             found.append(f"{prefix}{name}: {_brief(a)} -> {_brief(b)}")
     return found

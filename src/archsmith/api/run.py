@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
-from archsmith.changes import changes
+from archsmith.changes import differences
 from archsmith.errors import DamagedFile, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json, write_json
@@ -188,7 +188,7 @@ class Run:
             return store.journal(self.journal_name(name)).header or {}
 
     def _check_same(self, fixed: Mapping[str, Any], store: str | None) -> None:
-        differing = changes({**self.fixed, "store": self.record["store"]}, {**fixed, "store": store})
+        differing = differences({**self.fixed, "store": self.record["store"]}, {**fixed, "store": store})
         if differing:
             raise RunMismatch(
                 f"{self.path} was begun with something else (then -> now): {'; '.join(differing)}. "
