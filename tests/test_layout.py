@@ -248,6 +248,8 @@ def is_named(module, tests):
         return True
     defined = {n.name for n in tree(MODULES[module]).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     public = "|".join(n for n in defined if not n.startswith("_"))
+    if ">>>" in MODULES[module].read_text(encoding="utf-8"):
+        return True  # its examples are run
     return f"archsmith.{module}" in tests or bool(public and re.search(rf"\b({public})\b", tests))
 
 
