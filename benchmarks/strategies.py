@@ -114,13 +114,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("ARCHSMITH_DATA"), help="folder of the tables")
     parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--budget", type=int, default=250)
     parser.add_argument("--tables", nargs="*", help="some of: edgegpu raspi4 macro-flops three")
     parser.add_argument("--strategies", nargs="*", default=names("strategy"), help="such as linas:picks=8,optimism=0.0")
     given = parser.parse_args()
     if not given.data:
         parser.error("give --data DIR or set ARCHSMITH_DATA")
-    print(f"{given.seeds} seeds, budget {given.budget}; median evaluations to a share of the hypervolume")
+    print(
+        f"{given.seeds} seeds from {given.first_seed}, budget {given.budget}; "
+        "median evaluations to a share of the hypervolume"
+    )
     print(f"{'table':12} {'strategy':44} {'95 %':>7} {'99 %':>7} {'mean':>7} {'end':>7} {'ms each':>8}")
     for on in tables(Path(given.data)):
         if given.tables and on.name not in given.tables:
@@ -128,7 +132,7 @@ def main() -> None:
         for text in given.strategies:
             name, chosen = options(text)
             runs, spent = [], 0.0
-            for seed in range(given.seeds):
+            for seed in range(given.first_seed, given.first_seed + given.seeds):
                 rng = np.random.default_rng(seed)
                 shares, seconds = search(
                     make("strategy", name, on.space, on.objectives, (), rng=rng, **chosen), on, given.budget
