@@ -42,7 +42,7 @@ class TensorSlot:
     """One tensor of the model and how its slice is made.
 
     Attributes:
-        viewed: whether the slice is a plain view, which can be used again while the tensor stays where it is.
+        viewed: whether the slice is a plain view, which shares later changes of the tensor's values.
     """
 
     def __init__(self, module: nn.Module, name: str, plan: TensorPlan, policy_tensors: Mapping[str, Tensor]) -> None:
@@ -54,30 +54,13 @@ class TensorSlot:
         self.cut, self.picks = _cut(plan.index, shape)
         self.policy = None if plan.policy is None else (policy_named(plan.policy.name), plan.policy.options)
         self.policy_tensors = policy_tensors
-        self.viewed = not self.picks and self.policy is None
-        self._seen: tuple[Tensor, int, bool] | None = None
-        self._view: Tensor | None = None
+        self.viewed = not self.picks and (self.policy is None or self.policy[0].views)
 
     def value(self) -> Tensor:
         """The slice, on the graph of the full tensor where gradients are recorded."""
-        full: Tensor = self.source[self.name]
-        if self.viewed and not (full.requires_grad and torch.is_grad_enabled()):
-            return self._reused(full)
-        return self._fresh(full)
-
-    def _reused(self, full: Tensor) -> Tensor:
-        """The view made before, if the tensor and its memory are still the same: views share later changes."""
-        seen = self._seen
-        inference = torch.is_inference_mode_enabled()
-        if seen is not None and seen[0] is full and seen[1] == full.data_ptr() != 0 and seen[2] == inference:
-            return self._view  # type: ignore[return-value]
-        self._view = view = full[self.cut]
-        if type(full) in {Tensor, nn.Parameter}:
-            self._seen = (full, full.data_ptr(), inference)
-        return view
-
-    def _fresh(self, full: Tensor) -> Tensor:
-        part = full[self.cut] if self.cut else full
+        part = self.source[self.name]
+        if self.cut:
+            part = part[self.cut]
         for dim, where in self.picks:
             part = part.index_select(dim, where.to(part.device))
         if self.policy is not None:
@@ -114,66 +97,106 @@ def _cut(index: Sequence[Index], shape: Sequence[int]) -> tuple[tuple[slice, ...
     return tuple(slices), picks
 
 
+class _Entry:
+    """What a plan shadows in one module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.place = module.__dict__
+        self.static: Attributes = dict(NO_COPY)
+        self.slots: list[TensorSlot] = []
+        self.given: dict[str, Tensor] = {}
+
+    def base(self) -> Attributes:
+        """Everything that stays right while the full tensors stay where they are."""
+        values = dict(self.static)
+        values.update((slot.name, slot.value()) for slot in self.slots if slot.viewed)
+        for name, tensor in self.given.items():
+            buffer = self.module._buffers[name]
+            values[name] = tensor if buffer is None else tensor.to(device=buffer.device, dtype=buffer.dtype)
+        return values
+
+    def watched(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """Where the tensors stand on which :meth:`base` rests."""
+        yield from ((slot.source, slot.name) for slot in self.slots if slot.viewed)
+        yield from ((self.module._buffers, name) for name in self.given)
+
+
 class PlanProgram:
-    """A plan bound to the tensors of a model."""
+    """A plan bound to the tensors of a model.
+
+    Views are made once and used again while the full tensors stay where they are: views share changes of values. Only
+    while gradients are recorded does every call slice anew, since each needs a graph of its own.
+    """
 
     def __init__(self, model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -> None:
         self.plan = plan
-        modules: dict[str, tuple[nn.Module, Attributes, list[TensorSlot], dict[str, Tensor]]] = {}
+        entries: dict[str, _Entry] = {}
 
-        def entry(name: str) -> tuple[nn.Module, Attributes, list[TensorSlot], dict[str, Tensor]]:
-            if name not in modules:
-                modules[name] = (model.get_submodule(name), dict(NO_COPY), [], {})
-            return modules[name]
+        def entry(name: str) -> _Entry:
+            if name not in entries:
+                entries[name] = _Entry(model.get_submodule(name))
+            return entries[name]
 
         for name, attributes in plan.attributes.items():
-            entry(name)[1].update(attributes)
+            entry(name).static.update(attributes)
         for name, tensor in plan.tensors.items():
-            module, _, short = name.rpartition(".")
+            owner, _, short = name.rpartition(".")
             if name not in plan.overrides:
-                owner, _, slots, _ = entry(module)
-                slots.append(TensorSlot(owner, short, tensor, policy_tensors))
+                found = entry(owner)
+                found.slots.append(TensorSlot(found.module, short, tensor, policy_tensors))
         for name, array in plan.overrides.items():
-            module, _, short = name.rpartition(".")
-            entry(module)[3][short] = torch.from_numpy(array)
+            owner, _, short = name.rpartition(".")
+            entry(owner).given[short] = torch.from_numpy(array)
         for name, container in containers_in(plan, model):
-            entry(name)[1]["_number"] = container.read(name, plan)
-        self._entries = [(m, m.__dict__, static, slots, given) for m, static, slots, given in modules.values()]
-        self._copied = [
-            (m.__dict__, s) for m, _, _, slots, _ in self._entries for s in slots if s.is_buffer and s.picks
-        ]
+            entry(name).static["_number"] = container.read(name, plan)
+        self._entries = list(entries.values())
+        self._computed = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.viewed]
+        self._graded = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.is_buffer]
+        self._copied = [(i, s) for i, s in self._computed if s.is_buffer]
+        self._base: list[Assignment] = []
+        self._watched: list[tuple[dict[str, Any], str, Tensor, int]] | None = None
+        self._inference = False
 
-    def assignments(self) -> list[Assignment]:
-        found = []
-        for module, place, static, slots, given in self._entries:
-            values = dict(static)
-            for slot in slots:
-                values[slot.name] = slot.value()
-            for name, tensor in given.items():
-                values[name] = _like(given, name, tensor, module._buffers[name])
-            found.append((place, values))
+    def assignments(self) -> Sequence[Assignment]:
+        if not self._still():
+            self._rebuild()
+        graded = self._graded if torch.is_grad_enabled() else []
+        if not graded and not self._computed:
+            return self._base
+        found = [(place, dict(values)) for place, values in self._base]
+        for i, slot in graded:
+            if slot.viewed and slot.source[slot.name].requires_grad:
+                found[i][1][slot.name] = slot.value()
+        for i, slot in self._computed:
+            found[i][1][slot.name] = slot.value()
         return found
+
+    def _still(self) -> bool:
+        """Whether every full tensor is the one, and in the memory, that the views were made of."""
+        if self._watched is None or self._inference != torch.is_inference_mode_enabled():
+            return False
+        return all(source[name] is full and full.data_ptr() == where for source, name, full, where in self._watched)
+
+    def _rebuild(self) -> None:
+        with torch.no_grad():
+            self._base = [(entry.place, entry.base()) for entry in self._entries]
+        self._inference = torch.is_inference_mode_enabled()
+        held = [(source, name, source[name]) for entry in self._entries for source, name in entry.watched()]
+        plain = all(type(full) in {Tensor, nn.Parameter} and full.device.type != "meta" for _, _, full in held)
+        self._watched = [(source, name, full, full.data_ptr()) for source, name, full in held] if plain else None
 
     def finish(self, assignments: Sequence[Assignment]) -> None:
         if self._copied:
             with torch.no_grad():
-                values = {id(place): given for place, given in assignments}
-                for place, slot in self._copied:
-                    slot.write_back(values[id(place)][slot.name])
+                for i, slot in self._copied:
+                    slot.write_back(assignments[i][1][slot.name])
 
     def resume(self, assignments: Sequence[Assignment]) -> None:
         if self._copied:
             with torch.no_grad():
-                values = {id(place): given for place, given in assignments}
-                for place, slot in self._copied:
-                    values[id(place)][slot.name].copy_(slot.value())
-
-
-def _like(given: dict[str, Tensor], name: str, tensor: Tensor, buffer: Tensor | None) -> Tensor:
-    """An override on the device and in the type of its buffer; moved once."""
-    if buffer is not None and (tensor.device != buffer.device or tensor.dtype != buffer.dtype):
-        given[name] = tensor = tensor.to(device=buffer.device, dtype=buffer.dtype)
-    return tensor
+                for i, slot in self._copied:
+                    assignments[i][1][slot.name].copy_(slot.value())
 
 
 def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceModule]]:
@@ -222,9 +245,6 @@ class Shadow:
                     outer.apply()
 
 
-_MISSING = object()
-
-
 class _Frame:
     """The shadows of one call."""
 
@@ -232,7 +252,7 @@ class _Frame:
         self.program = program
         self._assignments: Sequence[Assignment] = program.assignments()
         self._root = model.__dict__
-        self._saved: list[tuple[Attributes, Attributes]] = []
+        self._saved: list[tuple[Attributes, Attributes, Attributes]] = []
         self._suspended = False
 
     def apply(self) -> None:
@@ -240,18 +260,17 @@ class _Frame:
             self.program.resume(self._assignments)
         saved = self._saved
         for place, values in (*self._assignments, (self._root, NO_COPY)):
-            saved.append((place, {name: place.get(name, _MISSING) for name in values}))
+            saved.append((place, values, {name: place[name] for name in values if name in place}))
             place.update(values)
 
     def remove(self) -> None:
         saved = self._saved
         while saved:
-            place, before = saved.pop()
-            for name, value in before.items():
-                if value is _MISSING:
+            place, values, before = saved.pop()
+            for name in values:
+                if name not in before:
                     place.pop(name, None)
-                else:
-                    place[name] = value
+            place.update(before)
         self._suspended = True
         self.program.finish(self._assignments)
 

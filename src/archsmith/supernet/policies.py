@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,13 @@ from archsmith.supernet.axes import Kernel
 
 
 class KernelPolicy(ABC):
-    """Makes kernels smaller. Its own tensors belong to the supernet, train with it and are baked in by extraction."""
+    """Makes kernels smaller. Its own tensors belong to the supernet, train with it and are baked in by extraction.
+
+    Attributes:
+        views: whether :meth:`apply` gives a view, which shares later changes of the weight.
+    """
+
+    views: ClassVar[bool] = False
 
     @abstractmethod
     def initial(self, kernel: Kernel, dimensions: int) -> dict[str, Tensor]:
@@ -38,6 +44,8 @@ class KernelPolicy(ABC):
 
 class CentreCrop(KernelPolicy):
     """The middle of the largest kernel."""
+
+    views = True
 
     def initial(self, kernel: Kernel, dimensions: int) -> dict[str, Tensor]:  # noqa: ARG002 - learns nothing
         return {}
