@@ -55,9 +55,7 @@ class Factory(ModelSource):
                 given = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
                 raise InvalidModel(f"{spec}({given}) failed with {type(error).__name__}: {error}") from error
         if not isinstance(model, nn.Module):
-            raise InvalidModel(
-                f"{spec!r} returned a {type(model).__name__}; it must return a network"
-            )
+            raise InvalidModel(f"{spec!r} returned a {type(model).__name__}; it must return a network")
         return model
 
 
