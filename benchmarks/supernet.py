@@ -148,9 +148,7 @@ def main() -> None:
 
 def print_row(row: dict, *, header: bool) -> None:
     if header:
-        print(
-            "network image batch subnet   | forward ms  ratio (quartiles)    | step ms  ratio (quartiles)       | activation"
-        )
+        print("network image batch subnet | forward ms, ratio (quartiles) | step ms, ratio (quartiles) | activation")
     f, s = row["forward"], row["step"]
     print(
         f"{row['network']:<7} {row['image']:>5} {row['batch']:>5} {row['architecture']:<8} | "
