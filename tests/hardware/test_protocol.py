@@ -260,3 +260,21 @@ def test_an_interval_holds_its_value_and_every_group(noise, value):
     low, high = interval(value, groups, ratio_of_trimmed_means)
     assert 0 <= low <= value <= high
     assert all(low <= ratio_of_trimmed_means(c, r) <= high for c, r in groups)
+
+
+def test_a_heavy_load_widens_the_interval_and_a_slow_clock_only_so_far():
+    quiet = measure(2.0, anchor_ms=0.9)
+    busy = measure(2.0, anchor_ms=0.9, pace=lambda now, ms: 1.7)
+    slow = measure(2.0, anchor_ms=0.9, pace=lambda now, ms: 8.0)
+    assert busy.ratio == pytest.approx(quiet.ratio, rel=1e-3)
+    assert quiet.high / quiet.latency_ms < 1.02
+    assert 1.08 < busy.high / busy.latency_ms < 1.15
+    assert 1.2 < slow.high / slow.latency_ms < 1.3  # still a figure
+
+
+def test_an_unequal_slowdown_is_held_by_the_interval():
+    """As it was seen on a crowded machine: the reference suffers more than the candidate, all the time."""
+    quiet = measure(2.0, anchor_ms=0.9)
+    crowded = measure(2.0, anchor_ms=0.9, pace=lambda now, ms: 1.5 if ms == 2.0 else 1.6)
+    assert abs(crowded.ratio / quiet.ratio - 1) > 0.05
+    assert crowded.low <= quiet.latency_ms <= crowded.high

@@ -226,7 +226,7 @@ class Meter:
         session.size(EFFORTS[effort], self._sample_s)
         with no_garbage_collection():
             agreed = session.run(EFFORTS[effort])
-        ratio, low, high = session.estimate(EFFORTS[effort], agreed=agreed)
+        ratio, low, high = session.estimate(1e-3 * self.anchor_ms, agreed=agreed)
         if not math.isfinite(high) or max(high - ratio, ratio - low) > WIDEST * ratio:
             seen = ", ".join(f"{r:.3g}" for r in session.ratios)
             raise MeasurementFailed(

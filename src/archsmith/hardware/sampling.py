@@ -19,6 +19,8 @@ from archsmith.hardware.statistics import (
     interval,
     ratio_of_minima,
     ratio_of_trimmed_means,
+    trimmed_mean,
+    unequal_slowdown,
 )
 
 WARM_UP = 10
@@ -93,21 +95,25 @@ class Session:
                 return True
         return False
 
-    def estimate(self, effort: Effort, *, agreed: bool) -> tuple[float, float, float]:
-        """The ratio and its interval.
+    def estimate(self, anchor_s: float, *, agreed: bool) -> tuple[float, float, float]:
+        """The ratio and the ends of its interval.
 
-        CPU time: the median over the last groups that were needed, over all where they did not agree.
-        Wall minima: over all samples, because more of them only bring the minima nearer to the truth,
-        with the interval of the last two groups, which agreed; of all where they did not.
+        CPU time: the median over all groups. Wall minima: over all samples, because more of them only bring the
+        minima nearer to the truth, with the interval of the last two groups, which agreed; of all where they did not.
+
+        Args:
+            anchor_s: the reference on a quiet machine, in seconds.
+            agreed: what :meth:`run` found.
         """
         counted = [self._counted(g) for g in self.taken]
+        everything = [np.concatenate(samples) for samples in zip(*counted, strict=True)]
         if self.cpu_clock:
-            used = counted[-effort.groups :] if agreed else counted
-            value = float(np.median([self.ratio(c, r) for c, r in used]))
+            used, value = counted, float(np.median(self.ratios))
+            reference_s = trimmed_mean(everything[1])
         else:
-            used = counted[-2:] if agreed else counted
-            value = self.ratio(np.concatenate([c for c, _ in counted]), np.concatenate([r for _, r in counted]))
-        return value, *interval(value, used, self.ratio)
+            used, value = counted[-2:] if agreed else counted, self.ratio(*everything)
+            reference_s = float(everything[1].min())
+        return value, *interval(value, used, self.ratio, unequal=unequal_slowdown(reference_s / anchor_s))
 
     def _counted(self, group: Group) -> tuple[Samples, Samples]:
         if self.cpu_clock:

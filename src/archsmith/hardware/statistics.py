@@ -18,6 +18,13 @@ BLOCKS = 5
 """Parts of a group whose ratios tell how much chance there is in it."""
 TOLERANCE = 0.02
 """Two consecutive groups whose ratios differ by no more of their mean agree."""
+ALIKE = 1.2
+"""Up to so many times its quiet time, whatever slows the reference slows other networks alike (within 1 %)."""
+UNEQUAL = 0.2
+"""Beyond that, the share of the slow-down that may be the reference's alone: neighbours that fill the shared caches
+and the memory bus slow networks by as much as their working sets differ."""
+UNEQUAL_MOST = 0.25
+"""But not more: a processor at a lower clock rate slows all networks alike, however low it is."""
 
 
 def trimmed_mean(samples: Samples) -> float:
@@ -41,19 +48,28 @@ def agree(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * (a + b) / 2
 
 
-def interval(value: float, groups: Sequence[tuple[Samples, Samples]], ratio: Ratio) -> tuple[float, float]:
+def unequal_slowdown(slowdown: float) -> float:
+    """How far off a ratio may be, as a share of it, when the reference takes ``slowdown`` times its quiet time."""
+    return min(UNEQUAL_MOST, UNEQUAL * max(0.0, slowdown - ALIKE))
+
+
+def interval(
+    value: float, groups: Sequence[tuple[Samples, Samples]], ratio: Ratio, *, unequal: float = 0.0
+) -> tuple[float, float]:
     """The 95 % interval around ``value``, the ratio over several groups.
 
-    It joins two sources of chance: what the ratios of consecutive blocks show (Student's interval, so that
-    noise which lasts for several samples counts as what it is), and what they cannot show, because it acts
+    It joins three sources of error: what the ratios of consecutive blocks show (Student's interval, so that
+    noise which lasts for several samples counts as what it is); what they cannot show, because it acts
     on a group as a whole: groups that agree leave room for an effect of about half the tolerance on each,
-    which over ``n`` groups is ``TOLERANCE / sqrt(n)``. The interval is never narrower than the range of the
+    which over ``n`` groups is ``TOLERANCE / sqrt(n)``; and ``unequal``, because no repetition shows what lasts
+    as long as the measurement itself. The interval is never narrower than the range of the
     groups, against the favourable chance that ends a measurement early.
 
     Args:
         value: lies in the interval, whatever the groups say.
         groups: ``(candidate, reference)`` samples in the order in which they were taken.
         ratio: of one group or block.
+        unequal: error as a share of ``value``, from :func:`unequal_slowdown`.
 
     Returns:
         lower end (not below 0), upper end.
@@ -67,5 +83,6 @@ def interval(value: float, groups: Sequence[tuple[Samples, Samples]], ratio: Rat
         for c, r in zip(np.array_split(candidate, BLOCKS), np.array_split(reference, BLOCKS), strict=True)
     ]
     error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
-    half = math.hypot(float(stdtrit(len(blocks) - 1, 0.975)) * error, value * TOLERANCE / math.sqrt(len(groups)))
+    chance = float(stdtrit(len(blocks) - 1, 0.975)) * error
+    half = math.hypot(chance, value * TOLERANCE / math.sqrt(len(groups)), value * unequal)
     return max(0.0, min(value - half, *ratios)), max(value + half, *ratios)
