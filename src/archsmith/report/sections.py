@@ -187,7 +187,7 @@ def duration(seconds: float) -> str:
     """Such as ``3 min 20 s``.
 
     >>> duration(200), duration(0.25), duration(7300)
-    ('3 min 20 s', '0.2 s', '2 h 2 min')
+    ('3 min 20 s', '0.2 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
@@ -243,5 +243,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, list | tuple):
             rows.append((f"{prefix}{name}", ", ".join(map(str, value)) or "none"))
         else:
-            rows.append((f"{prefix}{name}", str(value)))
+            rows.append((f"{prefix}{name}", "default" if value is None else str(value)))
     return rows

@@ -33,11 +33,11 @@ def _table(data: ReportData) -> Table:
     best = shown(data)
     columns = metric_columns(data, best)
     intervals = {name for name in columns if any(name in e.values and e.values[name].has_interval for e in best)}
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True, style="cyan")
     for name in columns:
         unit = data.metric(name).unit
-        table.add_column(escape(f"{name} ({unit})" if unit not in ("", "1", "ms") else name), justify="right")
+        table.add_column(escape(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
         if name in intervals:
             table.add_column("95 %", style="dim", no_wrap=True)
     for n in data.handed_out or [FinalNetwork(e.architecture.key[:8], e) for e in best]:
@@ -48,3 +48,9 @@ def _table(data: ReportData) -> Table:
             cells += [interval(value, unit) if value else ""] if name in intervals else []
         table.add_row(*cells)
     return table
+
+
+def _heading(name: str, unit: str) -> str:
+    """The name over several lines, so that 80 columns hold the values of five metrics."""
+    lines = name.replace("_", "_\n")
+    return f"{lines} ({unit})" if unit not in ("", "1", "ms") else lines
