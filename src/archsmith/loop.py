@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archsmith.architecture import Proposal
+from archsmith.changes import differences
 from archsmith.engine.base import Engine, Evaluate
 from archsmith.engine.in_process import InProcess
 from archsmith.errors import Infeasible, InvalidOption, RunMismatch, StorageFull
@@ -273,12 +274,12 @@ def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any],
         journal.begin(header, noted)
         emit(Started())
         return False
-    if changes := _differences(before, header):
+    if changes := differences(before, header):
         raise RunMismatch(
             f"{journal.label} was begun with other settings (then -> now): {'; '.join(changes)}. Give the settings of "
             "then to go on with it, or choose another run to start anew"
         )
-    if changes := _differences(journal.noted, noted):
+    if changes := differences(journal.noted, noted):
         journal.note(noted)
         emit(Noted(tuple(changes)))
     return True
@@ -319,19 +320,6 @@ def _divergence(asked: Sequence[Proposal], line: Line) -> str:
         return ""
     texts = (", ".join(str(p.architecture) for p in proposals) or "nothing" for proposals in (asked, line.proposals))
     return "the strategy, asked again (line {}), proposes {} where it proposed {}".format(line.number, *texts)
-
-
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Every field that differs, as ``name: then -> now``, nested ones with dots."""
-    now = json.loads(json.dumps(dict(now)))  # tuples are lists once they are stored
-    found = []
-    for name in [*then, *(n for n in now if n not in then)]:
-        a, b = then.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{name}.")
-        elif a != b or (name in then) != (name in now):
-            found.append(f"{prefix}{name}: {json.dumps(a)} -> {json.dumps(b)}")
-    return found
 
 
 def _check_feasible(evaluations: Sequence[Evaluation], limits: Sequence[Limit]) -> None:

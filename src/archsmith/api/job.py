@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from archsmith.supernet import Supernet
 
-EPOCHS = 30
+EPOCHS = 12
 """Passes over the data unless the user says otherwise."""
 
 
@@ -47,7 +47,7 @@ class Job:
         model_options: of the network.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
-        images: use only so many training images (and as large a share of the others).
+        images: use at most so many images, in proportion to splits and classes.
         maximize: metrics.
         minimize: metrics.
         limits: hard bounds as text.

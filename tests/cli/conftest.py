@@ -1,0 +1,51 @@
+"""The command line as a user runs it: one real search for all tests that look at a finished run."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from archsmith import cli
+
+SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
+MEASURED = [*SMALL, "--on", "onnxruntime:batch=8", "--limit", "latency_ms<=90%", "--budget", "7", "--baseline", "random:2"]
+
+
+@pytest.fixture
+def archsmith(monkeypatch, capfd):
+    """Runs one command in this process: its exit code, what it printed and what it said beside."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["archsmith", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Starts a command as a process of its own."""
+
+    def run(*arguments, **options):
+        command = [sys.executable, "-c", "from archsmith.cli import main; main()", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, **pipes, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, start):
+    """A run that was searched, exported and reported, and what the command printed."""
+    folder = tmp_path_factory.mktemp("cli") / "digits"
+    environment = os.environ | {"ARCHSMITH_HOME": str(tmp_path_factory.mktemp("home"))}
+    process = start("search", "--run", folder, *MEASURED, "--json", env=environment)
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    return SimpleNamespace(folder=folder, front=json.loads(out), err=err)

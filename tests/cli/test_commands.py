@@ -1,0 +1,136 @@
+"""The commands that look at runs and files."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+
+def test_show(finished, archsmith):
+    shown = archsmith("show", finished.folder)
+    assert shown.code == 0
+    assert all(n["name"] in shown.out for n in finished.front["front"])
+    summary = json.loads(archsmith("show", finished.folder, "--json").out)
+    assert summary["finished"]
+    assert [n["name"] for n in summary["front"]] == [n["name"] for n in finished.front["front"]]
+
+
+def test_show_reads_a_folder_that_may_only_be_read(finished, tmp_path, archsmith):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy)
+    for path in [*copy.rglob("*"), copy]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert archsmith("show", copy).code == 0
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755)
+
+
+def test_report_goes_where_it_is_asked(finished, tmp_path, archsmith):
+    command = archsmith("report", finished.folder, "--output", tmp_path / "page.html", "--json")
+    assert json.loads(command.out)["report"] == str(tmp_path / "page.html")
+    assert finished.front["front"][0]["name"] in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_export_picks_the_best_within_a_limit(finished, tmp_path, archsmith):
+    networks = sorted(finished.front["front"], key=lambda n: n["values"]["latency_ms"]["high"])
+    bound = networks[0]["values"]["latency_ms"]["high"] + 1e-6
+    target = tmp_path / "small.onnx"
+    command = archsmith("export", finished.folder, "--pick", f"latency_ms<={bound}", "--output", target, "--json")
+    assert command.code == 0, command.err
+    [written] = json.loads(command.out)
+    assert written["name"] == networks[0]["name"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json", ".onnx", ".safetensors"]
+    assert written["certificate"]["accuracy"]["test"]["total"] > 0
+
+
+def test_export_of_what_is_there_and_intact_writes_nothing(finished, archsmith):
+    before = {p: p.stat().st_mtime_ns for p in (finished.folder / "exports").iterdir()}
+    command = archsmith("export", finished.folder)
+    assert command.code == 0
+    assert "accuracy" in command.out
+    assert {p: p.stat().st_mtime_ns for p in (finished.folder / "exports").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pick", "latency_ms<=0.000001"], "smallest latency_ms"),
+        (["--pick", "latncy_ms<=1"], "did you mean 'latency_ms'"),
+        (["--name", "zzzz"], "no network begins"),
+        (["--name", "0", "--by", "latency_ms"], "not both"),
+        (["--by", "latency_ms", "--output", "small.bin"], "small.onnx"),
+    ],
+)
+def test_export_refuses_with_a_way_out(finished, archsmith, arguments, said):
+    command = archsmith("export", finished.folder, *arguments)
+    assert command.code == 2
+    assert said in command.err
+
+
+def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith):
+    name = finished.front["front"][0]["name"]
+    for file in (finished.folder / "exports").glob(f"{name}.*"):
+        shutil.copy(file, tmp_path)
+    held = archsmith("verify", tmp_path / f"{name}.onnx", "--json")
+    assert held.code == 0, held.out
+    checks = {c["name"]: c["status"] for c in json.loads(held.out)["checks"]}
+    assert checks["accuracy on val"] == checks["rebuilt module"] == checks["recorded outputs"] == "ok"
+    network = tmp_path / f"{name}.onnx"
+    network.write_bytes(network.read_bytes()[:-64])
+    broken = archsmith("verify", network)
+    assert broken.code == 1
+    assert "DOES NOT HOLD" in broken.out
+
+
+def test_verify_without_a_certificate(tmp_path, archsmith):
+    (tmp_path / "lonely.onnx").write_bytes(b"")
+    command = archsmith("verify", tmp_path / "lonely.onnx")
+    assert command.code == 2
+    assert "certificate" in command.err
+
+
+def test_measure(finished, archsmith):
+    file = finished.folder / "exports" / f"{finished.front['front'][0]['name']}.onnx"
+    found = json.loads(archsmith("measure", file, "--on", "onnxruntime:batch=4", "--json").out)
+    assert 0 < found["low"] <= found["latency_ms"] <= found["high"]
+    assert archsmith("measure", file.with_name("none.onnx")).code == 2
+
+
+def test_devices(archsmith):
+    found = {d["name"]: d for d in json.loads(archsmith("devices", "--json").out)}
+    assert found["onnxruntime"]["works"]
+    assert found["torch_cpu"]["spec"] == "torch_cpu:threads=1,batch=1"
+    assert "onnxruntime" in archsmith("devices").out
+
+
+def test_methods(archsmith):
+    found = json.loads(archsmith("methods", "--json").out)
+    assert {"linas", "nsga2", "random"} <= {m["name"] for m in found if m["role"] == "strategy"}
+    assert all(m["summary"] and m["paper"] for m in found)
+    assert "nsga2" in archsmith("methods", "strategy").out
+    assert "residual" not in archsmith("methods", "strategy").out
+    assert "did you mean 'strategy'" in archsmith("methods", "stratgy").err
+
+
+def test_bibtex(archsmith):
+    text = archsmith("methods", "strategy", "--bibtex").out
+    entries = re.findall(r"^@\w+\{(\w+),", text, flags=re.MULTILINE)
+    assert {"linas", "nsga2"} <= set(entries)
+    assert len(entries) == len(set(entries))
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize("command", ["search", "show", "report", "export", "verify", "measure", "devices", "methods"])
+def test_help_explains_every_option(archsmith, command):
+    shown = archsmith(command, "--help")
+    assert shown.code == 0
+    assert "--json" in shown.out
+    assert "Usage" in shown.out
+
+
+def test_no_run_here(tmp_path, archsmith):
+    for command in ("show", "report", "export"):
+        refused = archsmith(command, tmp_path / "none")
+        assert refused.code == 2
+        assert "no run at" in refused.err

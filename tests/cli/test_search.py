@@ -1,0 +1,186 @@
+"""``archsmith search``: the whole job, resumed, interrupted, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import archsmith as smith
+from archsmith.store import Store
+
+SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
+MEASURED = [*SMALL, "--on", "onnxruntime:batch=8", "--limit", "latency_ms<=90%", "--budget", "7", "--baseline", "random:2"]
+COUNTED = [*SMALL, "--minimize", "params", "--no-export"]
+
+
+def test_a_search_ends_with_verified_files_and_a_report(finished):
+    front = finished.front["front"]
+    assert front
+    for network in front:
+        for suffix in (".onnx", ".safetensors", ".architecture.json", ".certificate.json"):
+            assert (finished.folder / "exports" / (network["name"] + suffix)).stat().st_size > 0
+        assert network["values"]["latency_ms"]["source"] == "measured"
+        assert network["values"]["latency_ms"]["low"] < network["values"]["latency_ms"]["high"]
+        assert network["values"]["test_accuracy_top1"]["high"] <= 100
+    [limit] = finished.front["limits"]
+    assert all(n["values"]["latency_ms"]["high"] <= limit["bound"] for n in front)
+    assert "<html" in (finished.folder / "report.html").read_text(encoding="utf-8")
+    for stage in ("data", "train", "search", "baseline", "check", "export", "report"):
+        assert f"\n{stage}" in f"\n{finished.err}"
+
+
+def test_the_journals_hold_what_was_asked_for(finished):
+    run = smith.Run.open(finished.folder)
+    assert len(run.evaluations()) == 8  # the budget, and the largest network that the limit refers to
+    assert len(run.evaluations("baseline-random")) == 2
+    assert run.header()["limits_as_written"] == ["latency_ms<=90%"]
+
+
+def test_the_same_command_again_answers_at_once(finished, archsmith):
+    before = (finished.folder / "store.db").read_bytes()
+    again = archsmith("search", "--run", finished.folder, *MEASURED, "--json")
+    assert again.code == 0
+    assert json.loads(again.out)["front"] == finished.front["front"]
+    assert "train" not in again.err
+    assert "search" not in again.err
+    assert (finished.folder / "store.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (["--epochs", "3"], "training.epochs: 1 -> 3"),
+        (["--model-option", "depths=1,2,3"], "model.options.depths"),
+        (["--images", "400"], "data.images: 500 -> 400"),
+        (["--strategy", "random"], 'strategy: "linas" -> "random"'),
+        (["--limit", "latency_ms<=95%"], "limits"),
+        (["--on", "torch_cpu:batch=8"], "device"),
+    ],
+)
+def test_a_changed_option_is_named_on_resume(finished, archsmith, changed, named):
+    command = archsmith("search", "--run", finished.folder, *MEASURED, *changed)
+    assert command.code == 2
+    assert named in command.err
+    assert "Traceback" not in command.err
+
+
+def test_without_a_device_nothing_is_timed(tmp_path, archsmith):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--budget", "3", "--json")
+    assert command.code == 0, command.err
+    assert set(json.loads(command.out)["front"][0]["values"]) == {
+        "accuracy_top1",
+        "test_accuracy_top1",
+        "params",
+        "macs",
+    }
+
+
+def test_limits_that_nothing_meets_end_early_with_the_smallest_value(tmp_path, archsmith):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--limit", "params<=10", "--budget", "200")
+    assert command.code == 2
+    assert "params<=10" in command.err
+    assert "smallest params" in command.err
+    with Store.open(tmp_path / "r" / "store.db") as store:
+        kept = store.evaluations()
+    assert 20 <= len(kept) < 30  # nothing is lost, and little was spent
+    assert f"{min(e['params'] for e in kept):g}" in command.err
+
+
+@pytest.mark.parametrize(("number", "wait_for", "budget"), [(signal.SIGTERM, "train", 3), (signal.SIGKILL, "search", 20)])
+def test_stopped_and_resumed(tmp_path, start, archsmith, number, wait_for, budget):
+    arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--budget", budget, "--json")
+    process = start(*arguments)
+    for line in process.stderr:
+        if line.startswith(wait_for):
+            break
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 130, err
+        assert "the same command goes on" in err
+    stored = smith.Run.open(tmp_path / "r").evaluations() if (tmp_path / "r" / "store.db").exists() else []
+    resumed = archsmith(*arguments)
+    assert resumed.code == 0, resumed.err
+    after = smith.Run.open(tmp_path / "r").evaluations()
+    assert after[: len(stored)] == stored
+    assert len({e.identity for e in after}) == len(after) == budget + 1
+
+
+def test_a_second_process_is_refused(finished, archsmith):
+    hold = (
+        "import sys\nfrom archsmith.store import Store\n"
+        f"with Store.open({str(finished.folder / 'store.db')!r}) as store, store.journal('search').locked():\n"
+        "    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        refused = archsmith("search", "--run", finished.folder, *MEASURED, "--seed", "0", "--budget", "9")
+        other.stdin.close()
+    assert refused.code == 2
+    assert str(other.pid) in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strategy", "nsga"], "did you mean 'nsga2'"),
+        (["--strategy", "nsga2", "--option", "populaton=5"], "has no option populaton"),
+        (["--option", "population"], "NAME=VALUE"),
+        (["--on", "onnxruntim"], "did you mean 'onnxruntime'"),
+        (["--on", "onnxruntime:thread=1"], "threads"),
+        (["--data", "digit"], "did you mean 'digits'"),
+        (["--data", "nowhere/images"], "nowhere/images"),
+        (["--minimize", "latency"], "did you mean 'latency_ms'"),
+        (["--minimize", "accuracy_top1"], "one objective only"),
+        (["--limit", "latency_ms=3"], "METRIC<=NUMBER"),
+        (["--limit", "latncy_ms<=3"], "did you mean 'latency_ms'"),
+        (["--train", "sandwhich"], "did you mean 'sandwich'"),
+        (["--model", "residual_net"], "residual_convnet"),
+        (["--model", "no_such_module:net"], "no_such_module"),
+        (["--model-option", "width=3"], "has no option width"),
+        (["--model-option", "kernels=2,4"], "odd"),
+        (["--baseline", "random"], "STRATEGY:EVALUATIONS"),
+        (["--baseline", "rnadom:5"], "did you mean 'random'"),
+        (["--budget", "ten"], "30m"),
+        (["--classes", "7"], "10 classes"),
+        (["--metric", "math:pi"], "UserMetric"),
+        (["--lr", "-1"], "lr"),
+        (["--optimizer", "adam"], "adamw"),
+    ],
+)
+def test_mistakes_get_one_message_before_anything_is_spent(tmp_path, archsmith, arguments, said):
+    data = [] if "--data" in arguments else ["--data", "digits"]
+    command = archsmith("search", "--run", tmp_path / "r", "--images", "400", *data, *arguments)
+    assert command.code == 2, command.err
+    assert said in command.err
+    assert "Traceback" not in command.err
+    assert "epoch" not in command.err
+
+
+def test_debug_shows_the_traceback(tmp_path, archsmith):
+    command = archsmith("search", "--run", tmp_path / "r", "--data", "digit", "--debug")
+    assert command.code == 2
+    assert "Traceback" in command.err
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path, archsmith):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    command = archsmith("search", "--run", tmp_path, *COUNTED)
+    assert command.code == 2
+    assert "no run of archsmith" in command.err
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_way_out(tmp_path, archsmith):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--optimizer", "sgd", "--lr", "1e9")
+    assert command.code == 1
+    assert "lower lr" in command.err
