@@ -19,15 +19,8 @@ def one(mlp):
 def test_outside_of_a_supernet_the_largest_runs(models, mlp_inputs):
     model = models["mlp"][0]().eval()
     x = model.norm(model.first(*mlp_inputs))
-    for block in (
-        (model.blocks[0], model.blocks[1].module, model.blocks[2])
-        if hasattr(model.blocks, "__getitem__")
-        else [
-            model.blocks.get_submodule("0"),
-            model.blocks.get_submodule("1").module,
-            model.blocks.get_submodule("2"),
-        ]
-    ):
+    blocks = dict(model.blocks.named_children())
+    for block in (blocks["0"], blocks["1"].module, blocks["2"]):
         x = block(x)
     assert torch.equal(model(*mlp_inputs), model.head.flat(x))
 
@@ -40,10 +33,7 @@ def test_extraction_leaves_plain_modules(mlp, one):
     assert not network.training
     for module in network.modules():
         assert not isinstance(module, ChoiceModule)
-        assert (
-            type(module).__module__.startswith(("torch.nn", "tests", "conftest"))
-            or "conftest" in type(module).__module__
-        )
+        assert not type(module).__module__.startswith("archsmith")
         assert not module._forward_hooks
         assert not {"__deepcopy__", "_number"} & vars(module).keys()
     assert list(network.state_dict())[:6] == list(mlp.model.state_dict())[:6]
@@ -196,7 +186,7 @@ def test_sampled_path_draws_by_probability(tiny):
     _, probabilities = softmaxed(tiny)
     relaxed = Relaxed(probabilities, "sampled_path", np.random.default_rng(0))
     drawn = [relaxed.draw(tiny.space)["switch"] for _ in range(400)]
-    assert drawn.count("conv") / 400 == pytest.approx(float(probabilities["switch"][1]), abs=0.08)
+    assert drawn.count("conv") / 400 == pytest.approx(probabilities["switch"][1].item(), abs=0.08)
 
 
 def test_weights_learn_through_a_relaxation(tiny):

@@ -213,7 +213,7 @@ class Supernet(nn.Module):
     def _program(self, arch: Architecture | Relaxed) -> Program:
         if isinstance(arch, Relaxed):
             return arch.program(self.model, self.structure, self._policy_tensors, self._bound)
-        return self._bound(arch) if self.training else self._evaluated(arch)
+        return self._bound(arch) if self.model.training else self._evaluated(arch)
 
     def _bound(self, arch: Architecture) -> PlanProgram:
         """The plan of ``arch`` bound to the model, from the cache where it is there."""
