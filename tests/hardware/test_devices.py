@@ -48,7 +48,7 @@ def test_specs_are_read():
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("onxruntime", UnknownName, "did you mean 'onnxruntime'"),
+        ("onxruntime", UnknownName, "no device is called 'onxruntime'; did you mean 'onnxruntime'"),
         ("onnxruntime:thread=1", UnknownName, "no option of onnxruntime is called 'thread'; did you mean 'threads'"),
         ("onnxruntime:threads=0", InvalidOption, "threads=0 must be a whole number from 1 on"),
         ("onnxruntime:threads=1.5", InvalidOption, "threads=1.5 must be a whole number"),
@@ -139,7 +139,7 @@ def test_a_network_that_no_exporter_takes_is_a_failed_measurement(monkeypatch):
         raise RuntimeError("no such operator\nand a long story")
 
     monkeypatch.setattr("torch.onnx.export", refuse)
-    with pytest.raises(MeasurementFailed, match="onnxruntime:threads=1,batch=1 cannot run this .*: no such operator$"):
+    with pytest.raises(MeasurementFailed, match=r"onnxruntime:threads=1,batch=1 cannot run this .*: no such operator$"):
         OnnxRuntime().prepare(nn.Linear(2, 2), (torch.ones(1, 2),))
     assert tried == [False, True]
 

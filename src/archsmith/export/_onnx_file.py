@@ -11,7 +11,6 @@ from torch import Tensor
 from archsmith.errors import DamagedFile, InvalidOption, require
 from archsmith.export._inputs import batch_size, has_batch, resized
 
-
 _TYPES = {
     "tensor(float)": torch.float32,
     "tensor(double)": torch.float64,

@@ -7,7 +7,7 @@ from typing import Any
 
 from archsmith.errors import InvalidOption, unknown
 from archsmith.hardware.base import Device
-from archsmith.method import describe, load, option_names
+from archsmith.method import describe, load, names, option_names
 
 ROLE_NAME = "hardware.devices"
 
@@ -44,6 +44,8 @@ def open_device(spec: str | Device) -> Device:
     if isinstance(spec, Device):
         return spec
     name, options = _parse(spec)
+    if ":" not in name and name not in names(ROLE_NAME):
+        raise unknown("device", name, names(ROLE_NAME))
     method = load(ROLE_NAME, name)
     if not (isinstance(method, type) and issubclass(method, Device)):
         raise InvalidOption(f"{name} is no device: a device is a subclass of archsmith.hardware.Device")
