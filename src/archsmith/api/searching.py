@@ -109,7 +109,13 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
     materials = Materials(supernet, source, val, test, on)
     fixed = describe(supernet, source, on=on, data={"fingerprint": fingerprint_of_batches(val)})
-    return conduct(question, Run.begin(folder, fixed, store=store), materials, metrics, on_progress, stop)
+    begun = Run.begin(folder, fixed, store=store)
+    if source is None:
+        begun.note(
+            "searched from a live Python model: the command line cannot export from this run; "
+            'give search(..., model="module:factory") a function that builds the supernet'
+        )
+    return conduct(question, begun, materials, metrics, on_progress, stop)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""From Python: train, search, pick, export, resume; mistakes are refused by name."""
+
+import pytest
+import torch
+
+import archsmith as smith
+from archsmith.certificate import read_certificate
+from archsmith.errors import Infeasible, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
+
+COUNTED = {"maximize": "accuracy_top1", "minimize": "params", "budget": 8}
+
+
+def searched(supernet, loader, run, **changed):
+    return smith.search(supernet, loader, calibration=loader, test=loader, run=run, **{**COUNTED, **changed})
+
+
+def test_train_search_pick_and_use(supernet, loader, tmp_path):
+    smith.train(supernet, loader, epochs=30, lr=0.02)
+    front = searched(supernet, loader, tmp_path / "r")
+    assert [m["params"] for m in front] == sorted(m["params"] for m in front)
+    smallest = front.pick(by="params")
+    assert smallest is front[0]
+    assert sum(p.numel() for p in smallest.module().parameters()) == smallest["params"]
+    x = loader[0][0]
+    with torch.no_grad():
+        assert torch.equal(smallest.module()(x), supernet.eval()(x, arch=smallest.architecture))
+    assert len({m.name for m in front}) == len(front)
+    assert front.named(smallest.name) is smallest
+
+
+def test_a_table_of_the_front(supernet, loader, tmp_path):
+    table = searched(supernet, loader, tmp_path / "r").to_pandas()
+    assert {"name", "accuracy_top1", "params", "macs", "test_accuracy_top1_low", "one", "two"} <= set(table.columns)
+
+
+def test_latency_limits_hold_and_exports_are_certified_from_a_live_model(supernet, loader, tmp_path, monkeypatch):
+    front = searched(
+        supernet, loader, tmp_path / "r", minimize="latency_ms", on="torch_cpu:batch=4", limits="latency_ms<=150%", budget=3
+    )
+    [limit] = front.limits
+    assert all(m.final.values["latency_ms"].high <= limit.bound for m in front)
+    written = front[0].export(tmp_path / "small.onnx")
+    assert read_certificate(written.path).line == written.line
+    assert "latency" in written.line
+    with pytest.raises(InvalidModel, match="module:factory"):
+        smith.Run.open(tmp_path / "r").front()[0].module()
+    assert "live Python model" in " ".join(smith.Run.open(tmp_path / "r").notes)
+
+
+def test_a_named_factory_can_be_exported_from_the_folder_later(supernet, loader, tmp_path, module):
+    front = searched(supernet, loader, tmp_path / "r", model=module)
+    again = smith.Run.open(tmp_path / "r").front()
+    assert [m.name for m in again] == [m.name for m in front]
+    x = loader[0][0]
+    with torch.no_grad():
+        assert torch.equal(again[0].module()(x), front[0].module()(x))
+
+
+def test_the_same_call_resumes_and_evaluates_nothing_twice(supernet, loader, tmp_path):
+    told = []
+    first = searched(supernet, loader, tmp_path / "r", budget=4)
+    more = searched(supernet, loader, tmp_path / "r", budget=8, on_progress=told.append)
+    evaluations = smith.Run.open(tmp_path / "r").evaluations()
+    assert len(evaluations) == len({e.identity for e in evaluations}) == 9
+    assert {m.name for m in first} <= {e.architecture.key[:8] for e in evaluations}
+    assert [m["params"] for m in more]
+    assert sum(p.stage == "search" and p.done > 4 for p in told) == 4
+
+
+def test_other_weights_data_or_space_are_named_on_resume(supernet, loader, tmp_path):
+    searched(supernet, loader, tmp_path / "r")
+    with pytest.raises(RunMismatch, match="data.fingerprint"):
+        smith.search(supernet, loader[:2], calibration=loader, run=tmp_path / "r", **COUNTED)
+    with pytest.raises(RunMismatch, match="objectives"):
+        searched(supernet, loader, tmp_path / "r", minimize="macs")
+    with torch.no_grad():
+        next(supernet.parameters()).mul_(2)
+    with pytest.raises(RunMismatch, match="other weights"):
+        searched(supernet, loader, tmp_path / "r")
+    wider = smith.elastic(
+        torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Linear(8, 3)),
+        torch.zeros(1, 6),
+        {"0": smith.Elastic(out=smith.Width("w", (4, 8))), "1": smith.Elastic(into=smith.Width("w", (4, 8)))},
+    )
+    with pytest.raises(RunMismatch, match="space"):
+        searched(wider, loader, tmp_path / "r")
+
+
+def test_a_metric_of_ones_own_is_an_objective(supernet, loader, tmp_path):
+    largest = smith.UserMetric("largest_weight", lambda net: max(p.abs().max().item() for p in net.parameters()))
+    front = searched(supernet, loader, tmp_path / "r", minimize=["params", "largest_weight"], metrics=[largest])
+    for m in front:
+        assert m["largest_weight"] == max(p.abs().max().item() for p in m.module().parameters())
+
+
+def test_a_metric_that_always_fails_is_said_at_once(supernet, loader, tmp_path):
+    broken = smith.UserMetric("broken", lambda net: 1 / 0)
+    with pytest.raises(smith.ArchsmithError, match="ZeroDivisionError"):
+        searched(supernet, loader, tmp_path / "r", minimize="broken", metrics=[broken])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"minimize": "param"}, UnknownName, "did you mean 'params'"),
+        ({"minimize": "accuracy_top1"}, InvalidOption, "one objective only"),
+        ({"maximize": (), "minimize": ()}, InvalidOption, "needs an objective"),
+        ({"limits": "params<10"}, InvalidOption, "METRIC<=NUMBER"),
+        ({"strategy": "nsga3"}, UnknownName, "did you mean 'nsga2'"),
+        ({"options": {"popsize": 4}}, InvalidOption, "has no option popsize"),
+        ({"budget": 0}, InvalidOption, "budget"),
+        ({"on": "gpu"}, UnknownName, "onnxruntime"),
+        ({"calibration": []}, UserError, "calibration"),
+        ({"model": "tiny_network_of_mine:other"}, UserError, "elastic"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_spent(supernet, loader, tmp_path, module, changed, error, said):
+    with pytest.raises(error, match=said):
+        smith.search(supernet, loader, run=tmp_path / "r", **{"calibration": loader, **COUNTED, **changed})
+    assert not (tmp_path / "r" / "store.db").exists()
+
+
+def test_a_pick_outside_the_front_says_how_near_it_is(supernet, loader, tmp_path):
+    front = searched(supernet, loader, tmp_path / "r")
+    with pytest.raises(Infeasible, match=f"smallest params that is certain is {front[0]['params']:.4g}"):
+        front.pick("params<=1")
+    with pytest.raises(UnknownName, match="did you mean 'params'"):
+        front.pick("parms<=1")
+    with pytest.raises(UnknownName):
+        front.pick(by="macs")  # measured, but no objective: nobody said which direction is better
+
+
+def test_a_search_without_a_folder_keeps_everything_in_a_temporary_one(supernet, loader):
+    front = smith.search(supernet, loader, **COUNTED)
+    assert (front.run.path / "store.db").exists()
+    assert front.report().exists()
