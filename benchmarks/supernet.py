@@ -1,6 +1,6 @@
 """What running a subnet in its supernet costs, against the same network extracted.
 
-    python benchmarks/supernet.py [--json] [--rounds 60]
+    python benchmarks/supernet.py [--json] [--rounds 20]
 
 Active and extracted calls alternate; each pair gives a ratio of CPU times at one thread, and the figures are medians
 over the pairs. Activating is everything that a call does beside the model's own forward: it is timed on a model whose
@@ -29,7 +29,7 @@ CASES = [  # channels, image size, batch, widths
     (1, 8, 64, None),
     (3, 32, 16, None),
     (3, 32, 16, WIDE),
-    (3, 64, 4, WIDE),
+    (3, 64, 2, WIDE),
 ]
 
 
@@ -113,7 +113,7 @@ def activation_ms(supernet: Supernet, arch: Architecture, rounds: int, *, grad: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
-    parser.add_argument("--rounds", type=int, default=60, help="pairs a figure")
+    parser.add_argument("--rounds", type=int, default=20, help="pairs a figure")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

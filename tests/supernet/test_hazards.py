@@ -409,3 +409,20 @@ def test_checkpointing_with_a_learned_kernel(around):
         found.append({name: p.grad for name, p in supernet.named_parameters()})
     torch.testing.assert_close(found[1], found[0])
     assert found[0]["policies.conv/5to3"].any()
+
+
+def test_functional_calls(supernet, x):
+    """``torch.func`` puts tensors without memory where the parameters are."""
+    supernet.eval()
+    parameters = {name: p.detach() * 2 for name, p in supernet.named_parameters()}
+
+    def loss(parameters):
+        return torch.func.functional_call(supernet, parameters, (x,), {"arch": supernet.smallest}).pow(2).sum()
+
+    supernet(x, arch=supernet.smallest)
+    found = torch.func.grad(loss)(parameters)
+    wanted = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+    expected = torch.autograd.grad(loss(wanted), list(wanted.values()))
+    for name, gradient in zip(wanted, expected, strict=True):
+        torch.testing.assert_close(found[name], gradient)
+    assert torch.equal(found["model.first.weight"][3:], torch.zeros(5, 4))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -126,7 +126,8 @@ class PlanProgram:
     """A plan bound to the tensors of a model.
 
     Views are made once and used again while the full tensors stay where they are: views share changes of values. Only
-    while gradients are recorded does every call slice anew, since each needs a graph of its own.
+    while gradients are recorded does every call slice anew, since each needs a graph of its own. Tensors without plain
+    memory (subclasses, the meta device, ``torch.func``) are sliced in every call.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -> None:
@@ -152,7 +153,8 @@ class PlanProgram:
             entry(name).static["_number"] = container.read(name, plan)
         self._entries = list(entries.values())
         self._computed = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.viewed]
-        self._graded = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.is_buffer]
+        self._graded = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if s.viewed and not s.is_buffer]
+        self._geometry: list[tuple[Any, ...]] = []
         self._copied = [(i, s) for i, s in self._computed if s.is_buffer]
         self._base: list[Assignment] = []
         self._watched: list[tuple[dict[str, Any], str, Tensor, int]] | None = None
@@ -161,13 +163,15 @@ class PlanProgram:
     def assignments(self) -> Sequence[Assignment]:
         if not self._still():
             self._rebuild()
-        graded = self._graded if torch.is_grad_enabled() else []
-        if not graded and not self._computed:
+        recording = torch.is_grad_enabled() and self._watched is not None
+        if not recording and not self._computed:
             return self._base
         found = [(place, dict(values)) for place, values in self._base]
-        for i, slot in graded:
-            if slot.viewed and slot.source[slot.name].requires_grad:
-                found[i][1][slot.name] = slot.value()
+        if recording:
+            for (i, slot), geometry in zip(self._graded, self._geometry, strict=True):
+                full = slot.source[slot.name]
+                if full.requires_grad:  # one node of the graph, where slicing makes one for every dimension
+                    found[i][1][slot.name] = full.as_strided(*geometry)
         for i, slot in self._computed:
             found[i][1][slot.name] = slot.value()
         return found
@@ -179,12 +183,14 @@ class PlanProgram:
         return all(source[name] is full and full.data_ptr() == where for source, name, full, where in self._watched)
 
     def _rebuild(self) -> None:
-        with torch.no_grad():
-            self._base = [(entry.place, entry.base()) for entry in self._entries]
-        self._inference = torch.is_inference_mode_enabled()
         held = [(source, name, source[name]) for entry in self._entries for source, name in entry.watched()]
-        plain = all(type(full) in {Tensor, nn.Parameter} and full.device.type != "meta" for _, _, full in held)
-        self._watched = [(source, name, full, full.data_ptr()) for source, name, full in held] if plain else None
+        lasting = all(_has_memory(full) for _, _, full in held)
+        with torch.no_grad() if lasting else nullcontext():
+            self._base = [(entry.place, entry.base()) for entry in self._entries]
+        views = [self._base[i][1][slot.name] for i, slot in self._graded]
+        self._geometry = [(v.shape, v.stride(), v.storage_offset()) for v in views] if lasting else []
+        self._inference = torch.is_inference_mode_enabled()
+        self._watched = [(source, name, full, full.data_ptr()) for source, name, full in held] if lasting else None
 
     def finish(self, assignments: Sequence[Assignment]) -> None:
         if self._copied:
@@ -197,6 +203,12 @@ class PlanProgram:
             with torch.no_grad():
                 for i, slot in self._copied:
                     assignments[i][1][slot.name].copy_(slot.value())
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether it is a plain tensor, rather than one of a subclass, of the meta device or inside ``torch.func``."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return type(tensor) in {Tensor, nn.Parameter} and tensor.device.type != "meta" and not wrapped
 
 
 def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceModule]]:
