@@ -1,7 +1,7 @@
 """Your own network: declare what may vary, train it once, search it, export the best within a limit.
 
-    python examples/own_network.py            # about a minute on one core
-    python examples/own_network.py --quick    # seconds, to see it run
+python examples/own_network.py            # about a minute on one core
+python examples/own_network.py --quick    # seconds, to see it run
 """
 
 import argparse

@@ -200,7 +200,9 @@ def check_options(method: type[Any], options: Mapping[str, Any]) -> None:
     """
     known = option_names(method)
     if wrong := sorted(options.keys() - set(known)):
-        raise InvalidOption(f"{method.__qualname__} has no option {', '.join(wrong)}; it has: {', '.join(known) or 'none'}")
+        raise InvalidOption(
+            f"{method.__qualname__} has no option {', '.join(wrong)}; it has: {', '.join(known) or 'none'}"
+        )
 
 
 def describe(role: str) -> list[MethodInfo]:

@@ -35,7 +35,13 @@ def test_a_table_of_the_front(supernet, loader, tmp_path):
 
 def test_latency_limits_hold_and_exports_are_certified_from_a_live_model(supernet, loader, tmp_path, monkeypatch):
     front = searched(
-        supernet, loader, tmp_path / "r", minimize="latency_ms", on="torch_cpu:batch=4", limits="latency_ms<=150%", budget=3
+        supernet,
+        loader,
+        tmp_path / "r",
+        minimize="latency_ms",
+        on="torch_cpu:batch=4",
+        limits="latency_ms<=150%",
+        budget=3,
     )
     [limit] = front.limits
     assert all(m.final.values["latency_ms"].high <= limit.bound for m in front)
@@ -69,7 +75,7 @@ def test_the_same_call_resumes_and_evaluates_nothing_twice(supernet, loader, tmp
 
 def test_other_weights_data_or_space_are_named_on_resume(supernet, loader, tmp_path):
     searched(supernet, loader, tmp_path / "r")
-    with pytest.raises(RunMismatch, match="data.fingerprint"):
+    with pytest.raises(RunMismatch, match=r"data\.fingerprint"):
         smith.search(supernet, loader[:2], calibration=loader, run=tmp_path / "r", **COUNTED)
     with pytest.raises(RunMismatch, match="objectives"):
         searched(supernet, loader, tmp_path / "r", minimize="macs")

@@ -11,7 +11,17 @@ import pytest
 from archsmith import cli
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
-MEASURED = [*SMALL, "--on", "onnxruntime:batch=8", "--limit", "latency_ms<=90%", "--budget", "7", "--baseline", "random:2"]
+MEASURED = [
+    *SMALL,
+    "--on",
+    "onnxruntime:batch=8",
+    "--limit",
+    "latency_ms<=90%",
+    "--budget",
+    "7",
+    "--baseline",
+    "random:2",
+]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """``archsmith search``: the whole job, resumed, interrupted, refused."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,17 @@ import archsmith as smith
 from archsmith.store import Store
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
-MEASURED = [*SMALL, "--on", "onnxruntime:batch=8", "--limit", "latency_ms<=90%", "--budget", "7", "--baseline", "random:2"]
+MEASURED = [
+    *SMALL,
+    "--on",
+    "onnxruntime:batch=8",
+    "--limit",
+    "latency_ms<=90%",
+    "--budget",
+    "7",
+    "--baseline",
+    "random:2",
+]
 COUNTED = [*SMALL, "--minimize", "params", "--no-export"]
 
 
@@ -90,7 +99,9 @@ def test_limits_that_nothing_meets_end_early_with_the_smallest_value(tmp_path, a
     assert f"{min(e['params'] for e in kept):g}" in command.err
 
 
-@pytest.mark.parametrize(("number", "wait_for", "budget"), [(signal.SIGTERM, "train", 3), (signal.SIGKILL, "search", 20)])
+@pytest.mark.parametrize(
+    ("number", "wait_for", "budget"), [(signal.SIGTERM, "train", 3), (signal.SIGKILL, "search", 20)]
+)
 def test_stopped_and_resumed(tmp_path, start, archsmith, number, wait_for, budget):
     arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--budget", budget, "--json")
     process = start(*arguments)
@@ -177,7 +188,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, archsmith):
     command = archsmith("search", "--run", tmp_path, *COUNTED)
     assert command.code == 2
     assert "no run of archsmith" in command.err
-    assert os.listdir(tmp_path) == ["thesis.tex"]
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_way_out(tmp_path, archsmith):

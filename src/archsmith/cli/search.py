@@ -42,7 +42,9 @@ def search(
     resize: Annotated[
         int | None, typer.Option(help="Resize images to this height and width.", rich_help_panel=_JOB)
     ] = None,
-    images: Annotated[int | None, typer.Option(help="Use at most so many images, over all splits.", rich_help_panel=_JOB)] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Use at most so many images, over all splits.", rich_help_panel=_JOB)
+    ] = None,
     maximize: Annotated[
         list[str], typer.Option(help="Metric to maximise; may be repeated.", rich_help_panel=_SEARCH)
     ] = ["accuracy_top1"],  # noqa: B006
@@ -80,7 +82,9 @@ def search(
     train: Annotated[
         str, typer.Option(help="How to train; see `archsmith methods training`.", rich_help_panel=_TRAINING)
     ] = "sandwich",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data; 12 unless given.", rich_help_panel=_TRAINING)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; 12 unless given.", rich_help_panel=_TRAINING)
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.", rich_help_panel=_TRAINING)] = 64,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.", rich_help_panel=_TRAINING)] = "adamw",

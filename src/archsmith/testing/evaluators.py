@@ -13,7 +13,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from archsmith.architecture import Proposal
@@ -58,9 +57,9 @@ class EvaluatorConformance:
 
     def test_draws_on_no_global_generator(self, supernet: Supernet, evaluator: Evaluator) -> None:
         """NumPy's and torch's are where they were."""
-        numpys, torchs = np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index,union-attr]  # noqa: NPY002
+        numpys, torchs = np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
         evaluator.measure(Proposal(supernet.smallest), seed=0)
-        assert np.random.get_state()[1].tolist() == numpys  # type: ignore[index,union-attr]  # noqa: NPY002
+        assert np.random.get_state()[1].tolist() == numpys  # type: ignore[index]  # noqa: NPY002
         assert torch.equal(torch.get_rng_state(), torchs)
 
     def test_composes(self, supernet: Supernet, evaluator: Evaluator) -> None:
