@@ -109,7 +109,7 @@ def test_dropped_and_failed_are_reported_with_reasons(usual):
     assert f"{dropped.name} {dropped.dropped}" in said
     assert "out of memory in stage3" in said
     assert dropped.name not in [n.name for n in data.handed_out]
-    assert "1 network did not hold and was dropped" in said
+    assert "1 network was dropped at that check" in said
 
 
 def test_how_it_was_made_is_told(usual):

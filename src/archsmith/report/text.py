@@ -83,7 +83,7 @@ def verdict(data: ReportData) -> str:
     again = ", measured again at full effort" if any(n.final is not None for n in data.handed_out) else ""
     dropped = sum(bool(n.dropped) for n in data.networks)
     rest = (
-        f" {count(dropped, 'network')} did not hold and {'was' if dropped == 1 else 'were'} dropped." if dropped else ""
+        f" {count(dropped, 'network')} {'was' if dropped == 1 else 'were'} dropped at that check." if dropped else ""
     )
     whom = "All of them meet" if len(shown(data)) > 1 else "It meets"
     return f"{whom} {limits}{again}.{rest}"
