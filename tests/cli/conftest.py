@@ -1,9 +1,10 @@
 """The command line as a user runs it: one real search for all tests that look at a finished run."""
 
+import io
 import json
-import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -51,11 +52,14 @@ def start():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, start):
+def finished(tmp_path_factory, one_thread):
     """A run that was searched, exported and reported, and what the command printed."""
     folder = tmp_path_factory.mktemp("cli") / "digits"
-    environment = os.environ | {"ARCHSMITH_HOME": str(tmp_path_factory.mktemp("home"))}
-    process = start("search", "--run", folder, *MEASURED, "--json", env=environment)
-    out, err = process.communicate(timeout=280)
-    assert process.returncode == 0, err
-    return SimpleNamespace(folder=folder, front=json.loads(out), err=err)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("ARCHSMITH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(sys, "argv", ["archsmith", "search", "--run", str(folder), *MEASURED, "--json"])
+        with suppress(SystemExit):
+            cli.main()
+    assert (folder / "report.html").exists(), err.getvalue()
+    return SimpleNamespace(folder=folder, front=json.loads(out.getvalue()), err=err.getvalue())

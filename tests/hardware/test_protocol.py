@@ -98,6 +98,16 @@ def test_groups_that_never_agree_fail_with_what_was_seen():
         measure(2.0, pace=pace, anchor_ms=1.0)
 
 
+def test_a_disturbance_that_ends_costs_another_attempt_and_no_figure():
+    def pace(now, ms):
+        return 1 + 9 * (int(now / 0.3) % 2) if ms == 2.0 and now < 2 else 1.0
+
+    steady, disturbed = measure(2.0, anchor_ms=1.0), measure(2.0, anchor_ms=1.0, pace=pace)
+    assert disturbed.low <= steady.ratio <= disturbed.high
+    assert disturbed.high - disturbed.low < 0.1 * disturbed.ratio
+    assert disturbed.seconds > 2 * steady.seconds
+
+
 def test_short_calls_are_timed_several_at_a_time():
     m = measure(0.02)
     assert m.calls_per_sample >= 40

@@ -44,7 +44,7 @@ def open_data(
 
     >>> data = open_data("digits")
     >>> data.shape, len(data.classes), len(data.train)
-    ((1, 8, 8), 10, 1078)
+    ((1, 8, 8), 10, 1079)
     """
     from archsmith.data._assemble import assemble
 

@@ -39,7 +39,7 @@ class Linas(Strategy):
     * a Gaussian process (exponential Hamming kernel) in place of ridge and support vector regression, with predictions
       better than the mean by ``optimism`` standard deviations, so that it also measures where it knows little;
     * targets are warped (normal scores, or logarithms), drawn anew for every fit, and picks are few, where the papers
-      refit after a whole population of 50;
+      refit after a whole population;
     * the first designs have the same relative option everywhere (corners of many spaces), then come random ones;
     * predicted limits come first, learnt from the pessimistic end of each measured interval and moved by ``caution``
       standard deviations; a design that will probably fail counts as breaking one;
