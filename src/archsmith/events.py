@@ -34,6 +34,9 @@ class Budget:
     evaluations: int | None = None
     seconds: float | None = None
 
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s" if self.evaluations is None else f"{self.evaluations} evaluations"
+
     @classmethod
     def parse(cls, text: str | int) -> Budget:
         """Read a number of evaluations (``200``) or a time (``30m``, ``1h30m``, ``90s``).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def report_data(run: Run) -> ReportData:
     """
     with run.store() as store:
         objectives, limits, evaluations = question_of(run, store)
-        header = store.journal(run.journal_name("search")).header or {}
+        journal = store.journal(run.journal_name("search"))
+        header, noted = journal.header or {}, {k: v for k, v in journal.noted.items() if k == "budget"}
         prefix = run.journal_name(BASELINE)
         baselines = {
             name.removeprefix(prefix): store.journal(name).evaluations
@@ -34,9 +35,9 @@ def report_data(run: Run) -> ReportData:
             if name.startswith(prefix)
         }
         networks = _networks(run, store, evaluations)
-    described = run.fixed
+    described, trained = run.fixed, run.fixed.get("training")
     return ReportData(
-        title=f"archsmith: {run.path.name}",
+        title=f"{_named(described['model'])} on {described['data'].get('spec') or 'data of its own'}",
         run=str(run.path),
         objectives=objectives,
         limits=limits,
@@ -45,8 +46,9 @@ def report_data(run: Run) -> ReportData:
         baselines=baselines,
         networks=networks,
         largest=evaluations[0] if evaluations else None,
-        settings=_settings(described, header),
-        seeds={"search": header["seed"]},
+        settings=_settings(described, header) | noted,
+        seeds={"search": header["seed"]}
+        | ({"training": trained["seed"]} if (trained := described.get("training")) else {}),
         environment=dict(evaluations[-1].environment) if evaluations else {},
         timing=run.timing,
         training=[
@@ -115,18 +117,27 @@ def _networks(run: Run, store: Store, evaluations: list[Evaluation]) -> list[Fin
     return found
 
 
-def _settings(described: Any, header: Any) -> dict[str, Any]:
+def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
     """What the user asked for, in words."""
-    data = described["data"]
-    model = described["model"]
+    data, model = described["data"], described["model"]
+    options = ", ".join(f"{k} {_words(v)}" for k, v in (model["options"] if model else {}).items())
     return {
-        "model": json.dumps(model) if model else "a live Python model",
+        "model": f"{_named(model)} ({options})" if options else _named(model),
         "data": data.get("spec") or f"a loader (fingerprint {data['fingerprint']})",
+        **{name: data[name] for name in ("resize", "images") if data.get(name)},
         "device": described["device"],
         "strategy": header["strategy"],
-        **{f"{header['strategy']}: {k}": v for k, v in header["options"].items()},
+        **{f"{header['strategy']}: {k}": _words(v) for k, v in header["options"].items()},
         "objectives": ", ".join(header["objectives"]),
         "limits": ", ".join(header["limits_as_written"]) or "none",
         "sampling": "uniform per choice",
-        **{f"training: {k}": v for k, v in (described.get("training") or {}).items()},
+        **{f"training: {k}": v for k, v in (described.get("training") or {}).items() if v is not None},
     }
+
+
+def _named(model: Mapping[str, Any] | None) -> str:
+    return str(model.get("network") or model.get("factory")) if model else "a live Python model"
+
+
+def _words(value: Any) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -17,7 +17,7 @@ from archsmith import loop
 from archsmith import method as registry
 from archsmith.api.finalising import finalise
 from archsmith.api.front import Front
-from archsmith.api.materials import Materials, build, save_weights
+from archsmith.api.materials import WEIGHTS, Materials, build, save_weights
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
@@ -200,7 +200,10 @@ def conduct(
             name, count = question.baseline
             other = replace(resolved, strategy=name, options={}, budget=loop.Budget.parse(str(count)))
             session.run_journal(f"baseline-{name}", other, evaluate, stage="baseline")
-        return finalise(session, resolved)
+        started = time.monotonic()
+        front = finalise(session, resolved)
+        run.spent("measuring the front again", time.monotonic() - started)
+        return front
 
 
 class MeterOnUse:
@@ -340,7 +343,7 @@ class Session:
             evaluate,
             self.store.journal(self.run.journal_name(name)),
             header=header,
-            noted={"archsmith": archsmith.__version__, "host": self.environment.get("host", "")},
+            noted={"budget": str(question.budget), "archsmith": archsmith.__version__, **self.environment["packages"]},
             limits=question.limits,
             budget=question.budget,
             evaluator=evaluate.fingerprint,
@@ -410,11 +413,14 @@ def _source(model: str | Mapping[str, Any] | None, supernet: Supernet) -> dict[s
 
 
 def _keep_weights(run: Run, supernet: Supernet) -> None:
-    """Save the weights once; on resume, refuse others."""
+    """Save the weights once, or again where a file was lost; on resume, refuse others."""
     if not run.weights:
         save_weights(run, supernet)
         run.keep(weights=supernet.weights_fingerprint)
-    elif run.weights != supernet.weights_fingerprint:
+    elif run.weights == supernet.weights_fingerprint:
+        if not all((run.path / f"{name}.safetensors").exists() for name in WEIGHTS):
+            save_weights(run, supernet)
+    else:
         raise RunMismatch(
             f"{run.path} was searched with other weights (fingerprint {run.weights}, now "
             f"{supernet.weights_fingerprint}); load {run.path / 'supernet.safetensors'}, or give another run"
