@@ -100,6 +100,10 @@ class StorageFull(ArchsmithError):
     """The disk refused a write; everything committed before is intact."""
 
 
+_SHOWN = 40
+"""Known names that a message lists; a user's module may have hundreds."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """An error for ``name``, with the nearest of the ``known`` names.
 
@@ -109,7 +113,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known) or 'none'}")
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known[:_SHOWN]) or 'none'}{more}")
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

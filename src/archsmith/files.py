@@ -60,12 +60,13 @@ def write_json(path: Path | str, data: Any) -> None:
         temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path | str, *, what: str) -> Any:
+def read_json(path: Path | str, *, what: str, way_out: str = "restore it from a copy") -> Any:
     """Plain data from a file that archsmith wrote.
 
     Args:
         path: of the file.
         what: what it is, for the message.
+        way_out: what the reader of the message can do.
 
     Raises:
         DamagedFile: when it is missing or no JSON.
@@ -73,9 +74,9 @@ def read_json(path: Path | str, *, what: str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DamagedFile(f"{path} is missing; it should hold {what}") from None
+        raise DamagedFile(f"{path} is missing; it should hold {what}: {way_out}") from None
     except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path} should hold {what} but cannot be read: {error}") from error
+        raise DamagedFile(f"{path} should hold {what} but cannot be read ({error}); {way_out}") from error
 
 
 def sha256(path: Path | str) -> str:

@@ -120,7 +120,11 @@ def load(role: str, name: str) -> type[Any]:
         MissingExtra: when the method needs a package that is not installed.
     """
     if ":" in name:
-        return import_object(name, what=f"{role} class")  # type: ignore[no-any-return]
+        own = import_object(name, what=f"{role} class")
+        if not (isinstance(own, type) and issubclass(own, Method)):
+            kind = role.rpartition(".")[2].removesuffix("s")
+            raise InvalidOption(f"{name!r} is no {kind}: name a class that is derived from archsmith's base of them")
+        return own
     if name not in names(role):
         raise unknown(role.replace(".", " "), name, names(role))
     if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():

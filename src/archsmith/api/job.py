@@ -14,14 +14,14 @@ import archsmith
 from archsmith import loop, method
 from archsmith.api.exporting import export_front, exports_intact
 from archsmith.api.front import Front
-from archsmith.api.materials import EVALUATION_BATCH, Materials, build, load_weights, source_of
+from archsmith.api.materials import EVALUATION_BATCH, WEIGHTS, Materials, build, load_weights, source_of
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
 from archsmith.api.searching import CALIBRATION_BATCHES, Question, available_metrics, conduct, describe
 from archsmith.data import open_data
 from archsmith.data.base import Data
-from archsmith.errors import Interrupted, InvalidData, InvalidOption
+from archsmith.errors import DamagedFile, Interrupted, InvalidData, InvalidOption
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import open_device
 from archsmith.metric import check_known, limits, objectives
@@ -202,10 +202,14 @@ class Job:
         return describe(supernet, source, on=self.on, data=described, training=learnt)
 
     def _train(self, run: Run, supernet: Supernet, data: Data, on_progress: Listener, stop: Stop) -> None:
-        """Train, or take the weights that are there."""
+        """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
         if run.weights:
-            load_weights(run, supernet)
-            return
+            try:
+                return load_weights(run, supernet)
+            except DamagedFile as error:
+                on_progress(Progress("train", f"{error}"))
+                for name in WEIGHTS:
+                    (run.path / f"{name}.safetensors").unlink(missing_ok=True)
         report = training.train(
             supernet,
             data.batches("train", self.batch_size, shuffle=True, seed=self.seed),
@@ -223,6 +227,7 @@ class Job:
         run.keep(training=[dict(row) for row in report.history])
         calibration = data.batches("train", EVALUATION_BATCH, shuffle=True, seed=self.seed)
         supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
+        return None
 
 
 def _user_metric(path: str) -> UserMetric:

@@ -13,7 +13,7 @@ from archsmith import method as registry
 from archsmith.api.run import Run
 from archsmith.data import open_data
 from archsmith.data.base import Data
-from archsmith.errors import DamagedFile, InvalidModel, RunMismatch, require
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidModel, InvalidOption, RunMismatch, require
 from archsmith.files import replacing
 from archsmith.models.factory import Factory
 from archsmith.supernet import Supernet
@@ -21,6 +21,9 @@ from archsmith.supernet._calibration import Batch
 
 EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
+WEIGHTS = ("supernet", "calibration")
+"""The files that :func:`save_weights` writes, without ``.safetensors``."""
+_WAY_OUT = "restore it, or give the run's search again: it makes the file anew"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,15 @@ def _built(source: Mapping[str, Any]) -> Supernet:
     if "network" in source:
         network = registry.load("supernet.networks", source["network"])
         registry.check_options(network.build, options)
-        found = network.build(**options)
+        try:
+            found = network.build(**options)
+        except ArchsmithError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:  # what values of a wrong kind end in
+            given = ", ".join(f"{k}={v!r}" for k, v in options.items())
+            raise InvalidOption(
+                f"{source['network']}({given}) cannot be built: {error}; lists are written NAME=1,2"
+            ) from error
     else:
         shape = {name: options.pop(name, None) for name in ("channels", "classes", "image_size")}
         found = Factory().build(source["factory"], **shape, **options)
@@ -80,9 +91,15 @@ def _built(source: Mapping[str, Any]) -> Supernet:
 
 
 def source_of(model: str, options: Mapping[str, Any], data: Data) -> dict[str, Any]:
-    """How the network that ``model`` names is built for ``data``, as plain data."""
+    """How the network that ``model`` names is built for ``data``, as plain data.
+
+    Raises:
+        InvalidOption: for an option that contradicts the data.
+    """
     channels, height, width = data.shape
     shape = {"channels": channels, "classes": len(data.classes), "image_size": [height, width]}
+    if wrong := [f"{name}={options[name]!r}" for name in shape if name in options]:
+        raise InvalidOption(f"the network is built for the data, so {', '.join(wrong)} cannot be given as its option")
     kind = "factory" if ":" in model else "network"
     return {
         kind: model,
@@ -108,14 +125,15 @@ def load_weights(run: Run, supernet: Supernet) -> None:
         DamagedFile: when a file is missing or cannot be read.
         RunMismatch: when the weights are those of another network.
     """
-    weights = _load(run, "supernet")
+    weights, batches = _load(run, "supernet"), _batches(_load(run, "calibration"))
     try:
         supernet.load_state_dict(weights)
     except RuntimeError as error:
         raise RunMismatch(f"the weights in {run.path} do not fit the network any more: {error}") from error
-    batches = _batches(_load(run, "calibration"))
     if batches:
         supernet.record_calibration(batches)
+    if supernet.weights_fingerprint != run.weights:
+        raise DamagedFile(f"{run.path / 'supernet.safetensors'} holds other weights than the run found; {_WAY_OUT}")
 
 
 def materials_of(run: Run, *, data: str | None = None) -> Materials:
@@ -156,11 +174,11 @@ def _load(run: Run, name: str) -> dict[str, Tensor]:
     safetensors = require("safetensors.torch", extra="torch", purpose="loading the supernet's weights")
     path = run.path / f"{name}.safetensors"
     if not path.exists():
-        raise DamagedFile(f"{path} is missing; give the run's `archsmith search` command again to train it")
+        raise DamagedFile(f"{path} is missing; give the run's `archsmith search` command again to make it")
     try:
         found: dict[str, Tensor] = safetensors.load_file(path)
     except Exception as error:  # safetensors raises a class of its own that is not exported
-        raise DamagedFile(f"{path} cannot be read ({error}); delete it and search again into a new folder") from error
+        raise DamagedFile(f"{path} cannot be read ({error}); {_WAY_OUT}") from error
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from archsmith.api.front import Front, Member
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
-from archsmith.errors import UserError
+from archsmith.errors import DamagedFile, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json
 from archsmith.metric import Limit, Objective
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FINAL = {"stage": "final"}
 """Fidelity of the last check: latency at full effort, and the test split."""
+_KEPT = {"front", "dropped", "evaluator", "seed"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,15 @@ def checked(run: Run, store: Store, evaluations: Sequence[Evaluation]) -> list[C
     path = run.path / "front.json"
     if not path.exists():
         return []
-    front = read_json(path, what="the final front")
+    what, way_out = "the final front", "delete it and give the run's `archsmith search` command again"
+    front = read_json(path, what=what, way_out=way_out)
     believed = {e.architecture.key: e for e in reversed(evaluations)}
+    if (
+        not isinstance(front, dict)
+        or not front.keys() >= _KEPT
+        or not {*front["front"], *front["dropped"]} <= {*believed}
+    ):
+        raise DamagedFile(f"{path} should hold {what} of this search and does not; {way_out}")
     found = []
     for key in [*front["front"], *front["dropped"]]:
         belief = believed[key]

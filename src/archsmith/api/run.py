@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of ``run.json``; a newer one is refused."""
+_FIXED = {"model", "space", "device", "data"}
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,18 @@ class Run:
         path = Path(path)
         if (path / "run.json").exists():
             run = cls.open(path)
-            run._check_same(fixed, store)
-            return run
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if not (changed := run._changed(fixed, store)):
+                return run
+            if run._spent:
+                raise RunMismatch(
+                    f"{path} was begun with something else (then -> now): {'; '.join(changed)}. "
+                    "Give the same command again to resume it, or another --run for a new one."
+                )
+            (path / "state.json").unlink(missing_ok=True)  # a mistake that is mended now: nothing was done with it
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is no run of archsmith; name an empty or a new folder with --run")
+        if store is not None:
+            Store.open(store).close()  # a database that cannot be reached is told before anything is spent
         record = {
             "format": FORMAT,
             "id": uuid.uuid4().hex[:12],
@@ -143,7 +152,12 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         path = self.path / "state.json"
-        found: dict[str, Any] = read_json(path, what="what a run found on its way") if path.exists() else {}
+        if not path.exists():
+            return {}
+        what, way_out = "what a run found on its way", "delete it and give the run's `archsmith search` command again"
+        found = read_json(path, what=what, way_out=way_out)
+        if not isinstance(found, dict):
+            raise DamagedFile(f"{path} should hold {what}, not a {type(found).__name__}; {way_out}")
         return found
 
     @property
@@ -187,23 +201,29 @@ class Run:
         with self.store() as store:
             return store.journal(self.journal_name(name)).header or {}
 
-    def _check_same(self, fixed: Mapping[str, Any], store: str | None) -> None:
-        differing = differences({**self.fixed, "store": self.record["store"]}, {**fixed, "store": store})
-        if differing:
-            raise RunMismatch(
-                f"{self.path} was begun with something else (then -> now): {'; '.join(differing)}. "
-                "Give the same command again to resume it, or another --run for a new one."
-            )
+    def _changed(self, fixed: Mapping[str, Any], store: str | None) -> list[str]:
+        """What differs from what the run was begun with."""
+        return differences({**self.fixed, "store": self.record["store"]}, {**fixed, "store": store})
+
+    @property
+    def _spent(self) -> bool:
+        """Whether anything was done in this run that another beginning would contradict."""
+        begun = ("training/checkpoint.safetensors", "supernet.safetensors")
+        return bool(self.weights) or any((self.path / name).exists() for name in begun)
 
 
 def _check_format(record: Any, path: Path) -> None:
-    if not isinstance(record, dict) or not isinstance(record.get("format"), int) or "fixed" not in record:
-        raise DamagedFile(f"{path / 'run.json'} does not describe a run")
+    damaged = DamagedFile(f"{path / 'run.json'} does not describe a run; restore it from a copy")
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise damaged
     if record["format"] > FORMAT:
         raise RunMismatch(
             f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
             "pip install -U archsmith"
         )
+    fixed = record.get("fixed")
+    if not {"id", "store"} <= record.keys() or not isinstance(fixed, dict) or not fixed.keys() >= _FIXED:
+        raise damaged
 
 
 def _near(path: Path) -> str:

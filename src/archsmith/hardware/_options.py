@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 
 from archsmith.errors import InvalidOption
@@ -15,6 +16,14 @@ def at_least_one(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidOption(f"{name}={value!r} must be a whole number from 1 on, such as {name}=1")
     return value
+
+
+def thread_count(threads: int) -> int:
+    """``threads``, when there are so many processors to run them: more spin, and stall the whole machine."""
+    there = os.cpu_count() or 1
+    if at_least_one("threads", threads) > there:
+        raise InvalidOption(f"threads={threads} is more than the {there} processors here; give threads={there} or less")
+    return threads
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:

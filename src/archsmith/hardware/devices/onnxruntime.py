@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, require
 from archsmith.export._inputs import resized
-from archsmith.hardware._options import at_least_one, device_fingerprint, one_of
+from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, thread_count
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version
 from archsmith.method import OURS
@@ -33,7 +33,7 @@ class OnnxRuntime(Device):
     files: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
-        self._threads = at_least_one("threads", threads)
+        self._threads = thread_count(threads)
         self.batch = at_least_one("batch", batch)
         self.precision = one_of("precision", precision, ("fp32",))
 
