@@ -62,4 +62,4 @@ def finished(tmp_path_factory, one_thread):
         with suppress(SystemExit):
             cli.main()
     assert (folder / "report.html").exists(), err.getvalue()
-    return SimpleNamespace(folder=folder, front=json.loads(out.getvalue()), err=err.getvalue())
+    return SimpleNamespace(folder=folder, front=json.loads(out.getvalue()), err=err.getvalue(), command=MEASURED)

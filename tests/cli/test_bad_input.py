@@ -1,0 +1,77 @@
+"""What users get wrong, and what happens to files behind their backs: one message with the way out, nothing lost."""
+
+import json
+import shutil
+
+import pytest
+
+SMALL = ["--data", "digits", "--images", "400", "--epochs", "1", "--model-option", "depths=1,2"]
+COUNTED = [*SMALL, "--minimize", "params", "--no-export", "--budget", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model-option", "depths=a"], "depths='a'"),
+        (["--model-option", "depths=2"], "NAME=1,2"),
+        (["--model-option", "channels=2"], "built for the data"),
+        (["--strategy", "collections:OrderedDict"], "is no strategy"),
+        (["--train", "os:path"], "is no training"),
+        (["--on", "onnxruntime:threads=9999"], "processors here"),
+        (["--store", "sqlite:///other.db"], "no kind of store"),
+        (["--store", "postgresql://nobody@127.0.0.1:1/none"], "cannot reach"),
+    ],
+)
+def test_wrong_kinds_are_named_before_anything_is_spent(tmp_path, archsmith, arguments, said):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, *arguments)
+    assert command.code == 2, command.err
+    assert said in command.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_mended_mistake_begins_the_run_that_was_refused(tmp_path, archsmith):
+    refused = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--lr", "-1")
+    assert refused.code == 2
+    mended = archsmith("search", "--run", tmp_path / "r", *COUNTED)
+    assert mended.code == 0, mended.err
+    changed = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--lr", "0.01")
+    assert changed.code == 2  # what was trained is not thrown away
+    assert "training.lr" in changed.err
+
+
+def test_lost_weights_come_back_from_the_checkpoint(finished, tmp_path, archsmith):
+    run = tmp_path / "r"
+    shutil.copytree(finished.folder, run)
+    supernet, calibration = (run / f"{name}.safetensors" for name in ("supernet", "calibration"))
+    whole = supernet.read_bytes(), calibration.read_bytes()
+    supernet.write_bytes(whole[0][:100])
+    calibration.unlink()
+    name = finished.front["front"][0]["name"]
+    refused = archsmith("export", run, "--name", name, "--output", tmp_path / "x.onnx")
+    assert refused.code == 2
+    assert "makes the file anew" in refused.err
+    again = archsmith("search", "--run", run, *finished.command, "--no-export", "--json")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["front"] == finished.front["front"]
+    assert (supernet.read_bytes(), calibration.read_bytes()) == whole
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("run.json", '{"form', "restore it"),
+        ("run.json", "[]", "does not describe a run"),
+        ("run.json", '{"format": 1, "id": "a", "store": null, "fixed": {}}', "does not describe a run"),
+        ("run.json", '{"format": 99}', "pip install -U archsmith"),
+        ("state.json", "[]", "delete it and give"),
+        ("state.json", '{"notes', "delete it and give"),
+        ("front.json", "[]", "delete it and give"),
+        ("front.json", '{"front": ["0123"], "dropped": {}, "evaluator": "", "seed": 0}', "delete it and give"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(finished, tmp_path, archsmith, file, text, said):
+    shutil.copytree(finished.folder, tmp_path / "r", ignore=shutil.ignore_patterns("exports", "*.html"))
+    (tmp_path / "r" / file).write_text(text)
+    command = archsmith("show", tmp_path / "r")
+    assert command.code == 2, command.err
+    assert said in command.err
