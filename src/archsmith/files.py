@@ -51,6 +51,8 @@ def translating(path: Path | str) -> Iterator[None]:
             raise StorageFull(f"no space left to write {path}; free some and give the same command again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise UserError(f"cannot write {path}: {error.strerror}; a file or a folder is in its way") from error
         raise
 
 

@@ -75,3 +75,12 @@ def test_damaged_files_of_a_run_are_named(finished, tmp_path, archsmith, file, t
     command = archsmith("show", tmp_path / "r")
     assert command.code == 2, command.err
     assert said in command.err
+
+
+def test_a_home_that_cannot_be_written_is_named(finished, tmp_path, archsmith, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ARCHSMITH_HOME", str(tmp_path / "file" / "home"))
+    network = next((finished.folder / "exports").glob("*.onnx"))
+    command = archsmith("measure", network)
+    assert command.code == 2, command.err
+    assert "ARCHSMITH_HOME" in command.err

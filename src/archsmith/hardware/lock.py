@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from archsmith.errors import RunLocked
+from archsmith.files import translating
 
 _held: dict[Path, tuple[int, int]] = {}
 """Lock file -> (descriptor, holders in this process): several devices of one run share one processor."""
@@ -80,8 +81,9 @@ class HardwareLock:
                 descriptor, holders = _held[self.file]
                 _held[self.file] = (descriptor, holders + 1)
                 return True
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            with translating(f"{self.file} (ARCHSMITH_HOME names another folder for it)"):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             if not _lock(descriptor):
                 os.close(descriptor)
                 return False
