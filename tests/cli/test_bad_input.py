@@ -1,7 +1,9 @@
 """What users get wrong, and what happens to files behind their backs: one message with the way out, nothing lost."""
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,20 @@ def test_a_home_that_cannot_be_written_is_named(finished, tmp_path, archsmith, m
     command = archsmith("measure", network)
     assert command.code == 2, command.err
     assert "ARCHSMITH_HOME" in command.err
+
+
+def test_a_disk_that_fills_while_exporting_is_named_and_leaves_nothing_half_written(
+    finished, tmp_path, archsmith, monkeypatch
+):
+    def full(path, data):
+        if path.name.endswith(".safetensors"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", full)
+    name = finished.front["front"][0]["name"]
+    command = archsmith("export", finished.folder, "--name", name, "--output", tmp_path / "x.onnx")
+    assert command.code == 1
+    assert "no space left to write" in command.err
+    assert not list(tmp_path.glob("*.safetensors"))
