@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -71,3 +72,21 @@ def one_thread():
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def postgres_url():
+    """A schema of this test only, in the server that ARCHSMITH_TEST_POSTGRES names."""
+    server = os.environ.get("ARCHSMITH_TEST_POSTGRES")
+    if not server:
+        pytest.skip("ARCHSMITH_TEST_POSTGRES is not set")
+    from sqlalchemy import create_engine, make_url, text
+
+    name = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+    yield f"{server}?options=-csearch_path%3D{name}"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+    engine.dispose()

@@ -2,10 +2,9 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import text
 
 from archsmith.errors import MissingExtra, RunLocked, RunMismatch, UserError
 from archsmith.store import Store, _schema
@@ -13,19 +12,8 @@ from archsmith.testing.stores import StoreContract, evaluation
 
 
 @pytest.fixture
-def url():
-    """A schema of this test only, in the server that ARCHSMITH_TEST_POSTGRES names."""
-    server = os.environ.get("ARCHSMITH_TEST_POSTGRES")
-    if not server:
-        pytest.skip("ARCHSMITH_TEST_POSTGRES is not set")
-    name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {name}"))
-    yield f"{server}?options=-csearch_path%3D{name}"
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
-    engine.dispose()
+def url(postgres_url):
+    return postgres_url
 
 
 @pytest.mark.postgres
