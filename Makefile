@@ -30,7 +30,7 @@ demo: $(READY)
 	  --on onnxruntime:threads=1,batch=64 --limit 'latency_ms<=60%' --budget 40 --baseline random:20 --run '$(RUN)'
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -90,3 +91,15 @@ def postgres_url():
     with engine.begin() as connection:
         connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
     engine.dispose()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A folder's tests share a process, and with it the fixtures that are dear."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return str(Path(nodeid.partition("::")[0]).parent)
+
+    return ByFolder(config, log)

@@ -9,20 +9,11 @@ import time
 import pytest
 
 import archsmith as smith
+from archsmith.cli.search import parse_options
+from archsmith.errors import InvalidOption
 from archsmith.store import Store
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
-MEASURED = [
-    *SMALL,
-    "--on",
-    "onnxruntime:batch=8",
-    "--limit",
-    "latency_ms<=90%",
-    "--budget",
-    "7",
-    "--baseline",
-    "random:2",
-]
 COUNTED = [*SMALL, "--minimize", "params", "--no-export"]
 
 
@@ -51,7 +42,7 @@ def test_the_journals_hold_what_was_asked_for(finished):
 
 def test_the_same_command_again_answers_at_once(finished, archsmith):
     before = (finished.folder / "store.db").read_bytes()
-    again = archsmith("search", "--run", finished.folder, *MEASURED, "--json")
+    again = archsmith("search", "--run", finished.folder, *finished.command, "--json")
     assert again.code == 0
     assert json.loads(again.out)["front"] == finished.front["front"]
     assert "train" not in again.err
@@ -71,7 +62,7 @@ def test_the_same_command_again_answers_at_once(finished, archsmith):
     ],
 )
 def test_a_changed_option_is_named_on_resume(finished, archsmith, changed, named):
-    command = archsmith("search", "--run", finished.folder, *MEASURED, *changed)
+    command = archsmith("search", "--run", finished.folder, *finished.command, *changed)
     assert command.code == 2
     assert named in command.err
     assert "Traceback" not in command.err
@@ -134,7 +125,7 @@ def test_a_second_process_is_refused(finished, archsmith):
         [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        refused = archsmith("search", "--run", finished.folder, *MEASURED, "--seed", "0", "--budget", "9")
+        refused = archsmith("search", "--run", finished.folder, *finished.command, "--seed", "0", "--budget", "9")
         other.stdin.close()
     assert refused.code == 2
     assert str(other.pid) in refused.err
@@ -175,6 +166,43 @@ def test_mistakes_get_one_message_before_anything_is_spent(tmp_path, archsmith, 
     assert said in command.err
     assert "Traceback" not in command.err
     assert "epoch" not in command.err
+
+
+def test_a_trained_supernet_is_taken_from_another_run(finished, tmp_path, archsmith):
+    taken = ["--trained", finished.folder, "--minimize", "params", "--no-export", "--budget", "3"]
+    command = archsmith("search", "--run", tmp_path / "r", *SMALL, *taken, "--json")
+    assert command.code == 0, command.err
+    assert "epoch" not in command.err
+    run = smith.Run.open(tmp_path / "r")
+    assert run.weights == smith.Run.open(finished.folder).weights
+    assert "taken from" in " ".join(run.notes)
+    other = archsmith("search", "--run", tmp_path / "other", *SMALL, "--seed", "1", *taken)
+    assert other.code == 2
+    assert "data.seed: 0 -> 1" in other.err
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("here.db", "postgresql://"),
+        ("postgresql://me:secret@localhost/nas", "PGPASSWORD"),
+        ("postgresql://localhost/nas?password=secret", "PGPASSWORD"),
+    ],
+)
+def test_a_store_that_should_not_be_written_down_is_refused(tmp_path, archsmith, store, said):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--store", store)
+    assert command.code == 2
+    assert said in command.err
+    assert "secret" not in command.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_options_are_numbers_words_tuples_or_json():
+    given = ["a=3", "b=0.5", "c=true", "d=word", "e=1,2", "f-g=[[8, 16], [16, 32]]"]
+    expected = {"a": 3, "b": 0.5, "c": True, "d": "word", "e": (1, 2), "f_g": [[8, 16], [16, 32]]}
+    assert parse_options(given) == expected
+    with pytest.raises(InvalidOption, match="as JSON"):
+        parse_options(["f=[[8, 16"])
 
 
 def test_debug_shows_the_traceback(tmp_path, archsmith):

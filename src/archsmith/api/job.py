@@ -19,9 +19,10 @@ from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
 from archsmith.api.searching import CALIBRATION_BATCHES, Question, available_metrics, conduct, describe
+from archsmith.changes import differences
 from archsmith.data import open_data
 from archsmith.data.base import Data
-from archsmith.errors import DamagedFile, Interrupted, InvalidData, InvalidOption
+from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidData, InvalidOption, RunMismatch, UserError
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import open_device
 from archsmith.metric import check_known, limits, objectives
@@ -63,6 +64,7 @@ class Job:
         batch_size: images a step.
         lr: peak learning rate; the optimiser's own default unless given.
         optimizer: ``"adamw"`` or ``"sgd"``.
+        trained: another run whose trained supernet is taken instead of training again.
         store: URL of a database instead of a file.
         export: whether to write the networks of the front as files.
     """
@@ -89,6 +91,7 @@ class Job:
     batch_size: int = 64
     lr: float | None = None
     optimizer: str = "adamw"
+    trained: Path | None = None
     store: str | None = None
     export: bool = True
 
@@ -108,7 +111,7 @@ class Job:
             raise InvalidOption(f"cannot measure on {self.on!r} here: {why}")
         data = self._read(on_progress)
         source = source_of(self.model, self.model_options, data)
-        supernet = build(source)
+        supernet = build(source, seed=self.seed)
         question.check(supernet.space)
         run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
         for note in data.notes:
@@ -117,7 +120,10 @@ class Job:
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
         materials = Materials(supernet, source, val, test, self.on, run.fixed["data"], run.anchor_ms)
-        front = conduct(question, run, materials, metrics, on_progress, stop)
+        try:
+            front = conduct(question, run, materials, metrics, on_progress, stop)
+        except Infeasible as error:
+            raise Infeasible(f"{error}. Another --run with --trained {self.run} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
                 export_front(front, on_progress=on_progress, stop=stop)
@@ -191,6 +197,9 @@ class Job:
             "seed": self.seed,
             "fingerprint": data.fingerprint,
         }
+        if self.trained is not None:
+            described_there = Run.open(self.trained).fixed
+            return describe(supernet, source, on=self.on, data=described, training=described_there["training"])
         learnt = {
             "method": self.train,
             "epochs": self.epochs or EPOCHS,
@@ -210,6 +219,8 @@ class Job:
                 on_progress(Progress("train", f"{error}"))
                 for name in WEIGHTS:
                     (run.path / f"{name}.safetensors").unlink(missing_ok=True)
+        if self.trained is not None:
+            return _take_weights(self.trained, run, supernet)
         report = training.train(
             supernet,
             data.batches("train", self.batch_size, shuffle=True, seed=self.seed),
@@ -228,6 +239,24 @@ class Job:
         calibration = data.batches("train", EVALUATION_BATCH, shuffle=True, seed=self.seed)
         supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
         return None
+
+
+def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
+    """Take the supernet that another run trained on the same data.
+
+    Raises:
+        RunMismatch: naming what differs in network or data.
+        UserError: when that run has not ended its training.
+    """
+    other = Run.open(folder)
+    here, there = ({name: r.fixed[name] for name in ("model", "inputs", "space", "data")} for r in (run, other))
+    if changed := differences(there, here):
+        raise RunMismatch(f"the supernet of {folder} cannot be taken (there -> here): {'; '.join(changed)}")
+    if not other.weights:
+        raise UserError(f"{folder} has not ended its training; give its `archsmith search` command again first")
+    load_weights(other, supernet)
+    run.keep(training=other.training)
+    run.note(f"the trained supernet was taken from {folder}")
 
 
 def _user_metric(path: str) -> UserMetric:

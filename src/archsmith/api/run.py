@@ -14,6 +14,7 @@ report.html               one page that opens without a network
 from __future__ import annotations
 
 import difflib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
 from archsmith.changes import differences
-from archsmith.errors import DamagedFile, RunMismatch, UserError
+from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json, write_json
 from archsmith.space import ChoiceSpace
@@ -77,6 +78,7 @@ class Run:
             RunMismatch: naming everything that differs from what the run was begun with.
         """
         path = Path(path)
+        _check_store(store)
         if (path / "run.json").exists():
             run = cls.open(path)
             if not (changed := run._changed(fixed, store)):
@@ -173,9 +175,16 @@ class Run:
         """Folder of the exported networks."""
         return self.path / "exports"
 
-    def store(self) -> Store:
-        """The open store; close it, or use it in a ``with`` statement."""
-        return Store.open(self.record["store"] or self.path / "store.db")
+    def store(self, *, create: bool = False) -> Store:
+        """The open store; close it, or use it in a ``with`` statement.
+
+        Args:
+            create: whether to make one that is missing.
+
+        Raises:
+            UserError: when it is missing and not to be made, or cannot be reached.
+        """
+        return Store.open(self.record["store"] or self.path / "store.db", create=create)
 
     def journal_name(self, name: str) -> str:
         """Name of one of this run's journals: a shared database holds those of several runs."""
@@ -210,6 +219,19 @@ class Run:
         """Whether anything was done in this run that another beginning would contradict."""
         begun = ("training/checkpoint.safetensors", "supernet.safetensors")
         return bool(self.weights) or any((self.path / name).exists() for name in begun)
+
+
+def _check_store(store: str | None) -> None:
+    """Refuse what is no URL, and passwords: ``run.json`` is read by everybody who reads the results."""
+    if store is None:
+        return
+    if "://" not in store:
+        raise InvalidOption(f"store={store!r} must be a URL such as postgresql://user@host/database, or be left out")
+    if re.search(r"://[^/@]*:[^/@]*@", store) or re.search(r"[?&]password=", store):
+        raise InvalidOption(
+            "the store's URL holds a password, which would be written into run.json; leave it out and set PGPASSWORD, "
+            "or keep it in ~/.pgpass"
+        )
 
 
 def _check_format(record: Any, path: Path) -> None:

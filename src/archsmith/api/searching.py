@@ -188,7 +188,7 @@ def conduct(
     question.check(supernet.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
-        store = stack.enter_context(run.store())
+        store = stack.enter_context(run.store(create=True))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
         session.open_meter(stack)
         evaluate = session.composite()

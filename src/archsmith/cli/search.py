@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,10 @@ def search(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.", rich_help_panel=_TRAINING)] = 64,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.", rich_help_panel=_TRAINING)] = "adamw",
+    trained: Annotated[
+        Path | None,
+        typer.Option(help="Take the supernet that this run trained on the same data.", rich_help_panel=_TRAINING),
+    ] = None,
     store: Annotated[
         str | None, typer.Option(help="postgresql://... instead of a file in the run.", rich_help_panel=_OUTPUT)
     ] = None,
@@ -126,6 +131,7 @@ def search(
         batch_size=batch_size,
         lr=lr,
         optimizer=optimizer,
+        trained=trained,
         store=store,
         export=export,
     )
@@ -147,7 +153,7 @@ def search(
 
 
 def parse_options(given: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as a dictionary; numbers, booleans and comma-separated tuples become values.
+    """``NAME=VALUE`` texts as a dictionary; numbers, booleans, comma-separated tuples and JSON lists become values.
 
     Raises:
         InvalidOption: for text without a ``=``.
@@ -157,13 +163,23 @@ def parse_options(given: list[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise InvalidOption(f"cannot read the option {text!r}; write NAME=VALUE, such as population=50")
-        parts = [_value(p) for p in value.split(",") if p]
-        found[name.strip().replace("-", "_")] = tuple(parts) if "," in value else _value(value)
+        several = "," in value and not value.lstrip().startswith(("[", "{"))
+        parsed = tuple(_value(part) for part in value.split(",") if part) if several else _value(value)
+        found[name.strip().replace("-", "_")] = parsed
     return found
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidOption(f"cannot read {text!r} as JSON: {error}") from error
 
 
 def _value(text: str) -> Any:
     text = text.strip()
+    if text.startswith(("[", "{")):
+        return _json(text)
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):

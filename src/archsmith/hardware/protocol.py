@@ -258,9 +258,7 @@ class Meter:
             seconds=self._clock.wall() - start,
         )
 
-    def _attempt(
-        self, reference: Call, call: Call, effort: Effort
-    ) -> tuple[Session, bool, tuple[float, float, float]]:
+    def _attempt(self, reference: Call, call: Call, effort: Effort) -> tuple[Session, bool, tuple[float, float, float]]:
         """One measurement: its samples, whether its groups agreed, and the ratio with its interval."""
         session = Session(reference, call, self.device.synchronize, self._clock, cpu_clock=self._cpu_clock)
         session.size(effort, self._sample_s)

@@ -82,9 +82,7 @@ def verdict(data: ReportData) -> str:
     limits = " and ".join(limit_text(x, data.metric(x.metric).unit) for x in data.limits)
     again = ", measured again at full effort" if any(n.final is not None for n in data.handed_out) else ""
     dropped = sum(bool(n.dropped) for n in data.networks)
-    rest = (
-        f" {count(dropped, 'network')} {'was' if dropped == 1 else 'were'} dropped at that check." if dropped else ""
-    )
+    rest = f" {count(dropped, 'network')} {'was' if dropped == 1 else 'were'} dropped at that check." if dropped else ""
     whom = "All of them meet" if len(shown(data)) > 1 else "It meets"
     return f"{whom} {limits}{again}.{rest}"
 
