@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import DamagedFile, EvaluationFailed, InvalidModel, UserError
+from archsmith.errors import DamagedFile, EvaluationFailed, InvalidModel, UnknownName, UserError
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
@@ -364,7 +364,10 @@ def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | Non
     if build is None:
         return "skipped", "the source of the model is not at hand"
     inputs = _recorded_inputs(network, outputs)
-    module = load_network(network.with_suffix(".safetensors"), build)
+    try:
+        module = load_network(network.with_suffix(".safetensors"), build)
+    except UnknownName as error:
+        return "skipped", f"the source of the model is not at hand: {error}"
     with torch.no_grad():
         apart = difference(module(*inputs), OnnxFile(network)(*inputs))
     status: Status = "ok" if apart.relative <= outputs["tolerance"] else "failed"

@@ -126,7 +126,7 @@ def load(role: str, name: str) -> type[Any]:
             raise InvalidOption(f"{name!r} is no {kind}: name a class that is derived from archsmith's base of them")
         return own
     if name not in names(role):
-        raise unknown(role.replace(".", " "), name, names(role))
+        raise unknown(role.rpartition(".")[2].removesuffix("s"), name, names(role))
     if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():
         module = importlib.import_module(f"archsmith.{role}.{name}")
         found: type[Any] = next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
@@ -186,14 +186,14 @@ def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:
     if isinstance(spec, Method):
         return spec
     method = load(role, spec)
-    check_options(method, options)
+    check_options(method, {name: value for name, value in options.items() if name != "rng"})
     return method(*args, **options)
 
 
 def option_names(method: type[Any]) -> list[str]:
-    """The keyword-only parameters of a method: its options."""
+    """The keyword-only parameters of a method: its options; the random generator is no option."""
     parameters = inspect.signature(method).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "rng"]
 
 
 def check_options(method: type[Any], options: Mapping[str, Any]) -> None:

@@ -132,8 +132,11 @@ def test_a_pick_outside_the_front_says_how_near_it_is(supernet, loader, tmp_path
         front.pick("params<=1")
     with pytest.raises(UnknownName, match="did you mean 'params'"):
         front.pick("parms<=1")
-    with pytest.raises(UnknownName):
-        front.pick(by="macs")  # measured, but no objective: nobody said which direction is better
+    assert front.pick(by="macs")["macs"] == min(m["macs"] for m in front)  # less of it is better, everybody knows
+    with pytest.raises(UnknownName, match="did you mean 'macs'"):
+        front.pick(by="mac")
+    assert front[0].name in repr(front)
+    assert len(repr(front[0])) < 200
 
 
 def test_a_search_without_a_folder_keeps_everything_in_a_temporary_one(supernet, loader):

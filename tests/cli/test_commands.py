@@ -1,5 +1,6 @@
 """The commands that look at runs and files."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -81,6 +82,23 @@ def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith):
     broken = archsmith("verify", network)
     assert broken.code == 1
     assert "DOES NOT HOLD" in broken.out
+
+
+def test_verify_skips_what_is_not_at_hand(finished, tmp_path, archsmith):
+    name = finished.front["front"][0]["name"]
+    for file in (finished.folder / "exports").glob(f"{name}.*"):
+        shutil.copy(file, tmp_path)
+    described, certificate = tmp_path / f"{name}.architecture.json", tmp_path / f"{name}.certificate.json"
+    data = json.loads(described.read_text())
+    described.write_text(json.dumps(data | {"source": {"factory": "a_module_of_somebody:net", "options": {}}}))
+    proof = json.loads(certificate.read_text())
+    proof["files"][described.name] = hashlib.sha256(described.read_bytes()).hexdigest()
+    certificate.write_text(json.dumps(proof))
+    held = archsmith("verify", certificate, "--json")
+    assert held.code == 0, held.out
+    checks = {c["name"]: c for c in json.loads(held.out)["checks"]}
+    assert checks["rebuilt module"]["status"] == "skipped"
+    assert "a_module_of_somebody" in checks["rebuilt module"]["detail"]
 
 
 def test_verify_without_a_certificate(tmp_path, archsmith):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from archsmith import method
-from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, RunLocked, UnknownName
+from archsmith.errors import DamagedFile, Interrupted, InvalidOption, MeasurementFailed, RunLocked, UnknownName
 from archsmith.export._candidate import candidate_onnx
 from archsmith.hardware import Device, Meter, available_devices, environment, open_device
 from archsmith.hardware.catalogue import ROLE_NAME
@@ -186,6 +186,13 @@ def held(home):
         assert process.stdout.readline() == b"held\n"
         yield process
         process.kill()
+
+
+def test_waiting_ends_when_it_is_asked_to(held):
+    device, asked = FakeDevice(FakeClock()), []
+    with pytest.raises(Interrupted, match=f"waiting for process {held.pid}"):
+        Meter(device, clock=device.clock, wait_s=60, stop=lambda: len(asked) == 2 or asked.append(1)).__enter__()
+    assert len(asked) == 2
 
 
 def test_hardware_held_by_another_process_is_refused_by_name(held):

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from archsmith.errors import InvalidModel
 from archsmith.supernet import Elastic, Supernet
 
 
@@ -24,5 +25,10 @@ def elastic(
     Raises:
         InvalidModel: naming the module and dimension that does not fit, or when nothing is elastic.
     """
+    if isinstance(example_inputs, Mapping):
+        raise InvalidModel(
+            "example inputs by name cannot be exported yet; give the model a forward with positional inputs, and pass "
+            f"them as a tuple ({', '.join(map(str, example_inputs))})"
+        )
     inputs = tuple(example_inputs) if isinstance(example_inputs, tuple | list) else (example_inputs,)
     return Supernet(model, dict(axes or {}), example_inputs=inputs, copy=copy)

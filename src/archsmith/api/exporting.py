@@ -43,6 +43,9 @@ class Written:
         """The certificate for people."""
         return self.certificate.line
 
+    def __repr__(self) -> str:
+        return self.line
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {"name": self.name, "path": str(self.path), "certificate": dict(self.certificate.data)}
@@ -165,7 +168,7 @@ def verify_file(
                 raise
         else:
             on_progress(Progress("verify", f"taking {spec}"))
-            meter = stack.enter_context(Meter(device))
+            meter = stack.enter_context(Meter(device, on_message=lambda text: on_progress(Progress("verify", text))))
         on_progress(Progress("verify", "comparing outputs, judging, measuring"))
         verdict = proofs.verify(path, build=_builder(path), batches=batches, meter=meter)
     on_progress(Progress("verify", "", 1, 1))
@@ -203,7 +206,14 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
             on_progress(Progress("export", f"{member.name} as ONNX and safetensors", number, len(missing)))
             materials = member.materials()
             if meter is None:
-                meter = stack.enter_context(Meter(open_device(materials.on), anchor_ms=materials.anchor_ms))
+                meter = stack.enter_context(
+                    Meter(
+                        open_device(materials.on),
+                        anchor_ms=materials.anchor_ms,
+                        on_message=lambda text: on_progress(Progress("device", text)),
+                        stop=stop,
+                    )
+                )
             path = run.exports / f"{member.name}.onnx"
             found[member.name] = export_member(member, path, materials, meter=meter)
     if missing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from archsmith.architecture import Architecture
 from archsmith.errors import Infeasible, InvalidOption, require
 from archsmith.evaluation import Evaluation
-from archsmith.metric import Limit, Objective, check_known, limits
+from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,10 @@ class Member:
 
         return export_member(self, Path(path), self.materials())
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value.value:.4g}" for name, value in self.final.values.items())
+        return f"<{self.name}: {values}>"
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -91,6 +95,9 @@ class Front(Sequence[Member]):
     def __len__(self) -> int:
         return len(self.members)
 
+    def __repr__(self) -> str:
+        return "\n".join([f"<front of {len(self)} networks in {self.run.path}", *map(repr, self.members)]) + ">"
+
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
 
@@ -106,7 +113,7 @@ class Front(Sequence[Member]):
 
         Args:
             wanted: such as ``"latency_ms<=2"``; the pessimistic end of each interval must meet it.
-            by: the objective that says what best is; the first one unless given.
+            by: the metric that says what best is; the first objective unless given.
 
         Raises:
             UnknownName: for a metric that was not measured.
@@ -116,8 +123,8 @@ class Front(Sequence[Member]):
         if not self.members:
             raise Infeasible("the front is empty: no network met the limits of the search")
         check_known([b.metric for b in bounds], self.members[0].final.values)
-        check_known([by] if by else [], [o.metric for o in self.objectives])
-        objective = next(o for o in self.objectives if by in (None, o.metric))
+        check_known([by] if by else [], self.members[0].final.values)
+        objective = self._objective(by)
         within = [m for m in self.members if m.final.feasible(bounds)]
         if not within:
             raise Infeasible(f"no network of the front meets {', '.join(map(str, bounds))}; {self._nearest(bounds)}")
@@ -169,6 +176,16 @@ class Front(Sequence[Member]):
         from archsmith.api.reporting import write_report
 
         return write_report(self.run)
+
+    def _objective(self, by: str | None) -> Objective:
+        """What best means: an objective of the search, or a metric whose better direction everybody knows."""
+        for objective in self.objectives:
+            if by in (None, objective.metric):
+                return objective
+        known = KNOWN.get(str(by).partition("@")[0])
+        if known is None:
+            raise InvalidOption(f"{by!r} was no objective, so nobody said whether more or less of it is better")
+        return Objective(str(by), known.goal)
 
     def _nearest(self, bounds: Sequence[Limit]) -> str:
         bound = max(bounds, key=lambda b: min(b.violation(m.final) for m in self.members))

@@ -169,6 +169,11 @@ class Job:
         )
         check_known(question.metrics, available_metrics(metrics))
         method.load("training", self.train)
+        method.check_options(method.load("strategy", self.strategy), self.options)
+        if ":" not in self.model:
+            method.load("supernet.networks", self.model)
+        if question.baseline is not None:
+            method.load("strategy", question.baseline[0])
         return question
 
     def _read(self, on_progress: Listener) -> Data:
@@ -261,7 +266,8 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
 
 def _user_metric(path: str) -> UserMetric:
     """The :class:`UserMetric` that ``module:attribute`` names."""
-    found: Any = method.import_object(path, what="metric") if ":" in path else None
+    with method.importable_here():
+        found: Any = method.import_object(path, what="metric") if ":" in path else None
     if not isinstance(found, UserMetric):
         raise InvalidOption(f"--metric {path!r} must be module:attribute of an archsmith.UserMetric")
     return found

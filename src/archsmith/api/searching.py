@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import archsmith
 from archsmith import loop
@@ -110,6 +111,11 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     materials = Materials(supernet, source, val, test, on)
     fixed = describe(supernet, source, on=on, data={"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
+    if not supernet.calibration and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules()):
+        begun.note(
+            "no calibration batches were given, so subnets use the batch-norm statistics that training left, which are "
+            "those of no single subnet; pass calibration=train_loader"
+        )
     if source is None:
         begun.note(
             "searched from a live Python model: the command line cannot export from this run; "
@@ -261,6 +267,7 @@ class Session:
             open_device(self.materials.on),
             anchor_ms=self.run.anchor_ms,
             on_message=lambda text: self.on_progress(Progress("device", text)),
+            stop=self.stop,
         )
         self.meter = MeterOnUse(meter, stack)
         if self.run.anchor_ms is None:

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bars
 
 from archsmith.api.progress import Listener, Progress
 
-results = Console()
+results = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no edge to cut at
 errors = Console(stderr=True)
 
 _QUIET_S = 10
@@ -78,14 +78,15 @@ class _Lines:
     """A line when a stage begins and ends, and one every few seconds between."""
 
     def __init__(self) -> None:
-        self._stage, self._last = "", 0.0
+        self._stage, self._said, self._last = "", "", 0.0
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
         ended = event.total is not None and event.done >= event.total
-        if event.stage == self._stage and not ended and now - self._last < _QUIET_S:
+        news = event.total is None and event.text != self._said  # a message, not a step
+        if event.stage == self._stage and not (ended or news) and now - self._last < _QUIET_S:
             return
-        self._stage, self._last = event.stage, now
+        self._stage, self._said, self._last = event.stage, event.text, now
         far = f" {event.done:g}/{event.total:g}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
         errors.print(f"{event.stage}{far}{left}  {event.text}".rstrip(), markup=False, highlight=False, soft_wrap=True)

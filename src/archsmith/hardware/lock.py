@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from archsmith.errors import RunLocked
+from archsmith.errors import Interrupted, RunLocked
 from archsmith.files import translating
 
 _held: dict[Path, tuple[int, int]] = {}
@@ -29,6 +29,7 @@ class HardwareLock:
         wait_s: how long to wait for another process before refusing.
         on_wait: told once, with who holds it, when waiting begins.
         pause_s: between two attempts.
+        stop: asked between two attempts; once true, waiting ends.
     """
 
     def __init__(
@@ -38,17 +39,20 @@ class HardwareLock:
         wait_s: float = 600.0,
         on_wait: Callable[[str], None] | None = None,
         pause_s: float = 0.1,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.file = file.absolute()
         self.wait_s = wait_s
         self.on_wait = on_wait
         self.pause_s = pause_s
+        self.stop = stop
 
     def __enter__(self) -> HardwareLock:
         """Wait for it.
 
         Raises:
             RunLocked: when another process still holds it after ``wait_s``, naming that process.
+            Interrupted: when ``stop`` asked to stop.
         """
         deadline = time.monotonic() + self.wait_s
         told = False
@@ -62,6 +66,8 @@ class HardwareLock:
             if self.on_wait and not told:
                 self.on_wait(f"waiting for {holder} to finish measuring on {self.file.stem}")
                 told = True
+            if self.stop():
+                raise Interrupted(f"stopped while waiting for {holder}; the same command goes on from there")
             time.sleep(self.pause_s)
         return self
 

@@ -143,6 +143,7 @@ class Meter:
             used, or taken now and stored.
         wait_s: how long to wait for another process that measures on the same hardware.
         on_message: told what the user should know, a sentence at a time.
+        stop: asked while it waits for that other process; once true, waiting ends with ``Interrupted``.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class Meter:
         anchor_ms: float | None = None,
         wait_s: float = 600.0,
         on_message: Callable[[str], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         if anchor_ms is not None and not 0 < anchor_ms < math.inf:
             raise InvalidOption(f"anchor_ms={anchor_ms} must be a positive number of milliseconds")
@@ -163,6 +165,7 @@ class Meter:
         self._anchor_ms = anchor_ms
         self._wait_s = wait_s
         self._say = on_message or (lambda _: None)
+        self._stop = stop
         self._reference: Call | None = None
         self._cpu_clock = False
         self._sample_s = CPU_SAMPLE_S
@@ -177,7 +180,7 @@ class Meter:
         """
         lock = self._home / "locks" / f"{self.device.hardware}.lock"
         with ExitStack() as stack:
-            stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, on_wait=self._say))
+            stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, on_wait=self._say, stop=self._stop))
             self._reference = reference_call(self.device)
             warm_up(self._reference, self.device.synchronize, self._clock)
             tick = cpu_tick(self._clock)

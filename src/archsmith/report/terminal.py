@@ -21,7 +21,10 @@ def front_table(data: ReportData) -> RenderableType:
     best = shown(data)
     if best:
         parts.append(_table(data))
-    parts += [Text(f"dropped {n.name}: {n.dropped}", style="yellow") for n in data.networks if n.dropped]
+    reasons = dict.fromkeys(n.dropped for n in data.networks if n.dropped)
+    for reason in reasons:
+        names = ", ".join(n.name for n in data.networks if n.dropped == reason)
+        parts.append(Text(f"dropped {names}: {reason}", style="yellow"))
     if data.failed:
         parts.append(Text(f"{len(data.failed)} of {len(data.evaluations)} evaluations failed", style="yellow"))
     if text := verdict(data):
@@ -34,7 +37,7 @@ def _table(data: ReportData) -> Table:
     columns = metric_columns(data, best)
     intervals = {name for name in columns if any(name in e.values and e.values[name].has_interval for e in best)}
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    table.add_column("network", no_wrap=True, style="cyan")
+    table.add_column("network", no_wrap=True, min_width=8, style="cyan")
     for name in columns:
         unit = data.metric(name).unit
         table.add_column(escape(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
