@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from archsmith.api.progress import Listener, Progress
 
@@ -48,14 +49,17 @@ def seconds(value: float | None) -> str:
 
 
 def _bars() -> Bars:
+    def fixed(width: int) -> Column:
+        return Column(no_wrap=True, min_width=width)
+
     return Bars(
-        SpinnerColumn(),
-        TextColumn("[bold]{task.fields[stage]:<10}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]:<12}"),
-        TextColumn("{task.description}"),
+        TextColumn("[bold]{task.fields[stage]}", table_column=fixed(8)),
+        BarColumn(bar_width=16, table_column=fixed(16)),
+        MofNCompleteColumn(table_column=fixed(9)),
+        TextColumn("{task.fields[left]}", table_column=fixed(10)),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=errors,
+        expand=True,
     )
 
 

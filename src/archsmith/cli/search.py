@@ -145,9 +145,8 @@ def search(
     lines = [f"report    {run / 'report.html'}"]
     if exported:
         lines.append(f"networks  {run / 'exports'}: {len(exported)} as ONNX + safetensors, each with a certificate")
-    lines.append(
-        f"next      archsmith show {run}, archsmith export {run} --pick 'latency_ms<=...', archsmith verify FILE"
-    )
+    bound = f"{front.objectives[-1].metric}<=..."
+    lines.append(f"next      archsmith show {run}, archsmith export {run} --pick '{bound}', archsmith verify FILE")
     for line in lines:
         results.print(line, markup=False, highlight=False, soft_wrap=True)
 
