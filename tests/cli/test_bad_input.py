@@ -103,3 +103,16 @@ def test_a_disk_that_fills_while_exporting_is_named_and_leaves_nothing_half_writ
     assert command.code == 1
     assert "no space left to write" in command.err
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_other_weights_than_the_runs_are_not_exported(finished, tmp_path, archsmith):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy)
+    shutil.rmtree(copy / "exports")
+    weights = bytearray((copy / "supernet.safetensors").read_bytes())
+    weights[-8] ^= 1
+    (copy / "supernet.safetensors").write_bytes(weights)
+    command = archsmith("export", copy)
+    assert command.code == 2
+    assert "other weights than the run found" in command.err
+    assert not (copy / "exports").exists()

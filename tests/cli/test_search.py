@@ -185,6 +185,16 @@ def test_a_trained_supernet_is_taken_from_another_run(finished, tmp_path, archsm
 
 
 @pytest.mark.parametrize(
+    "wrong", [("--optimizer", "adam"), ("--lr", "-1"), ("--model", "nope"), ("--strategy", "lina")]
+)
+def test_names_and_rates_are_checked_before_images_are_read(tmp_path, archsmith, wrong):
+    command = archsmith("search", "--run", tmp_path / "r", "--data", "digits", *wrong)
+    assert command.code == 2
+    assert "reading" not in command.err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
     ("store", "said"),
     [
         ("here.db", "postgresql://"),

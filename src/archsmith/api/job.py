@@ -27,6 +27,7 @@ from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import open_device
 from archsmith.metric import check_known, limits, objectives
 from archsmith.training import _loop as training
+from archsmith.training._optimizer import check_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,6 +170,7 @@ class Job:
         )
         check_known(question.metrics, available_metrics(metrics))
         method.load("training", self.train)
+        check_rates(self.optimizer, self.lr, None)
         method.check_options(method.load("strategy", self.strategy), self.options)
         if ":" not in self.model:
             method.load("supernet.networks", self.model)
