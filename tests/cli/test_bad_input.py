@@ -31,9 +31,10 @@ def test_wrong_kinds_are_named_before_anything_is_spent(tmp_path, archsmith, arg
     assert not (tmp_path / "r").exists()
 
 
-def test_a_mended_mistake_begins_the_run_that_was_refused(tmp_path, archsmith):
-    refused = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--lr", "-1")
-    assert refused.code == 2
+def test_a_mended_mistake_begins_the_run_anew(tmp_path, archsmith):
+    diverged = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--optimizer", "sgd", "--lr", "1e9")
+    assert diverged.code == 1
+    assert (tmp_path / "r" / "run.json").exists()  # begun, with nothing done
     mended = archsmith("search", "--run", tmp_path / "r", *COUNTED)
     assert mended.code == 0, mended.err
     changed = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--lr", "0.01")
