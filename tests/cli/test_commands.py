@@ -69,13 +69,11 @@ def test_export_refuses_with_a_way_out(finished, archsmith, arguments, said):
     assert said in command.err
 
 
-def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith):
+def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith, holds):
     name = finished.front["front"][0]["name"]
     for file in (finished.folder / "exports").glob(f"{name}.*"):
         shutil.copy(file, tmp_path)
-    held = archsmith("verify", tmp_path / f"{name}.onnx", "--json")
-    assert held.code == 0, held.out
-    checks = {c["name"]: c["status"] for c in json.loads(held.out)["checks"]}
+    checks = holds(archsmith("verify", tmp_path / f"{name}.onnx", "--json"))
     assert checks["accuracy on val"] == checks["rebuilt module"] == checks["recorded outputs"] == "ok"
     network = tmp_path / f"{name}.onnx"
     network.write_bytes(network.read_bytes()[:-64])
@@ -84,7 +82,7 @@ def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith):
     assert "DOES NOT HOLD" in broken.out
 
 
-def test_verify_skips_what_is_not_at_hand(finished, tmp_path, archsmith):
+def test_verify_skips_what_is_not_at_hand(finished, tmp_path, archsmith, holds):
     name = finished.front["front"][0]["name"]
     for file in (finished.folder / "exports").glob(f"{name}.*"):
         shutil.copy(file, tmp_path)
@@ -95,10 +93,8 @@ def test_verify_skips_what_is_not_at_hand(finished, tmp_path, archsmith):
     proof["files"][described.name] = hashlib.sha256(described.read_bytes()).hexdigest()
     certificate.write_text(json.dumps(proof))
     held = archsmith("verify", certificate, "--json")
-    assert held.code == 0, held.out
-    checks = {c["name"]: c for c in json.loads(held.out)["checks"]}
-    assert checks["rebuilt module"]["status"] == "skipped"
-    assert "a_module_of_somebody" in checks["rebuilt module"]["detail"]
+    assert holds(held)["rebuilt module"] == "skipped"
+    assert "a_module_of_somebody" in held.out
 
 
 def test_verify_without_a_certificate(tmp_path, archsmith):
