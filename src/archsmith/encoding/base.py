@@ -13,9 +13,9 @@ from archsmith.space.choice_space import ChoiceSpace
 
 
 class Encoding(Method):
-    """Rows of option indices ``(n, choices)`` to vectors ``(n, d)`` and back.
+    """Rows of option indices ``(n, choices)`` to vectors ``(n, d)``.
 
-    Every encoding is built as ``Encoding(space)``. It tells an inactive choice from its first option.
+    Every encoding is built as ``Encoding(space, **options)``. A value that is not known is NaN.
     """
 
     @abstractmethod
@@ -29,6 +29,10 @@ class Encoding(Method):
     @abstractmethod
     def encode(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Canonical rows ``(n, choices)`` as vectors ``(n, d)``."""
+
+
+class InvertibleEncoding(Encoding):
+    """An encoding that keeps everything: it tells an inactive choice from its first option, and can be read back."""
 
     @abstractmethod
     def decode(self, vectors: NDArray[np.floating[Any]]) -> NDArray[np.int16]:

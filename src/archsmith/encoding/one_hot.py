@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.encoding.base import Encoding
+from archsmith.encoding.base import InvertibleEncoding
 from archsmith.method import OURS
 from archsmith.space.choice import Choice
 from archsmith.space.choice_space import ChoiceSpace
@@ -17,7 +17,7 @@ _BLOCK = 1024  # rows whose indices stay in the processor's cache
 
 
 @final
-class OneHot(Encoding):
+class OneHot(InvertibleEncoding):
     """One 0/1 column an option, all 0 where the choice is inactive; a subset choice has one column an item.
 
     Shapes:

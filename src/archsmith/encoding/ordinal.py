@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.encoding.base import Encoding
+from archsmith.encoding.base import InvertibleEncoding
 from archsmith.method import OURS
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.forest import AnyRows
@@ -16,7 +16,7 @@ INACTIVE = -1.0
 
 
 @final
-class Ordinal(Encoding):
+class Ordinal(InvertibleEncoding):
     """One column a choice: the option's position from 0 (first) to 1 (last), -1 where the choice is inactive.
 
     A choice with one option only reads 0 where it is active.

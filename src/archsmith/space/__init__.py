@@ -12,8 +12,20 @@ from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.constraint import Constraint
 from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
+from archsmith.space.wiring import Node, Wiring
 
-__all__ = ["Choice", "ChoiceSpace", "Constraint", "Interchangeable", "Size", "Space", "Subset", "from_json"]
+__all__ = [
+    "Choice",
+    "ChoiceSpace",
+    "Constraint",
+    "Interchangeable",
+    "Node",
+    "Size",
+    "Space",
+    "Subset",
+    "Wiring",
+    "from_json",
+]
 
 _KINDS: Mapping[str, type[Space]] = {"choice_space": ChoiceSpace}
 

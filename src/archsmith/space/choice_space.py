@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from archsmith.architecture import Architecture, Option
 from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidOption, InvalidSpace, UserError, unknown
+from archsmith.graph import GraphBatch
 from archsmith.space import members, variation
 from archsmith.space.base import Space
 from archsmith.space.choice import Choice
@@ -20,6 +21,7 @@ from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
 from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
+from archsmith.space.wiring import Wiring
 
 Uniform = Literal["choice", "architecture"]
 
@@ -36,6 +38,7 @@ class ChoiceSpace(Space):
         constraints: rules that every architecture meets, as :class:`Constraint` or its text.
         symmetries: groups of choices that may be swapped; no choice stands in two of them.
         name: a label for reports; no part of the fingerprint.
+        wiring: the graph view, for what reads operator graphs (:meth:`graphs`); no part of the fingerprint.
 
     Raises:
         InvalidSpace: for no choices, duplicate names, bad conditions, constraints or symmetries.
@@ -48,11 +51,13 @@ class ChoiceSpace(Space):
         constraints: Sequence[Constraint | str] = (),
         symmetries: Sequence[Interchangeable] = (),
         name: str = "",
+        wiring: Wiring | None = None,
     ) -> None:
         self.choices = tuple(choices)
         self.constraints = tuple(Constraint(c) if isinstance(c, str) else c for c in constraints)
         self.symmetries = tuple(symmetries)
         self.name = name
+        self.wiring = wiring
         if not self.choices:
             raise InvalidSpace("a space needs at least one choice")
         self.forest = Forest(self.choices)  # for this folder; others ask the space
@@ -62,6 +67,8 @@ class ChoiceSpace(Space):
             constraint.check({c.name: c for c in self.choices})
         for symmetry in self.symmetries:
             symmetry.check(self.choices)
+        if wiring is not None:
+            wiring.check(self.choices)
         swapped = [name for symmetry in self.symmetries for name in symmetry.names]
         if twice := sorted({n for n in swapped if swapped.count(n) > 1}):
             raise InvalidSpace(f"{', '.join(twice)} would be in two symmetries; a choice can be in one only")
@@ -70,8 +77,8 @@ class ChoiceSpace(Space):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of everything but the name; equal on every machine."""
-        data = {key: value for key, value in self.to_json().items() if key != "name"}
+        """Sixteen hexadecimal digits of everything but name and wiring; equal on every machine."""
+        data = {key: value for key, value in self.to_json().items() if key not in ("name", "wiring")}
         return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:
@@ -84,7 +91,7 @@ class ChoiceSpace(Space):
         return f"<ChoiceSpace {self.name or self.fingerprint}: {len(self.choices)} choices>"
 
     def __mul__(self, other: ChoiceSpace) -> ChoiceSpace:
-        """Both spaces side by side; choices keep their owners.
+        """Both spaces side by side; choices keep their owners, and the graph view is that of the one which has one.
 
         Raises:
             InvalidSpace: when both have a choice of one name.
@@ -98,17 +105,19 @@ class ChoiceSpace(Space):
             self.constraints + other.constraints,
             self.symmetries + other.symmetries,
             " x ".join(filter(None, (self.name, other.name))),
+            None if self.wiring and other.wiring else self.wiring or other.wiring,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :func:`archsmith.space.from_json` reads it back."""
-        return {
+        data = {
             "kind": "choice_space",
             "name": self.name,
             "choices": [c.to_json() for c in self.choices],
             "constraints": [c.to_json() for c in self.constraints],
             "symmetries": [s.to_json() for s in self.symmetries],
         }
+        return data | ({"wiring": self.wiring.to_json()} if self.wiring else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ChoiceSpace:
@@ -123,6 +132,7 @@ class ChoiceSpace(Space):
                 [Constraint.from_json(c) for c in data["constraints"]],
                 [Interchangeable.from_json(s) for s in data["symmetries"]],
                 data["name"],
+                Wiring.from_json(data["wiring"]) if "wiring" in data else None,
             )
         except (KeyError, TypeError, AttributeError, UserError) as error:
             raise DamagedFile(f"not a search space: {str(data)[:80]!r} ({error})") from error
@@ -226,6 +236,16 @@ class ChoiceSpace(Space):
             InvalidSpace: beyond 10**7 candidates.
         """
         return members.enumerate_rows(self)
+
+    def graphs(self, rows: AnyRows) -> GraphBatch:
+        """The operator graphs of canonical ``rows (n, d)``.
+
+        Raises:
+            InvalidSpace: for a space without a wiring.
+        """
+        if self.wiring is None:
+            raise InvalidSpace(f"{self!r} has no graph view; give it wiring=Wiring(...)")
+        return self.wiring.graphs(self.choices, rows, self.forest.active(rows))
 
     def size(self) -> Size:
         """How many architectures there are: exact, or an estimate beyond 10**7 candidates with extra rules."""

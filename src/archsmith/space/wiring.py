@@ -1,0 +1,172 @@
+"""How the choices of a space make an operator graph: declared once, computed for whole populations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.architecture import Option
+from archsmith.errors import InvalidSpace, unknown
+from archsmith.graph import ABSENT, GraphBatch
+from archsmith.space.choice import Choice
+
+INPUT, OUTPUT = "input", "output"
+SKIPPED = "skipped"
+"""The operation of a node whose choices are inactive: it hands on what it reads."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of the graph.
+
+    Args:
+        name: unlike that of any other node.
+        operation: the choices whose options together are its operation.
+        inputs: the nodes that it reads, ``"input"`` or ones declared earlier; with ``link``, those it may read.
+        link: a choice with one option for each of ``inputs``: which of them it reads. Without one it reads all.
+        none: options of its first choice with which it is not there at all and nothing flows through.
+        identity: options of its first choice with which it only hands on what it reads.
+    """
+
+    name: str
+    operation: tuple[str, ...]
+    inputs: tuple[str, ...] = (INPUT,)
+    link: str | None = None
+    none: tuple[Option, ...] = ()
+    identity: tuple[Option, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("operation", "inputs", "none", "identity"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "operation": list(self.operation),
+            "inputs": list(self.inputs),
+            "link": self.link,
+            "none": list(self.none),
+            "identity": list(self.identity),
+        }
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The graph view of a space: what reads what, and which options are the operations.
+
+    A node whose choices are inactive is an identity called ``"skipped"``: chains of elastic depth need no rule of
+    their own.
+
+    Args:
+        nodes: in an order in which each reads earlier ones only.
+        output: the nodes that the output reads; empty for all those that no other node reads.
+
+    Raises:
+        InvalidSpace: for no nodes, two of one name, or one that reads a later one.
+    """
+
+    nodes: tuple[Node, ...]
+    output: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(self.nodes))
+        object.__setattr__(self, "output", tuple(self.output))
+        known = [INPUT]
+        if not self.nodes:
+            raise InvalidSpace("a wiring needs at least one node")
+        for node in self.nodes:
+            if node.name in (*known, OUTPUT) or not node.operation:
+                raise InvalidSpace(
+                    f"node {node.name!r} of the wiring needs a name of its own and a choice as operation"
+                )
+            for source in node.inputs:
+                if source not in known:
+                    raise unknown(f"input of node {node.name!r} of the wiring, declared earlier", source, known)
+            known.append(node.name)
+        for source in self.output:
+            if source not in known:
+                raise unknown("input of the output of the wiring", source, known)
+
+    def check(self, choices: Sequence[Choice]) -> None:
+        """Refuse what does not fit the choices of a space.
+
+        Raises:
+            UnknownName: for a name that is no choice.
+            InvalidSpace: for a link without exactly one option an input.
+        """
+        by_name = {c.name: c for c in choices}
+        for node in self.nodes:
+            for name in (*node.operation, *filter(None, [node.link])):
+                if name not in by_name:
+                    raise unknown(f"choice of node {node.name!r} of the wiring", name, by_name)
+            if node.link and len(by_name[node.link].options) != len(node.inputs):
+                raise InvalidSpace(
+                    f"node {node.name!r} of the wiring has {len(node.inputs)} inputs, its link {node.link!r} has "
+                    f"{len(by_name[node.link].options)} options; give one an input"
+                )
+
+    def graphs(
+        self, choices: Sequence[Choice], rows: NDArray[np.integer[Any]], active: NDArray[np.bool_]
+    ) -> GraphBatch:
+        """The operator graphs of canonical ``rows (n, d)`` with their ``active (n, d)`` choices."""
+        column = {c.name: j for j, c in enumerate(choices)}
+        place = {name: i for i, name in enumerate([INPUT, *(node.name for node in self.nodes)])}
+        operations = [INPUT, OUTPUT, SKIPPED]
+        identities = [False, False, True]
+        n, v = len(rows), len(self.nodes) + 2
+        labels = np.full((n, v), ABSENT, dtype=np.int16)
+        edges = np.zeros((n, v, v), dtype=bool)
+        labels[:, 0], labels[:, -1] = 0, 1
+        for node in self.nodes:
+            at, columns = place[node.name], [column[name] for name in node.operation]
+            table = _labels(node, [choices[j] for j in columns], operations, identities)
+            found = table[tuple(rows[:, columns].T)]
+            labels[:, at] = np.where(active[:, columns].all(axis=1), found, operations.index(SKIPPED))
+            present = labels[:, at] != ABSENT
+            sources = np.array([place[name] for name in node.inputs])
+            if node.link:
+                edges[np.arange(n), sources[rows[:, column[node.link]]], at] = True
+            else:
+                edges[:, sources, at] = True
+            edges[:, :, at] &= present[:, None] & (labels != ABSENT)
+        self._connect_output(edges, labels, place)
+        return GraphBatch(tuple(operations), np.array(identities), labels, edges)
+
+    def _connect_output(self, edges: NDArray[np.bool_], labels: NDArray[np.int16], place: Mapping[str, int]) -> None:
+        present = labels != ABSENT
+        if self.output:
+            edges[:, [place[name] for name in self.output], -1] = True
+        else:
+            edges[:, :-1, -1] = ~edges[:, :-1].any(axis=2)
+        edges[:, :, -1] &= present
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; :meth:`from_json` reads it back."""
+        return {"nodes": [node.to_json() for node in self.nodes], "output": list(self.output)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Wiring:
+        """The inverse of :meth:`to_json`."""
+        return cls(tuple(Node(**node) for node in data["nodes"]), tuple(data["output"]))
+
+
+def _labels(node: Node, choices: Sequence[Choice], operations: list[str], identities: list[bool]) -> NDArray[np.int16]:
+    """The label of each combination of options, one axis a choice; new operations are appended."""
+    table = np.empty([len(c.options) for c in choices], dtype=np.int16)
+    for index in itertools.product(*(range(len(c.options)) for c in choices)):
+        options = [c.options[i] for c, i in zip(choices, index, strict=True)]
+        if options[0] in node.none:
+            table[index] = ABSENT
+            continue
+        text = "/".join(str(option) for option in options)
+        if text not in operations:
+            operations.append(text)
+            identities.append(options[0] in node.identity)
+        table[index] = operations.index(text)
+    return table
