@@ -10,7 +10,6 @@ from archsmith.encoding.base import InvertibleEncoding
 from archsmith.space import Choice, ChoiceSpace, Subset
 from archsmith.testing.random_spaces import choice_spaces
 
-
 INVERTIBLE = [
     name for name in method.names("encoding") if issubclass(method.load("encoding", name), InvertibleEncoding)
 ]
