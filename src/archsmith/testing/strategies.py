@@ -90,10 +90,15 @@ def run(strategy: Strategy, evaluate: Evaluate, *, budget: int, batch: int = 1) 
     return done
 
 
+def handled(name: str, objectives: Sequence[Objective]) -> Sequence[Objective]:
+    """The first of ``objectives``, as many as the strategy can be asked for."""
+    return objectives[: method.load("strategy", name).handles.objectives]
+
+
 def trajectory(name: str, seed: int, budget: int, options: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """The architectures, as text, that a strategy asks for on the toy problem."""
     strategy = method.make(
-        "strategy", name, toy_space(), TOY_OBJECTIVES, (), rng=np.random.default_rng(seed), **options
+        "strategy", name, toy_space(), handled(name, TOY_OBJECTIVES), (), rng=np.random.default_rng(seed), **options
     )
     return [str(e.architecture) for e in run(strategy, toy_evaluate, budget=budget, batch=3)]
 
@@ -126,7 +131,7 @@ class StrategyConformance:
 
     def toy(self, seed: int = 0, limits: Sequence[Limit] = ()) -> Strategy:
         """The strategy on the toy problem."""
-        return self.make(toy_space(), TOY_OBJECTIVES, limits, seed)
+        return self.make(toy_space(), handled(self.name, TOY_OBJECTIVES), limits, seed)
 
     def test_same_seed_asks_the_same(self) -> None:
         assert trajectory(self.name, 3, self.budget, self.options) == trajectory(
@@ -160,7 +165,7 @@ class StrategyConformance:
         for space in (toy_space(), constrained_space()):
             evaluate = toy_evaluate if space == toy_space() else evaluate_any
             objectives = TOY_OBJECTIVES if space == toy_space() else OBJECTIVES[:2]
-            done = run(self.make(space, objectives), evaluate, budget=self.budget, batch=4)
+            done = run(self.make(space, handled(self.name, objectives)), evaluate, budget=self.budget, batch=4)
             assert len(done) == self.budget
             assert all(space.contains(e.architecture) for e in done)
             assert len({e.architecture.key for e in done}) == len(done)
@@ -237,13 +242,13 @@ class StrategyConformance:
         space = tiny_space()
         everything = {a.key for a in space.architectures(space.enumerate_rows())}
         for batch in (1, 3, 50):
-            strategy = self.make(space, OBJECTIVES[:2])
+            strategy = self.make(space, handled(self.name, OBJECTIVES[:2]))
             done = run(strategy, evaluate_any, budget=50, batch=batch)
             assert {e.architecture.key for e in done} == everything
             assert strategy.ask(4) == []
 
     def test_a_space_of_one(self) -> None:
-        strategy = self.make(ChoiceSpace([Choice("only", (1,))]), OBJECTIVES[:2])
+        strategy = self.make(ChoiceSpace([Choice("only", (1,))]), handled(self.name, OBJECTIVES[:2]))
         assert len(run(strategy, evaluate_any, budget=5)) == 1
 
     def test_leaves_the_global_generators_alone(self) -> None:
@@ -270,7 +275,7 @@ class StrategyConformance:
 
     def _play(self, steps: list[tuple[str, int]], seed: int) -> list[str]:
         space = constrained_space()
-        strategy = self.make(space, OBJECTIVES[:2], (Limit("size", "<=", 60.0),), seed)
+        strategy = self.make(space, handled(self.name, OBJECTIVES[:2]), (Limit("size", "<=", 60.0),), seed)
         waiting: list[Proposal] = []
         told: list[Evaluation] = []
         asked: list[str] = []
