@@ -8,7 +8,8 @@ ArchsmithError
 │   ├── InvalidArchitecture    not a point of this search space
 │   ├── InvalidModel           a network that cannot be made elastic as asked
 │   ├── InvalidData            data that cannot be trained or judged on
-│   ├── DamagedFile            a checkpoint, store or export that cannot be read
+│   ├── DamagedFile            a checkpoint, store, table or export that cannot be read
+│   ├── MissingTable           a public table that has not been imported here
 │   ├── RunMismatch            a run that belongs to another model, space, data set or version
 │   ├── RunLocked              a run that another living process is writing
 │   ├── Infeasible             limits that nothing can meet
@@ -62,6 +63,10 @@ class InvalidData(UserError):
 
 class DamagedFile(UserError):
     """A file that archsmith wrote once and cannot read any more."""
+
+
+class MissingTable(UserError):
+    """A public table that has not been imported here."""
 
 
 class RunMismatch(UserError):

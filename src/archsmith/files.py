@@ -81,6 +81,14 @@ def read_json(path: Path | str, *, what: str, way_out: str = "restore it from a 
         raise DamagedFile(f"{path} should hold {what} but cannot be read ({error}); {way_out}") from error
 
 
+def home_folder(given: Path | None = None) -> Path:
+    """Where a machine keeps what belongs to it and not to a run (locks, reference anchors, public tables).
+
+    ``given``, else ``$ARCHSMITH_HOME``, else ``~/.cache/archsmith``.
+    """
+    return given or Path(os.environ.get("ARCHSMITH_HOME") or Path.home() / ".cache" / "archsmith")
+
+
 def sha256(path: Path | str) -> str:
     """Hexadecimal digest of a file's bytes."""
     with Path(path).open("rb") as file:

@@ -18,7 +18,7 @@ from archsmith.hardware import Device, Meter, available_devices, environment, op
 from archsmith.hardware.catalogue import ROLE_NAME
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.torch_cpu import TorchCpu
-from archsmith.hardware.home import home_folder
+from archsmith.files import home_folder
 from archsmith.hardware.lock import HardwareLock
 from archsmith.hardware.machine import governor, load_average, package_version
 from archsmith.hardware.reference import reference_call

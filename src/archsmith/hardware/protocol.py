@@ -21,9 +21,9 @@ import numpy as np
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unknown
 from archsmith.evaluation import Value
+from archsmith.files import home_folder
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
-from archsmith.hardware.home import home_folder
 from archsmith.hardware.lock import HardwareLock
 from archsmith.hardware.machine import governor, load_average
 from archsmith.hardware.reference import (
@@ -137,7 +137,7 @@ class Meter:
 
     Args:
         device: what networks run on.
-        home: folder of locks and anchors; see :func:`~archsmith.hardware.home.home_folder`.
+        home: folder of locks and anchors; see :func:`~archsmith.files.home_folder`.
         clock: the system's unless another is handed in.
         anchor_ms: of a run that goes on: its figures stay comparable. Without it the machine's stored anchor is
             used, or taken now and stored.

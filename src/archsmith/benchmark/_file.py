@@ -1,0 +1,118 @@
+"""The file of a table: a checksummed header and aligned arrays, memory-mapped; never a pickle.
+
+=======  ==========================================================================
+bytes    what
+=======  ==========================================================================
+0-15     ``archsmith.table`` and a line feed
+16-23    version of this form
+24-31    length of the header
+32-63    SHA-256 of bytes 16 to 31 and the header
+64-...   header: JSON padded with blanks; arrays with their places, SHA-256 of the payload
+...      payload: the arrays, each from a multiple of 64 bytes on, as little-endian numbers
+=======  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.errors import DamagedFile, MissingTable
+from archsmith.files import replacing
+
+MAGIC = b"archsmith.table\n"
+VERSION = 1
+_ALIGNED = 64
+_PREFIX = 64
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """What a file holds.
+
+    Args:
+        header: plain data about the arrays.
+        arrays: read-only views of the mapped file.
+        sha256: of the payload.
+    """
+
+    header: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    sha256: str
+
+
+def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a table, whole or not at all; equal contents give equal bytes."""
+    places: dict[str, Any] = {}
+    parts: list[bytes] = []
+    end = 0
+    for name, array in arrays.items():
+        data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        places[name] = {"dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape), "offset": end}
+        parts.append(data + bytes(-len(data) % _ALIGNED))
+        end += len(parts[-1])
+    payload = b"".join(parts)
+    about = {**header, "arrays": places, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    text += b" " * (-len(text) % _ALIGNED)
+    sizes = VERSION.to_bytes(8, "little") + len(text).to_bytes(8, "little")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for part in (MAGIC, sizes, hashlib.sha256(sizes + text).digest(), text, payload):
+            file.write(part)
+
+
+def read(path: Path, *, again: str) -> TableFile:
+    """Map a table into memory; every byte of it is checked.
+
+    Args:
+        path: of the file.
+        again: how to make it anew, for messages.
+
+    Raises:
+        MissingTable: when there is no such file.
+        DamagedFile: when it is truncated, changed, of another kind or of a newer version.
+    """
+
+    def refuse(why: str) -> NoReturn:
+        raise DamagedFile(f"the table {path} {why}; {again}")
+
+    try:
+        mapped = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    except FileNotFoundError:
+        raise MissingTable(f"there is no table {path}; {again}") from None
+    except (OSError, ValueError) as error:
+        refuse(f"cannot be read ({error})")
+    prefix = mapped[:_PREFIX].tobytes()
+    if not prefix.startswith(MAGIC):
+        refuse("is no table of archsmith's")
+    if len(prefix) < _PREFIX:
+        refuse("is cut off")
+    version, length = (int.from_bytes(prefix[i : i + 8], "little") for i in (16, 24))
+    if version > VERSION and version < 2**16:
+        refuse(f"has form {version}, newer than {VERSION}, which this archsmith reads; update archsmith or")
+    text = mapped[_PREFIX : min(_PREFIX + length, len(mapped))].tobytes()
+    if hashlib.sha256(prefix[16:32] + text).digest() != prefix[32:]:
+        refuse("is damaged: its header does not fit its checksum")
+    header = json.loads(text)
+    payload = mapped[_PREFIX + length :]
+    if len(payload) != header["bytes"]:
+        refuse(f"is damaged: {len(payload):,} bytes of data instead of {header['bytes']:,}")
+    if hashlib.sha256(memoryview(payload)).hexdigest() != header["sha256"]:
+        refuse("is damaged: its data do not fit their checksum")
+    arrays = {name: _view(payload, **place) for name, place in header["arrays"].items()}
+    return TableFile(header, arrays, header["sha256"])
+
+
+def _view(payload: NDArray[np.uint8], dtype: str, shape: list[int], offset: int) -> NDArray[Any]:
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape)) * kind.itemsize
+    view: NDArray[Any] = payload[offset : offset + size].view(kind).reshape(shape)
+    return view if sys.byteorder == "little" else view.astype(kind.newbyteorder("="))

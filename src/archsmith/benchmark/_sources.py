@@ -1,0 +1,116 @@
+"""Where an import looks for published files: a folder with what is near below it, one file, or zip archives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.errors import InvalidData, require
+
+_DEEPEST = 4
+
+
+class Sources:
+    """The files that an import may read, by name.
+
+    Args:
+        place: a folder, a file or a zip archive. Folders are searched a few levels deep, hidden ones are left
+            out; of two files of one name the nearer one counts.
+
+    Raises:
+        InvalidData: when there is no such place.
+    """
+
+    def __init__(self, place: Path) -> None:
+        if not place.exists():
+            raise InvalidData(f"{place} does not exist; name a folder or a file with published tables")
+        self.place = place
+        self._members: dict[str, tuple[Path, str]] = {}
+        for path in _files(place):
+            names = [path.name]
+            if path.suffix == ".zip" and zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    names += [name for name in archive.namelist() if not name.endswith("/")]
+            for name in names:
+                self._members.setdefault(Path(name).name, (path, name if len(names) > 1 and name != path.name else ""))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def where(self, name: str) -> str:
+        """The place of a file, for messages."""
+        path, member = self._members[name]
+        return f"{path}:{member}" if member else str(path)
+
+    def bytes(self, name: str) -> bytes:
+        """All of a file."""
+        path, member = self._members[name]
+        if not member:
+            return path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(member)
+
+    def csv(self, name: str) -> list[dict[str, str]]:
+        """The lines of a comma-separated file."""
+        try:
+            text = self.bytes(name).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidData(f"{self.where(name)} is no text ({error}); fetch it anew") from None
+        lines = list(csv.DictReader(io.StringIO(text)))
+        if not lines:
+            raise InvalidData(f"{self.where(name)} is empty; fetch it anew")
+        return lines
+
+    def parquet(self, name: str) -> Any:
+        """A data frame."""
+        purpose = f"Importing {name}"
+        pandas = require("pandas", extra="data", purpose=purpose)
+        require("pyarrow", extra="data", purpose=purpose)
+        try:
+            return pandas.read_parquet(io.BytesIO(self.bytes(name)))
+        except (OSError, ValueError) as error:
+            raise InvalidData(f"{self.where(name)} is no Parquet file ({error}); fetch it anew") from error
+
+
+def numbers(lines: list[dict[str, str]], column: str, where: str) -> NDArray[np.float64]:
+    """A column of numbers; what is empty is NaN."""
+    try:
+        return np.array([float(line[column] or "nan") for line in lines], dtype=np.float64)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidData(f"{where}: the column {column!r} cannot be read ({error!r}); fetch the file anew") from None
+
+
+def frame_numbers(frame: Any, column: str, where: str) -> NDArray[np.float64]:
+    """A column of a data frame as numbers; what is missing is NaN."""
+    if column not in frame:
+        raise InvalidData(f"{where} has no column {column!r}; fetch the file anew")
+    found: NDArray[np.float64] = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    return found
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+        return
+    level = [place]
+    for _ in range(_DEEPEST):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except PermissionError:
+                continue
+            for entry in found:
+                if entry.is_file():
+                    yield Path(entry.path)
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    below.append(Path(entry.path))
+        level = below
