@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -63,12 +64,15 @@ def cli_page() -> str:
 
 
 def commands() -> Iterator[tuple[str, typer.core.TyperCommand | typer.core.TyperGroup]]:
-    """The program and its commands, in the order its help shows them."""
-    root = typer.main.get_command(app)
-    yield "archsmith", root
-    for name, command in getattr(root, "commands", {}).items():
-        if not command.hidden:
-            yield f"archsmith {name}", command
+    """The program and its commands with their own commands, in the order its help shows them."""
+    yield from _below("archsmith", typer.main.get_command(app))
+
+
+def _below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            yield from _below(f"{path} {name}", inner)
 
 
 def _code(text: str) -> str:

@@ -82,12 +82,12 @@ def read(path: Path, *, again: str) -> TableFile:
     """
 
     def refuse(why: str) -> NoReturn:
-        raise DamagedFile(f"the table {path} {why}; {again}")
+        raise DamagedFile(f"the table {path} {why}. {again}")
 
     try:
         mapped = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     except FileNotFoundError:
-        raise MissingTable(f"there is no table {path}; {again}") from None
+        raise MissingTable(f"there is no table {path}. {again}") from None
     except (OSError, ValueError) as error:
         refuse(f"cannot be read ({error})")
     prefix = mapped[:_PREFIX].tobytes()
@@ -97,7 +97,7 @@ def read(path: Path, *, again: str) -> TableFile:
         refuse("is cut off")
     version, length = (int.from_bytes(prefix[i : i + 8], "little") for i in (16, 24))
     if version > VERSION and version < 2**16:
-        refuse(f"has form {version}, newer than {VERSION}, which this archsmith reads; update archsmith or")
+        refuse(f"has form {version}, newer than {VERSION}, which this archsmith reads; update archsmith")
     text = mapped[_PREFIX : min(_PREFIX + length, len(mapped))].tobytes()
     if hashlib.sha256(prefix[16:32] + text).digest() != prefix[32:]:
         refuse("is damaged: its header does not fit its checksum")
@@ -105,7 +105,7 @@ def read(path: Path, *, again: str) -> TableFile:
     payload = mapped[_PREFIX + length :]
     if len(payload) != header["bytes"]:
         refuse(f"is damaged: {len(payload):,} bytes of data instead of {header['bytes']:,}")
-    if hashlib.sha256(memoryview(payload)).hexdigest() != header["sha256"]:
+    if hashlib.sha256(payload.data).hexdigest() != header["sha256"]:
         refuse("is damaged: its data do not fit their checksum")
     arrays = {name: _view(payload, **place) for name, place in header["arrays"].items()}
     return TableFile(header, arrays, header["sha256"])

@@ -1,0 +1,148 @@
+"""``archsmith bench``: public tables, and strategies compared on them."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from archsmith.cli._console import errors, print_json, progress, results
+from archsmith.cli.search import stoppable
+from archsmith.errors import MissingTable
+
+Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
+
+app = typer.Typer(
+    name="bench",
+    help="Compare strategies on public tables: how many evaluations each needs until the best front is found.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+def add_to(main: typer.Typer) -> None:
+    """Add the group of commands to the application."""
+    main.add_typer(app)
+
+
+@app.command("list")
+def list_problems(json_output: Json = False) -> None:
+    """List the problems that strategies can be compared on, and whether their tables are here."""
+    from archsmith.comparison import PROBLEMS
+
+    found = []
+    for problem in PROBLEMS.values():
+        try:
+            problem.open()
+            why_not = ""
+        except MissingTable as error:
+            why_not = str(error)
+        objectives = [str(o) for o in problem.objectives]
+        found.append(
+            {
+                "name": problem.name,
+                "benchmark": problem.benchmark,
+                "objectives": objectives,
+                "about": problem.about,
+                "here": not why_not,
+                "why_not": why_not,
+            }
+        )
+    if json_output:
+        print_json(found)
+        return
+    table = Table("problem", "benchmark", "objectives", "table is here", "what it is")
+    for row in found:
+        objectives = ", ".join(row["objectives"])  # type: ignore[arg-type]
+        table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])  # type: ignore[arg-type]
+    results.print(table)
+    for message in dict.fromkeys(str(row["why_not"]) for row in found if row["why_not"]):
+        errors.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    strategies: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME[:OPTION=VALUE,...][/no-graph][/free][/batch=K][@LABEL], several with spaces between, or `all`; "
+            "may be repeated. Random search always runs beside."
+        ),
+    ] = [],  # noqa: B006 - Typer copies it
+    problems: Annotated[
+        list[str],
+        typer.Option(
+            help="Names or patterns of `archsmith bench list` with spaces between, or one of your own such as "
+            "'nasbench201 max val_acc min fpga_latency_ms'; may be repeated. All unless given."
+        ),
+    ] = [],  # noqa: B006
+    seeds: Annotated[int | None, typer.Option(min=1, help="Searches of each strategy on each problem; 10 unless given.")] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seeds are counted from here.")] = 0,
+    budget: Annotated[int | None, typer.Option(min=1, help="Unique evaluations of one search; 250 unless given.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Three problems, three seeds, the fast strategies: minutes.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread.")] = 2,
+    to: Annotated[Path, typer.Option(help="Folder of the comparison; the same command goes on where it was.")] = Path(
+        "runs/bench"
+    ),
+    json_output: Json = False,
+) -> None:
+    """Run strategies on problems from several seeds, and report what they found.
+
+    What is in the folder already is kept, so that a comparison can grow and an interrupted one goes on.
+    """
+    from archsmith.comparison import compare, parse_contenders, parse_problems
+    from archsmith.comparison.contender import FAST, USUAL
+    from archsmith.comparison.problem import QUICK
+
+    count = seeds or (3 if quick else 10)
+    with stoppable() as stopped, progress() as listen:
+        outcome = compare(
+            parse_contenders(strategies, FAST if quick else USUAL),
+            parse_problems(problems or (QUICK if quick else ()), budget),
+            range(first_seed, first_seed + count),
+            to,
+            workers=workers,
+            on_step=lambda step: listen(_event(step)),
+            stop=stopped,
+        )
+    for note in [*outcome.notes, *(f"failed: {failure}" for failure in outcome.failures)]:
+        errors.print(note, markup=False, highlight=False, soft_wrap=True)
+    _write(to, json_output=json_output)
+    if outcome.interrupted:
+        errors.print("[bold]stopped[/]; the same command goes on")
+    if outcome.interrupted or outcome.failures:
+        raise typer.Exit(130 if outcome.interrupted else 1)
+
+
+def _event(step: Any) -> Any:
+    from archsmith.api.progress import Progress
+
+    return Progress("bench", step.text, step.done, step.total, step.remaining_s)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
+    json_output: Json = False,
+) -> None:
+    """Write what a comparison found as summary.json, report.md and report.html, and print the table."""
+    _write(folder, json_output=json_output)
+
+
+def _write(folder: Path, *, json_output: bool) -> None:
+    from archsmith.comparison.page import write_reports
+    from archsmith.comparison.summary import summarise
+
+    summary = summarise(folder, date=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
+    written = write_reports(summary, folder)
+    if json_output:
+        print_json(summary)
+        return
+    results.print(_table(summary))
+    for path in written:
+        results.print(str(path), markup=False, highlight=False, soft_wrap=True)
