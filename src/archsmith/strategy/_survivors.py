@@ -46,6 +46,13 @@ class Survivors:
         pool = pool[np.isfinite(ledger.costs[pool]).all(axis=1)]
         self.places = pool[_fittest(ledger.costs[pool], ledger.violations[pool], self._size, self._select)]
 
+    def couples(self, n: int, rng: np.random.Generator) -> Indices:
+        """Places of ``n`` pairs of parents ``(n, 2)``: winners of binary tournaments by violation, ties by chance."""
+        drawn = rng.integers(0, len(self.places), (n, 2, 2))
+        broken = self._ledger.violations[self.places[drawn]]
+        second = broken[..., 1] < broken[..., 0]
+        return self.places[np.where(second, drawn[..., 1], drawn[..., 0])]
+
 
 def _fittest(costs: Floats, violations: Floats, size: int, select: Select) -> Indices:
     """Which rows of a pool survive, ascending: all feasible ones or a selection, then those that break least."""
