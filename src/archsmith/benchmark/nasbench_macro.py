@@ -40,10 +40,13 @@ class NASBenchMacro(Benchmark):
         venue="Conference on Computer Vision and Pattern Recognition",
         arxiv="2103.11922",
     )
-    how_to_get = (
-        f"It is made from {_OURS}, or from {_PUBLISHED} in the folder data of the public GitHub repository "
-        "xiusu/NAS-Bench-Macro."
-    )
+
+    @property
+    def how_to_get(self) -> str:
+        return (
+            f"It is made from {_OURS}, or from {_PUBLISHED} in the folder data of the public GitHub repository "
+            "xiusu/NAS-Bench-Macro."
+        )
 
     @cached_property
     def space(self) -> ChoiceSpace:

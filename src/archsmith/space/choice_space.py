@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -36,7 +37,7 @@ class ChoiceSpace(Space):
     Args:
         choices: conditions refer to choices declared earlier.
         constraints: rules that every architecture meets, as :class:`Constraint` or its text.
-        symmetries: groups of choices that may be swapped; no choice stands in two of them.
+        symmetries: groups of choices that may be swapped; no choice stands in two of them at once.
         name: a label for reports; no part of the fingerprint.
         wiring: the graph view, for what reads operator graphs (:meth:`graphs`); no part of the fingerprint.
 
@@ -69,9 +70,17 @@ class ChoiceSpace(Space):
             symmetry.check(self.choices)
         if wiring is not None:
             wiring.check(self.choices)
-        swapped = [name for symmetry in self.symmetries for name in symmetry.names]
-        if twice := sorted({n for n in swapped if swapped.count(n) > 1}):
-            raise InvalidSpace(f"{', '.join(twice)} would be in two symmetries; a choice can be in one only")
+        self._check_symmetries()
+
+    def _check_symmetries(self) -> None:
+        for first, second in itertools.combinations(self.symmetries, 2):
+            if first.overlaps(second):
+                twice = sorted(set(first.names) & set(second.names))
+                raise InvalidSpace(f"{', '.join(twice)} would be in two symmetries; a choice can be in one only")
+        swapped = {name for symmetry in self.symmetries for name in symmetry.names}
+        for symmetry in self.symmetries:
+            if symmetry.when is not None and symmetry.when[0] in swapped:
+                raise InvalidSpace(f"a symmetry depends on {symmetry.when[0]!r}, which another one swaps; drop one")
 
     # Identity ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +163,7 @@ class ChoiceSpace(Space):
     def _canonical(self, rows: AnyRows) -> Rows:
         canonical = np.where(self.forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
         for symmetry in self.symmetries:
-            symmetry.apply(canonical, self.forest.columns)
+            symmetry.apply(canonical, self.choices, self.forest.columns)
         return canonical
 
     def _checked(self, rows: AnyRows) -> AnyRows:
@@ -295,7 +304,7 @@ class ChoiceSpace(Space):
             choice = self.choices[int(np.argwhere(lacking)[0, 1])]
             raise InvalidArchitecture(f"{choice.name!r} is active but has no value; give one of {list(choice.options)}")
         canonical = self._canonical(raw)
-        violated = np.flatnonzero(self.violated(canonical))
+        violated = np.flatnonzero(self._violated(canonical))
         if len(violated):
             i = int(violated[0])
             broken = [

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace, unknown
-from archsmith.space.choice import Choice
+from archsmith.space.choice import Choice, Condition
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Interchangeable:
 
     Args:
         groups: two or more tuples of choice names, all of one length.
+        when: ``(other, values)``: holds only where the choice ``other``, which is always active and in no symmetry,
+            has one of ``values``. ``None`` means everywhere.
 
     Raises:
         InvalidSpace: when the groups cannot be swapped.
     """
 
     groups: tuple[tuple[str, ...], ...]
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         groups = tuple(tuple(g) for g in self.groups)
@@ -36,6 +40,8 @@ class Interchangeable:
             raise InvalidSpace(f"a symmetry needs two or more groups of equally many choices, got {groups}")
         if len(set(self.names)) < len(self.names):
             raise InvalidSpace(f"a choice stands in a symmetry twice: {groups}")
+        if self.when is not None:
+            object.__setattr__(self, "when", (self.when[0], tuple(self.when[1])))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +60,8 @@ class Interchangeable:
         for name in self.names:
             if name not in by_name:
                 raise unknown("choice of the symmetry", name, by_name)
+        if self.when is not None:
+            self._check_condition(by_name, *self.when)
         for group in self.groups[1:]:
             for first, other in zip(self.groups[0], group, strict=True):
                 if _shape(by_name[first], self.groups[0]) != _shape(by_name[other], group):
@@ -68,22 +76,51 @@ class Interchangeable:
                     "add it (and its counterparts) to the groups"
                 )
 
-    def apply(self, rows: NDArray[np.int16], columns: Mapping[str, int]) -> None:
+    def _check_condition(self, by_name: Mapping[str, Choice], other: str, values: tuple[Option, ...]) -> None:
+        if other not in by_name:
+            raise unknown("choice in the condition of the symmetry", other, by_name)
+        choice = by_name[other]
+        for value in values:
+            if choice.index(value) is None:
+                raise unknown(f"option of {other!r} (condition of a symmetry)", str(value), map(str, choice.options))
+        if choice.when is not None or other in self.names or not values:
+            raise InvalidSpace(
+                f"a symmetry cannot depend on {other!r} being one of {list(values)}: it needs values of a choice that "
+                "is always active and not swapped itself"
+            )
+
+    def overlaps(self, other: Interchangeable) -> bool:
+        """Whether both hold somewhere at once, with a choice in common."""
+        common = set(self.names) & set(other.names)
+        if not common or self.when is None or other.when is None or self.when[0] != other.when[0]:
+            return bool(common)
+        return bool(set(self.when[1]) & set(other.when[1]))
+
+    def apply(self, rows: NDArray[np.int16], choices: Sequence[Choice], columns: Mapping[str, int]) -> None:
         """Sort the groups within each of the canonically filled ``rows (n, d)``, in place."""
         index = np.array([[columns[name] for name in group] for group in self.groups])
-        block = rows[:, index]  # (n, groups, length)
+        lines = np.arange(len(rows))
+        if self.when is not None:
+            column = columns[self.when[0]]
+            holds = np.array([option in self.when[1] for option in choices[column].options])
+            lines = np.flatnonzero(holds[rows[:, column]])
+            if not len(lines):
+                return
+        block = rows[lines][:, index]  # (n, groups, length)
         keys = np.moveaxis(block, 2, 0)[::-1]  # lexsort's last key is the primary one
         order = np.lexsort(keys, axis=-1)
-        rows[:, index] = np.take_along_axis(block, order[:, :, None], axis=1)
+        rows[lines[:, None, None], index] = np.take_along_axis(block, order[:, :, None], axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :meth:`from_json` reads it back."""
-        return {"groups": [list(g) for g in self.groups]}
+        when = {} if self.when is None else {"when": [self.when[0], list(self.when[1])]}
+        return {"groups": [list(g) for g in self.groups], **when}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Interchangeable:
         """The inverse of :meth:`to_json`."""
-        return cls(tuple(tuple(g) for g in data["groups"]))
+        when = data.get("when")
+        return cls(tuple(tuple(g) for g in data["groups"]), None if when is None else (when[0], tuple(when[1])))
 
 
 def _shape(choice: Choice, group: tuple[str, ...]) -> tuple[object, ...]:
