@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from archsmith.api.progress import Progress
 from archsmith.cli._console import errors, print_json, progress, results
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
+
+if TYPE_CHECKING:
+    from archsmith.comparison import Step
 
 Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
 
@@ -28,24 +33,55 @@ def add_to(main: typer.Typer) -> None:
     main.add_typer(app)
 
 
+@app.command("import")
+def import_tables(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Benchmarks, such as nasbench201 or nasbench_graph:dataset=cora; all that are found otherwise."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder or file of published tables; $ARCHSMITH_DATA otherwise.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for them; $ARCHSMITH_HOME/benchmarks otherwise.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only read every byte of what was imported before.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Make benchmark tables from published files that you fetched, or check those that were made."""
+    from archsmith.api import benchmarks
+
+    if check:
+        found = benchmarks.check_tables(names or (), folder=to)
+    else:
+        with progress(wanted=not json_output) as listen:
+            found = benchmarks.import_tables(names or (), source=source, folder=to, on_progress=listen)
+    if json_output:
+        print_json([table.to_json() for table in found])
+        return
+    table = Table("benchmark", "architectures", "file", "from")
+    for row in found:
+        table.add_row(row.spec, f"{row.architectures:,}" if row.file else "", row.file or "none", row.note)
+    results.print(table)
+
+
 @app.command("list")
 def list_problems(json_output: Json = False) -> None:
     """List the problems that strategies can be compared on, and whether their tables are here."""
     from archsmith.comparison import PROBLEMS
 
-    found = []
+    found: list[dict[str, Any]] = []
     for problem in PROBLEMS.values():
         try:
             problem.open()
             why_not = ""
         except MissingTable as error:
             why_not = str(error)
-        objectives = [str(o) for o in problem.objectives]
         found.append(
             {
                 "name": problem.name,
                 "benchmark": problem.benchmark,
-                "objectives": objectives,
+                "objectives": [str(o) for o in problem.objectives],
                 "about": problem.about,
                 "here": not why_not,
                 "why_not": why_not,
@@ -56,8 +92,8 @@ def list_problems(json_output: Json = False) -> None:
         return
     table = Table("problem", "benchmark", "objectives", "table is here", "what it is")
     for row in found:
-        objectives = ", ".join(row["objectives"])  # type: ignore[arg-type]
-        table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])  # type: ignore[arg-type]
+        objectives = ", ".join(row["objectives"])
+        table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])
     results.print(table)
     for message in dict.fromkeys(str(row["why_not"]) for row in found if row["why_not"]):
         errors.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -79,9 +115,13 @@ def run(
             "'nasbench201 max val_acc min fpga_latency_ms'; may be repeated. All unless given."
         ),
     ] = [],  # noqa: B006
-    seeds: Annotated[int | None, typer.Option(min=1, help="Searches of each strategy on each problem; 10 unless given.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Searches of each strategy on each problem; 10 unless given.")
+    ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds are counted from here.")] = 0,
-    budget: Annotated[int | None, typer.Option(min=1, help="Unique evaluations of one search; 250 unless given.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Unique evaluations of one search; 250 unless given.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Three problems, three seeds, the fast strategies: minutes.")
     ] = False,
@@ -119,9 +159,7 @@ def run(
         raise typer.Exit(130 if outcome.interrupted else 1)
 
 
-def _event(step: Any) -> Any:
-    from archsmith.api.progress import Progress
-
+def _event(step: Step) -> Progress:
     return Progress("bench", step.text, step.done, step.total, step.remaining_s)
 
 
@@ -146,3 +184,16 @@ def _write(folder: Path, *, json_output: bool) -> None:
     results.print(_table(summary))
     for path in written:
         results.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(summary: Mapping[str, Any]) -> Table:
+    from archsmith.comparison import text
+
+    table = Table(title="evaluations to 90 / 95 / 99 / 99.9 % of the best hypervolume: median (quartiles)")
+    for i, name in enumerate(text.DETAIL_HEAD):
+        table.add_column(name, justify="right" if i > 1 else "left", no_wrap=i < 2)
+    before = ""
+    for row in text.detail_rows(summary, text.labels(summary)):
+        table.add_row("" if row[0] == before else row[0], *row[1:])
+        before = row[0]
+    return table

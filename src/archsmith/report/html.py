@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from archsmith.errors import require
 from archsmith.files import replacing
 from archsmith.report import _networks, sections
-from archsmith.report._markup import Markup, element, join
+from archsmith.report._markup import Child, Markup, element, join
 from archsmith.report.data import ReportData
 
 # Whatever the page is made to hold, the browser fetches nothing.
@@ -35,7 +36,7 @@ def write_html(data: ReportData, path: Path | str) -> Path:
 
 def page(data: ReportData) -> str:
     """The whole page as text."""
-    plotly = require("plotly.offline", extra="report", purpose="the report")
+    require("plotly.offline", extra="report", purpose="the report")
     figures: dict[str, Any] = {}
     parts = [
         sections.headline(data),
@@ -47,21 +48,37 @@ def page(data: ReportData) -> str:
         sections.trouble(data),
         sections.making(data),
     ]
-    body = element("main", *parts, element("footer", "Written by archsmith. This page holds everything that it shows."))
+    return document(f"{data.title} · report", parts, figures)
+
+
+def document(title: str, parts: Iterable[Child], figures: Mapping[str, Any], style: str = "") -> str:
+    """A page around its parts, with the data of its figures and the scripts that draw them.
+
+    Args:
+        title: of the window.
+        parts: of the page, one below the other.
+        figures: name -> figure, drawn where an element of the class ``plot`` names it as ``data-figure``.
+        style: rules of this page's own.
+
+    Raises:
+        MissingExtra: without Plotly, whose script the page holds.
+    """
+    footer = element("footer", "Written by archsmith. This page holds everything that it shows.")
     scripts = [_data(name, figure) for name, figure in figures.items()]
     if figures:
+        plotly = require("plotly.offline", extra="report", purpose="the report")
         scripts += [_script(plotly.get_plotlyjs()), _script(_resource("page.js"))]
     head = join(
         [
             Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
             Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
             Markup('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
-            element("title", f"{data.title} · report"),
-            element("style", Markup(_resource("page.css"))),
+            element("title", title),
+            element("style", Markup(_resource("page.css") + style)),
         ]
     )
-    html = element("html", element("head", head), element("body", body, *scripts), lang="en")
-    return f"<!doctype html>\n{html}\n"
+    body = element("body", element("main", *parts, footer), *scripts)
+    return f"<!doctype html>\n{element('html', element('head', head), body, lang='en')}\n"
 
 
 def _resource(name: str) -> str:

@@ -6,7 +6,7 @@
       const name = /^var\((--[a-z]+)\)$/.exec(node);
       return name ? css.getPropertyValue(name[1]).trim() : node;
     }
-    if (Array.isArray(node)) return typeof node[0] === "number" ? node : node.map((part) => resolve(part, css));
+    if (Array.isArray(node)) return typeof node[0] === "number" && typeof node[1] !== "string" ? node : node.map((part) => resolve(part, css));
     if (node && typeof node === "object")
       return Object.fromEntries(Object.entries(node).map(([key, part]) => [key, resolve(part, css)]));
     return node;

@@ -1,0 +1,25 @@
+"""Strategies compared on public tables under one protocol: searches, measures, rank tests, pages."""
+
+from __future__ import annotations
+
+from archsmith.comparison.contender import Contender, parse_contender, parse_contenders
+from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem, parse_problems
+from archsmith.comparison.runner import Outcome, Step, compare
+from archsmith.comparison.searching import search
+from archsmith.comparison.summary import read_summary, summarise
+
+__all__ = [
+    "PROBLEMS",
+    "Contender",
+    "Outcome",
+    "Problem",
+    "Step",
+    "compare",
+    "parse_contender",
+    "parse_contenders",
+    "parse_problem",
+    "parse_problems",
+    "read_summary",
+    "search",
+    "summarise",
+]

@@ -1,0 +1,74 @@
+"""A digest of the code that a strategy consists of, so that a record tells by which code it was made."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from archsmith.method import ROOT, load, names
+
+PLACES = ("strategy", "predictor", "encoding", "pareto", "space", "graph")
+BY_NAME = ("predictor", "encoding")
+"""Roles whose methods a strategy may load by their name."""
+
+
+@cache
+def code_digest(strategy: str, mentioned: tuple[str, ...] = ()) -> str:
+    """Sixteen hexadecimal digits of a strategy's own file and all of archsmith that it stands on.
+
+    Comments, layout and docstrings do not count. ``mentioned`` are names of predictors or encodings among its options.
+    """
+    own = importlib.util.find_spec(load("strategy", strategy).__module__)
+    start = Path(own.origin) if own is not None and own.origin else ROOT / "strategy" / f"{strategy}.py"
+    reached, waiting = set[Path](), [start, *_named(set(mentioned))]
+    while waiting:
+        file = waiting.pop()
+        if file not in reached:
+            reached.add(file)
+            waiting += _uses(file)
+    texts = sorted(ast.dump(_bare(file)) for file in reached)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _bare(file: Path) -> ast.Module:
+    """The syntax tree without docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _uses(file: Path) -> Iterator[Path]:
+    texts = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from _files([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+        elif isinstance(node, ast.Import):
+            yield from _files([alias.name for alias in node.names])
+    if file.is_relative_to(ROOT / "strategy"):
+        yield from _named(texts)
+
+
+def _files(modules: list[str]) -> Iterator[Path]:
+    for module in modules:
+        package, _, rest = module.partition(".")
+        if package == ROOT.name and rest.partition(".")[0] in PLACES:
+            path = ROOT / Path(*rest.split("."))
+            yield from (f for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists())
+
+
+def _named(texts: set[str]) -> list[Path]:
+    files = [ROOT / role / f"{name}.py" for role in BY_NAME for name in sorted(texts & set(names(role)))]
+    return [file for file in files if file.exists()]

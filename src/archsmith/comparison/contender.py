@@ -1,0 +1,168 @@
+"""A strategy as it takes part in a comparison: its options, and what it may see."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from archsmith.benchmark import Benchmark
+from archsmith.comparison.problem import Problem
+from archsmith.encoding.known_values import KnownValues
+from archsmith.errors import InvalidOption, unknown
+from archsmith.method import check_options, load, names, option_names
+from archsmith.space import ChoiceSpace
+from archsmith.strategy.base import Strategy
+
+SWITCHES = ("no-graph", "free", "free=COLUMN+COLUMN", "batch=NUMBER")
+COUNTED = ("params", "params_m", "flops", "flops_m", "macs")
+"""What ``free`` alone stands for: columns that anybody can count without training or measuring anything."""
+RANDOM = "random"
+"""What runs beside every comparison."""
+USUAL = ("auto", "linas", "nsga2", RANDOM)
+FAST = ("auto", "linas", "regularized_evolution", "nsga2", RANDOM)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One entry of a comparison.
+
+    Args:
+        label: its name in tables and files.
+        name: of the strategy, or ``module:Class``.
+        options: of the strategy.
+        graph: whether it sees the graph view of the space, where there is one.
+        free: columns of the table, as patterns, that it is told of every candidate at no cost.
+        batch: how many proposals it is asked for at once.
+    """
+
+    label: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)  # plain: it travels to other processes
+    graph: bool = True
+    free: tuple[str, ...] = ()
+    batch: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "label": self.label,
+            "name": self.name,
+            "options": dict(self.options),
+            "graph": self.graph,
+            "free": list(self.free),
+            "batch": self.batch,
+        }
+
+    def excluded(self, problem: Problem, benchmark: Benchmark) -> str:
+        """Why it cannot take part on ``problem``; empty where it can."""
+        most = load("strategy", self.name).handles.objectives
+        if most is not None and len(problem.objectives) > most:
+            return f"{self.label} handles {most} objective{'s' if most > 1 else ''}, {problem.name} has more"
+        if self.free and not self.columns(problem, benchmark):
+            return f"{problem.name} has none of the columns {', '.join(self.free)} that {self.label} is told"
+        return ""
+
+    def columns(self, problem: Problem, benchmark: Benchmark) -> list[str]:
+        """The columns of the benchmark that it is told of every candidate; nothing that is maximised is among them."""
+        hidden = {o.metric for o in problem.objectives if o.goal == "max"}
+        shown = [c for c in benchmark.columns if c not in hidden]
+        return [c for c in shown if any(fnmatch.fnmatch(c, pattern) for pattern in self.free)]
+
+    def build(self, problem: Problem, benchmark: Benchmark, rng: np.random.Generator) -> Strategy:
+        """The strategy, at its beginning.
+
+        Raises:
+            InvalidOption: for an option that it does not have or a value outside its range.
+            MissingExtra: when it needs a package that is not installed.
+        """
+        space, options = benchmark.space, dict(self.options)
+        if not self.graph:
+            space = ChoiceSpace(space.choices, space.constraints, space.symmetries, space.name)
+        if self.free:
+            columns = self.columns(problem, benchmark)
+            options["free"] = KnownValues(space, names=columns, function=partial(benchmark.values, metrics=columns))
+        method = load("strategy", self.name)
+        check_options(method, options)
+        return method(space, problem.objectives, (), rng=rng, **options)  # type: ignore[no-any-return]
+
+
+def parse_contender(text: str) -> Contender:
+    """Read ``NAME[:OPTION=VALUE,...][/SWITCH...][@LABEL]``.
+
+    Switches: ``no-graph`` hides the graph view of the space; ``free`` tells the strategy parameters, MACs and the like
+    of every candidate, ``free=COLUMN+COLUMN`` (with ``*``) the columns that are named; ``batch=K`` asks for ``K`` at
+    once.
+
+    >>> c = parse_contender("nsga2:population=50/no-graph@NSGA-II")
+    >>> c.name, dict(c.options), c.graph, c.label
+    ('nsga2', {'population': 50}, False, 'NSGA-II')
+
+    Raises:
+        UnknownName: for a strategy or a switch that there is none of.
+        InvalidOption: for an option that the strategy does not have, or text of another form.
+    """
+    body, _, label = text.strip().partition("@")
+    head, *switches = body.split("/")
+    name, colon, last = head.rpartition(":")
+    given = last if "=" in last else ""
+    name = name if colon and given else head
+    method = load("strategy", name)
+    options = _options(given, text)
+    check_options(method, options)
+    found: dict[str, Any] = {}
+    for switch in switches:
+        key, _, value = switch.partition("=")
+        if key == "no-graph" and not value:
+            found["graph"] = False
+        elif key == "free":
+            found["free"] = tuple(filter(None, value.split("+"))) or COUNTED
+        elif key == "batch" and value.isdecimal() and int(value) > 0:
+            found["batch"] = int(value)
+        else:
+            raise unknown("switch", switch, SWITCHES)
+    if "free" in found and "free" not in option_names(method):
+        raise InvalidOption(f"{name} cannot be told free metrics: it has no option 'free'; leave /free away")
+    return Contender(label.strip() or body, name, options, **found)
+
+
+def _options(given: str, text: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for item in filter(None, given.split(",")):
+        key, sign, value = item.partition("=")
+        if not (key and sign and value):
+            raise InvalidOption(
+                f"cannot read {item!r} in the strategy {text!r}; write NAME:OPTION=VALUE, such as nsga2:population=50"
+            )
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def parse_contenders(given: Iterable[str], usual: Iterable[str] = USUAL) -> list[Contender]:
+    """Several entries, spaces between them; random search is always one.
+
+    Args:
+        given: texts for :func:`parse_contender`; ``all`` stands for every strategy, nothing for the usual ones.
+        usual: names that stand for nothing given, as far as they exist.
+
+    Raises:
+        InvalidOption: for two entries with one label.
+    """
+    known = names("strategy")
+    texts = [part for text in given for part in text.split()] or [name for name in usual if name in known]
+    texts = [name for text in texts for name in (known if text == "all" else [text])]
+    found = [parse_contender(text) for text in dict.fromkeys(texts)]
+    if not any(c.name == RANDOM and not c.options for c in found):
+        found.append(parse_contender(RANDOM))
+    if twice := [label for label, n in Counter(c.label for c in found).items() if n > 1]:
+        raise InvalidOption(f"two strategies are called {twice[0]!r}; give one another name: NAME[:OPTIONS]@LABEL")
+    return found

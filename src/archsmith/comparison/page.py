@@ -1,0 +1,197 @@
+"""The report of a comparison: one self-contained HTML page with plots, and the same as Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from archsmith.comparison import figures, markdown, text
+from archsmith.comparison.text import Summary
+from archsmith.errors import require
+from archsmith.files import replacing, write_json
+from archsmith.report._markup import Markup, details, element, table
+from archsmith.report.html import document
+
+TITLE = "Strategies compared"
+PROTOCOL = (
+    "Hypervolume on objectives scaled to 0..1 over the whole table, costs that span more than a factor of 10 on a "
+    "logarithmic scale, reference point 1.1 in each; unique evaluations only; the true front's hypervolume is 1."
+)
+STYLE = """
+:root { --fifth: #7a52b3; --sixth: #7a6a00; }
+@media (prefers-color-scheme: dark) { :root { --fifth: #b99af0; --sixth: #cdb94a; } }
+.plot.tall { height: var(--tall, 40rem); }
+"""
+
+
+def write_reports(summary: Summary, folder: Path) -> list[Path]:
+    """Write ``summary.json``, ``report.md`` and ``report.html``, each whole or not at all.
+
+    Raises:
+        MissingExtra: without Plotly, whose script the page holds; the other two are written.
+        StorageFull: when the disk is full.
+    """
+    paths = [folder / name for name in ("summary.json", "report.md", "report.html")]
+    write_json(paths[0], summary)
+    _write(paths[1], markdown.page(summary, title=TITLE, intro=PROTOCOL))
+    require("plotly.offline", extra="report", purpose="the report of a comparison")
+    _write(paths[2], html(summary))
+    return paths
+
+
+def _write(path: Path, content: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def html(summary: Summary) -> str:
+    """The page as text."""
+    names = text.labels(summary)
+    store: dict[str, Any] = {}
+    parts = [
+        _headline(summary, names),
+        _curves(summary, store),
+        _evaluations(summary, names, store),
+        _overhead(summary, names, store),
+        _luck(summary, store),
+        _everything(summary, names),
+    ]
+    return document(TITLE, parts, store, STYLE)
+
+
+def _headline(summary: Summary, names: Sequence[str]) -> Markup:
+    searches = sum(o["searches"] for o in summary["overall"])
+    facts = [
+        ("strategies", str(len(names))),
+        ("problems", str(len(summary["problems"]))),
+        ("searches", f"{searches:,}"),
+        ("made", summary["date"]),
+    ]
+    best = names[0]
+    o = next(o for o in summary["overall"] if o["strategy"] == best)
+    lead = (
+        f"{best} needs the fewest evaluations: {'at least ' if o['not_reached'] else ''}{o['evaluations']:.0f} to "
+        "99 % of the best "
+        f"hypervolume (geometric mean over {o['problems']} problems)."
+    )
+    pairs = [element("div", element("dt", name), element("dd", value)) for name, value in facts]
+    return element(
+        "header",
+        element("p", f"{TITLE} · ", markdown.settings(summary), cls="eyebrow"),
+        element("h1", lead),
+        element("p", PROTOCOL, cls="lead"),
+        element("dl", *pairs, cls="facts"),
+    )
+
+
+def _curves(summary: Summary, store: dict[str, Any]) -> Markup:
+    problems = [p["name"] for p in summary["problems"]]
+    store |= {f"figure-curve-{i}": figures.curves(summary, problem) for i, problem in enumerate(problems)}
+    options = [element("option", problem, value=f"figure-curve-{i}") for i, problem in enumerate(problems)]
+    chooser = element("select", *options, id="problem", data_plot="plot-curve-0")
+    return element(
+        "section",
+        element("h2", "How fast each gets there"),
+        element("div", element("label", "Problem", **{"for": "problem"}), chooser, cls="chooser"),
+        _plot("curve-0", f"Hypervolume over evaluations on {problems[0]}; other problems by the list above"),
+        element(
+            "p",
+            "Median over seeds, bands between the quartiles; the dashed line is 99 %. Click a name in the legend "
+            "to hide or show its line.",
+            cls="note",
+        ),
+    )
+
+
+def _evaluations(summary: Summary, names: Sequence[str], store: dict[str, Any]) -> Markup:
+    store["figure-dots"] = figures.dots(summary)
+    height = f"{max(14, 3 + 0.95 * len(names) * len(summary['problems'])):.0f}rem"
+    head = ["problem", *names]
+    return element(
+        "section",
+        element("h2", "Evaluations to 99 %"),
+        _plot("dots", "Evaluations to 99 % of the best hypervolume by problem and strategy", height),
+        element(
+            "p",
+            "Medians with quartiles. An open mark lies at the budget: the median search did not get there.",
+            cls="note",
+        ),
+        element("h3", "To 95 % / 99 %, medians"),
+        table(head, text.main_rows(summary, names), label="Evaluations by problem", numeric=range(1, len(head))),
+        element("h3", "Over all problems"),
+        table(text.OVERALL_HEAD, text.overall_rows(summary, names), label="Over all problems", numeric=range(1, 7)),
+    )
+
+
+def _overhead(summary: Summary, names: Sequence[str], store: dict[str, Any]) -> Markup:
+    store["figure-overhead"] = figures.overhead(summary)
+    return element(
+        "section",
+        element("h2", "What they cost themselves"),
+        _plot("overhead", "CPU milliseconds a proposal by strategy", f"{max(12, 5 + 1.7 * len(names)):.0f}rem"),
+        element("p", "CPU time of asking and telling, mean over a search, one mark a problem.", cls="note"),
+    )
+
+
+def _luck(summary: Summary, store: dict[str, Any]) -> Markup:
+    store["figure-ranks"] = figures.ranks(summary, "evaluations")
+    store["figure-ranks-area"] = figures.ranks(summary, "area")
+    chooser = element(
+        "select",
+        element("option", "evaluations to 99 %", value="figure-ranks"),
+        element("option", "mean hypervolume over all evaluations", value="figure-ranks-area"),
+        id="test",
+        data_plot="plot-ranks",
+    )
+    size = f"{max(18, 8 + 2.6 * len(summary['strategies'])):.0f}rem"
+    note = (
+        "Percent of paired searches (same problem, same seed) in which the row is better than the column, equal ones "
+        f"half; * where Wilcoxon's signed-rank test, corrected by Holm, says so. "
+        f"{text.friedman_text(summary, 'evaluations')}"
+    )
+    return element(
+        "section",
+        element("h2", "Is it luck?"),
+        element("div", element("label", "By", **{"for": "test"}), chooser, cls="chooser"),
+        _plot("ranks", "How often each strategy is better than each other", size),
+        element("p", note, cls="note"),
+    )
+
+
+def _everything(summary: Summary, names: Sequence[str]) -> Markup:
+    rows = text.detail_rows(summary, names)
+    return element(
+        "section",
+        element("h2", "Everything"),
+        details("Medians with quartiles", table(text.DETAIL_HEAD, rows, label="All figures", numeric=range(2, 12))),
+        details(
+            "Problems",
+            table(
+                ["problem", "table", "objectives", "architectures", "best front"],
+                text.settings_rows(summary),
+                label="Problems",
+            ),
+        ),
+        details(
+            "Strategies",
+            table(
+                ["name", "strategy", "options", "sees", "budget", "seeds"], text.described(summary), label="Strategies"
+            ),
+        ),
+    )
+
+
+def _plot(name: str, label: str, height: str | None = None) -> Markup:
+    return element(
+        "figure",
+        element(
+            "div",
+            id=f"plot-{name}",
+            cls="plot",
+            data_figure=f"figure-{name}",
+            role="img",
+            aria_label=label,
+            style=f"height: {height}" if height else None,
+        ),
+    )

@@ -1,0 +1,290 @@
+"""Strategies x problems x seeds: what is missing is run, in as many processes as wanted; what is there is kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from archsmith.comparison.contender import Contender
+from archsmith.comparison.problem import Problem
+from archsmith.comparison.record import Record, read_record, record_path, write_record
+from archsmith.comparison.searching import identity, opened, search
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra
+
+THREADS = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+_LOOK_S = 0.5
+"""Seconds after which a wish to stop is noticed at the latest."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a comparison is.
+
+    Args:
+        done: searches that are finished, those found finished among them.
+        total: all of them.
+        text: the last one.
+        remaining_s: estimate of what is left; ``None`` where nothing is known yet.
+    """
+
+    done: int
+    total: int
+    text: str
+    remaining_s: float | None
+
+
+@dataclass
+class Outcome:
+    """What became of a comparison.
+
+    Attributes:
+        made: searches that were run.
+        kept: searches that were there already.
+        notes: what was left out or done again, and why.
+        failures: searches that ended with an error, which the same command tries again.
+        interrupted: whether it was asked to stop; the same command goes on.
+    """
+
+    made: int = 0
+    kept: int = 0
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def note(self, text: str) -> None:
+        """Add a note once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@dataclass(frozen=True)
+class _Task:
+    contender: Contender
+    problem: Problem
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.contender.label} on {self.problem.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class _Ended:
+    task: _Task
+    record: Record | None
+    seconds: float
+    missing: str = ""
+    error: str = ""
+
+
+def compare(
+    contenders: Sequence[Contender],
+    problems: Sequence[Problem],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    workers: int = 0,
+    on_step: Callable[[Step], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Run what is missing of ``contenders`` x ``problems`` x ``seeds``; the records lie in ``folder``.
+
+    A record is kept if it was made by the same code with the same options on the same table and went at least as far.
+    Nothing that a search finds depends on what else is run, in which order, or in how many processes.
+
+    Args:
+        contenders: with labels of their own.
+        problems: each with its budget.
+        seeds: of the searches.
+        folder: is made; the folder of a comparison may grow.
+        workers: processes of one thread each; 0 runs everything in this process.
+        on_step: hears how far it is.
+        stop: asked now and then; true ends it after the searches that are under way.
+
+    Raises:
+        UserError: for options that a strategy refuses, or a table that is not there.
+    """
+    if workers < 0 or not (contenders and problems and seeds):
+        raise InvalidOption("a comparison needs a strategy, a problem and a seed, and no negative number of workers")
+    outcome = Outcome()
+    tasks = _tasks(contenders, problems, seeds, outcome)
+    progress = _Progress(len(tasks), max(1, workers), on_step)
+    missing = []
+    for task in tasks:
+        record = _found(folder, task, outcome)
+        if record is None:
+            missing.append(task)
+        else:
+            outcome.kept += 1
+            progress.advance(task, sum(record.cpu_ms) / 1e3)
+    progress.left(missing)
+    dropped = set[str]()
+    for ended in (_in_processes if workers else _here)(missing, workers, stop, dropped):
+        if ended.record is not None:
+            write_record(folder, ended.record)
+            outcome.made += 1
+        elif ended.missing:
+            dropped.add(ended.task.contender.label)
+            outcome.note(f"{ended.task.contender.label} is left out: {ended.missing}")
+        else:
+            outcome.failures.append(f"{ended.task}: {ended.error}")
+        progress.advance(ended.task, ended.seconds)
+    outcome.interrupted = stop()
+    return outcome
+
+
+def _tasks(
+    contenders: Sequence[Contender], problems: Sequence[Problem], seeds: Sequence[int], outcome: Outcome
+) -> list[_Task]:
+    """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
+    taking_part: set[tuple[str, str]] = set()
+    for contender in contenders:
+        try:
+            for problem in problems:
+                if reason := contender.excluded(problem, opened(problem)):
+                    outcome.note(reason)
+                    continue
+                contender.build(problem, opened(problem), np.random.default_rng(0))  # refuses wrong options early
+                taking_part.add((contender.label, problem.name))
+        except MissingExtra as error:
+            outcome.note(f"{contender.label} is left out: {error}")
+            taking_part = {pair for pair in taking_part if pair[0] != contender.label}
+    return [_Task(c, p, s) for s in seeds for p in problems for c in contenders if (c.label, p.name) in taking_part]
+
+
+def _found(folder: Path, task: _Task, outcome: Outcome) -> Record | None:
+    """The record of ``task`` if there is one that answers it."""
+    path = record_path(folder, task.problem.name, task.contender.label, task.seed)
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except DamagedFile as error:
+        outcome.note(f"done again: {error}")
+        return None
+    wanted = identity(task.contender, task.problem, task.seed)
+    if record.answers(wanted | {"budget": task.problem.budget}):
+        return record
+    different = [key for key, value in wanted.items() if getattr(record, key) != value] or ["budget"]
+    outcome.note(
+        f"{task.contender.label} on {task.problem.name} is done again: the record has another {', '.join(different)}"
+    )
+    return None
+
+
+class _Progress:
+    """Counts searches and estimates what is left from the time that like ones took."""
+
+    def __init__(self, total: int, workers: int, on_step: Callable[[Step], None]) -> None:
+        self._total, self._workers, self._on_step = total, workers, on_step
+        self._took: dict[str, list[float]] = defaultdict(list)
+        self._left: list[_Task] = []
+        self._done = 0
+
+    def left(self, tasks: Sequence[_Task]) -> None:
+        self._left = list(tasks)
+
+    def advance(self, task: _Task, seconds: float) -> None:
+        self._done += 1
+        for key in _likeness(task):
+            self._took[key].append(seconds / task.problem.budget)
+        if task in self._left:
+            self._left.remove(task)
+            self._on_step(Step(self._done, self._total, str(task), sum(map(self._guess, self._left)) / self._workers))
+
+    def _guess(self, task: _Task) -> float:
+        known = next(key for key in _likeness(task) if key in self._took)
+        return mean(self._took[known][-20:]) * task.problem.budget
+
+
+def _likeness(task: _Task) -> tuple[str, str, str]:
+    """Keys of searches that take about as long, the likest first."""
+    return f"{task.contender.label} {task.problem.name}", task.contender.label, ""
+
+
+def _attempt(task: _Task) -> _Ended:
+    """One search, in whichever process this is."""
+    started = time.monotonic()
+    try:
+        record = search(task.contender, task.problem, task.seed)
+    except MissingExtra as error:
+        return _Ended(task, None, time.monotonic() - started, missing=str(error))
+    except Exception as error:  # noqa: BLE001 - a strategy may raise anything; the others go on, and it is told
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        return _Ended(task, None, time.monotonic() - started, error=text)
+    return _Ended(task, record, time.monotonic() - started)
+
+
+def _here(tasks: Sequence[_Task], _: int, stop: Callable[[], bool], dropped: set[str]) -> Iterator[_Ended]:
+    for task in tasks:
+        if stop():
+            return
+        if task.contender.label not in dropped:
+            yield _attempt(task)
+
+
+def _in_processes(
+    tasks: Sequence[_Task], workers: int, stop: Callable[[], bool], dropped: set[str]
+) -> Iterator[_Ended]:
+    """As many searches at a time as there are workers, so that a wish to stop has little to wait for."""
+    waiting = list(tasks)
+    running: set[Future[_Ended]] = set()
+    others = set(multiprocessing.active_children())
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_signals)
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers and not stop():
+                    if (task := waiting.pop(0)).contender.label not in dropped:
+                        running.add(pool.submit(_attempt, task))
+                if not running:
+                    break
+                ended, running = wait(running, _LOOK_S, FIRST_COMPLETED)
+                for future in ended:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise ArchsmithError(
+                "a worker process died, perhaps for want of memory; what is finished is stored: give the same command "
+                "again, with fewer workers if it happens again"
+            ) from error
+        finally:
+            if running:  # stopped at once: nobody waits for what is under way
+                for child in set(multiprocessing.active_children()) - others:
+                    child.terminate()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that are started in this block have one thread for arithmetic, whatever libraries they load."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(THREADS)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _leave_signals() -> None:
+    """Ctrl-C is the business of the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,141 @@
+"""One search of a comparison: a strategy, a problem, a seed; the time of the strategy alone is counted."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archsmith import __version__
+from archsmith.benchmark import Benchmark, default_folder
+from archsmith.comparison._sources import code_digest
+from archsmith.comparison.contender import Contender
+from archsmith.comparison.problem import Problem
+from archsmith.comparison.record import Record
+from archsmith.evaluation import Evaluation
+from archsmith.events import KNOWN_PROPOSALS, Reason
+
+LIBRARIES = ("numpy", "scipy", "moocore", "scikit-learn", "torch", "pymoo", "optuna", "botorch", "gpytorch", "cmaes")
+MODULE_OF = {"scikit-learn": "sklearn"}
+
+
+def opened(problem: Problem) -> Benchmark:
+    """The benchmark of a problem, opened once a process."""
+    return _opened(problem, default_folder())
+
+
+@lru_cache(maxsize=64)
+def _opened(problem: Problem, folder: Path) -> Benchmark:
+    del folder  # where it is looked for may change while this process lives
+    return problem.open()
+
+
+def identity(contender: Contender, problem: Problem, seed: int) -> dict[str, Any]:
+    """What makes two searches the same one; the budget is no part of it, since no strategy knows it."""
+    texts = tuple(sorted(value for value in contender.options.values() if isinstance(value, str)))
+    return {
+        "problem": problem.name,
+        "benchmark": problem.benchmark,
+        "objectives": tuple(map(str, problem.objectives)),
+        "within": problem.within,
+        "table": opened(problem).fingerprint,
+        "contender": contender.to_json(),
+        "code": code_digest(contender.name, texts),
+        "seed": seed,
+    }
+
+
+def search(contender: Contender, problem: Problem, seed: int, budget: int | None = None) -> Record:
+    """Let a strategy search until the budget of unique evaluations is spent or it has nothing left to propose.
+
+    Args:
+        contender: the strategy and what it may see.
+        problem: what it searches.
+        seed: with the problem's own number it seeds the strategy, whatever else is run.
+        budget: evaluations; the problem's own unless given.
+    """
+    budget = problem.budget if budget is None else budget
+    benchmark = opened(problem)
+    metrics = [o.metric for o in problem.objectives]
+    rng = np.random.default_rng([seed, problem.entropy])
+    clock = _Clock()
+    with clock:
+        strategy = contender.build(problem, benchmark, rng)
+    met: dict[str, Evaluation] = {}
+    repeated, ended = 0, "budget"
+    while len(met) < budget:
+        with clock:
+            asked = strategy.ask(min(contender.batch, budget - len(met)))
+        if not asked:
+            ended = _because("finished")
+            break
+        answers = [met.get(p.architecture.key) or benchmark.evaluate(p, metrics) for p in asked]
+        with clock:
+            strategy.tell(answers)
+        before = len(met)
+        met |= {e.architecture.key: e for e in answers}
+        clock.share(len(met) - before)
+        repeated = 0 if len(met) > before else repeated + len(asked)
+        if repeated >= KNOWN_PROPOSALS:
+            ended = _because("known")
+            break
+    done = list(met.values())
+    return Record(
+        **identity(contender, problem, seed),
+        budget=budget,
+        ended=ended,
+        **_sequence(benchmark, done, metrics),
+        cpu_ms=tuple(clock.milliseconds),
+        versions=_versions(),
+    )
+
+
+def _because(reason: Reason) -> str:
+    return reason
+
+
+class _Clock:
+    """CPU time of this process inside the block, shared out over the evaluations that it brought."""
+
+    def __init__(self) -> None:
+        self.milliseconds: list[float] = []
+        self._spent = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._spent += time.process_time() - self._started
+
+    def share(self, evaluations: int) -> None:
+        if evaluations:
+            self.milliseconds += [round(1e3 * self._spent / evaluations, 3)] * evaluations
+            self._spent = 0.0
+
+
+def _sequence(benchmark: Benchmark, done: list[Evaluation], metrics: list[str]) -> Mapping[str, Any]:
+    """The evaluations as rows of the table; with rows and values of their own where the table is not everything."""
+    rows = benchmark.space.rows([e.architecture for e in done])
+    positions = tuple(benchmark.find(rows).tolist())
+    if benchmark.exhaustive:
+        return {"positions": positions, "rows": None, "values": None}
+    values = tuple(tuple(e[m] for m in metrics) if e.ok else None for e in done)
+    return {"positions": positions, "rows": tuple(map(tuple, rows.tolist())), "values": values}
+
+
+def _versions() -> dict[str, str]:
+    found = {"archsmith": __version__, "python": platform.python_version()}
+    for library in LIBRARIES:
+        if MODULE_OF.get(library, library) in sys.modules:
+            try:
+                found[library] = version(library)
+            except PackageNotFoundError:  # installed without its metadata
+                found[library] = "unknown"
+    return found

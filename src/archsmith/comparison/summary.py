@@ -1,0 +1,220 @@
+"""From the records of a comparison to one table of figures: plain data that pages and plots are made of."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archsmith.benchmark import Benchmark
+from archsmith.comparison.contender import RANDOM
+from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape, landscape
+from archsmith.comparison.measures import LEVELS, Run, measured, result
+from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem
+from archsmith.comparison.record import Record, read_records
+from archsmith.comparison.searching import opened
+from archsmith.comparison.statistics import friedman, wilcoxon_holm
+from archsmith.errors import RunMismatch
+from archsmith.files import read_json
+
+FORMAT = 1
+Cells = dict[tuple[str, str], list[Run]]
+"""(problem, strategy) -> its searches."""
+
+
+def summarise(folder: Path, *, date: str) -> dict[str, Any]:
+    """Everything that the records of a comparison say; plain data.
+
+    Args:
+        folder: that :func:`archsmith.comparison.compare` wrote.
+        date: to be stated, such as ``2026-11-30``.
+
+    Raises:
+        UserError: when there are no records.
+        MissingTable: when a table is not there any more.
+        RunMismatch: for records of another version of a table.
+    """
+    by_problem: dict[str, list[Record]] = defaultdict(list)
+    for record in read_records(folder):
+        by_problem[record.problem].append(record)
+    order = {name: i for i, name in enumerate(PROBLEMS)}
+    problems, results = [], []
+    cells: Cells = {}
+    for name in sorted(by_problem, key=lambda n: (order.get(n, len(order)), n)):
+        records = by_problem[name]
+        problem = _problem(records[0])
+        benchmark = _opened(problem, records)
+        land = _landscape(problem, benchmark, records)
+        problems.append(_about(problem, benchmark, land))
+        for label in _labels(records):
+            own = [r for r in records if r.label == label]
+            budget = min(r.budget for r in own)
+            runs = [measured(r, _values(r, problem, benchmark), land, budget) for r in own]
+            cells[name, label] = runs
+            results.append({"problem": name, "strategy": label, **result(runs, land, budget)})
+    everything = [r for records in by_problem.values() for r in records]
+    return {
+        "format": FORMAT,
+        "date": date,
+        "protocol": {"reference": REFERENCE, "logarithm_beyond": DECADE, "levels": [f"{x:g}" for x in LEVELS]},
+        "versions": _versions(everything),
+        "problems": problems,
+        "strategies": [next(dict(r.contender) for r in everything if r.label == x) for x in _labels(everything)],
+        "results": results,
+        "overall": _overall(cells, results),
+        "tests": {"area": _tests(cells, _area), "evaluations": _tests(cells, _evaluations)},
+    }
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A summary that was written before.
+
+    Raises:
+        DamagedFile: when it is none.
+        RunMismatch: for another version of its form.
+    """
+    data: dict[str, Any] = read_json(
+        path, what="the summary of a comparison", way_out="make it anew: archsmith bench report"
+    )
+    if data.get("format") != FORMAT:
+        raise RunMismatch(f"{path} has the form {data.get('format')}, this version reads {FORMAT}; make it anew")
+    return data
+
+
+def _problem(record: Record) -> Problem:
+    known = PROBLEMS.get(record.problem)
+    spec = " ".join([record.benchmark, *record.objectives])
+    if known is not None and known.spec == spec and known.within == record.within:
+        return known
+    own = parse_problem(spec)
+    return Problem(record.problem, own.benchmark, own.objectives, within=record.within)
+
+
+def _opened(problem: Problem, records: Sequence[Record]) -> Benchmark:
+    benchmark = opened(problem)
+    if other := [r for r in records if r.table != benchmark.fingerprint]:
+        raise RunMismatch(
+            f"{len(other)} records on {problem.name} were made on another version of the table {problem.benchmark} "
+            f"(such as {other[0].label}, seed {other[0].seed}); give 'archsmith bench run' again, it makes them anew"
+        )
+    return benchmark
+
+
+def _values(record: Record, problem: Problem, benchmark: Benchmark) -> Floats:
+    """Values of the objectives of each evaluation, ``(t, m)``, NaN for failed ones."""
+    if record.values is not None:
+        missing = (math.nan,) * len(problem.objectives)
+        return np.array([missing if row is None else row for row in record.values], dtype=float)
+    at = np.array(record.positions, dtype=np.int64)
+    found = np.column_stack([benchmark.columns[o.metric][at] for o in problem.objectives])
+    found[at < 0] = np.nan
+    return found
+
+
+def _landscape(problem: Problem, benchmark: Benchmark, records: Sequence[Record]) -> Landscape:
+    """Of the whole table; on a surrogate, of everything that any of the searches met."""
+    if benchmark.exhaustive:
+        values = np.column_stack([benchmark.columns[o.metric] for o in problem.objectives])
+        return landscape(values, problem.objectives)
+    return landscape(np.concatenate([_values(r, problem, benchmark) for r in records]), problem.objectives)
+
+
+def _about(problem: Problem, benchmark: Benchmark, land: Landscape) -> dict[str, Any]:
+    pairs = zip(problem.objectives, land.logarithmic.tolist(), strict=True)
+    return {
+        "name": problem.name,
+        "benchmark": problem.benchmark,
+        "about": problem.about,
+        "objectives": [str(o) for o in problem.objectives],
+        "logarithmic": [o.metric for o, yes in pairs if yes],
+        "within": problem.within,
+        "table": benchmark.fingerprint,
+        "architectures": benchmark.space.size().value,
+        "true_front": benchmark.exhaustive,
+        "front": len(land.front),
+        "volume": round(land.volume, 6),
+        "average": {o.metric: float(f"{x:.6g}") for o, x in zip(problem.objectives, land.mean, strict=True)},
+        "best": {o.metric: float(f"{x:.6g}") for o, x in zip(problem.objectives, land.best, strict=True)},
+    }
+
+
+def _labels(records: Iterable[Record]) -> list[str]:
+    """Labels in alphabetical order, random search last."""
+    return sorted({r.label for r in records}, key=lambda label: (label == RANDOM, label))
+
+
+def _versions(records: Iterable[Record]) -> dict[str, str]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for name, version in record.versions.items():
+            found[name].add(version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def _overall(cells: Cells, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each strategy over all its problems; where the median search did not get there, its budget counts."""
+    found = []
+    for label in dict.fromkeys(r["strategy"] for r in results):
+        own = [r for r in results if r["strategy"] == label]
+        medians = [r["evaluations_to"][r["key_level"]]["median"] for r in own]
+        boxes = [r["box_hypervolume"]["mean"] for r in own if r["box_hypervolume"]]
+        counted = [r["budget"] if m is None else m for r, m in zip(own, medians, strict=True)]
+        found.append(
+            {
+                "strategy": label,
+                "problems": len(own),
+                "searches": sum(len(cells[r["problem"], label]) for r in own),
+                "evaluations": round(float(np.exp(np.mean(np.log(counted)))), 1),
+                "not_reached": sum(m is None for m in medians),
+                "box_hypervolume": round(float(np.mean(boxes)), 5) if boxes else None,
+                "ms_each": round(float(np.mean([r["ms_each"]["mean"] for r in own])), 3),
+            }
+        )
+    return found
+
+
+def _area(run: Run, budget: int) -> float:
+    return -float(run.shares[:budget].mean())
+
+
+def _evaluations(run: Run, budget: int) -> float:
+    return run.reached(budget)
+
+
+def _tests(cells: Cells, score: Any) -> dict[str, Any]:
+    """Friedman's test over the problems that all strategies share, and every pair over problems and seeds."""
+    labels = list(dict.fromkeys(label for _, label in cells))
+    problems = list(dict.fromkeys(problem for problem, _ in cells))
+    most = max(sum((p, x) in cells for p in problems) for x in labels)
+    complete = [x for x in labels if sum((p, x) in cells for p in problems) == most]
+    shared = [p for p in problems if all((p, x) in cells for x in complete)]
+    scores: dict[str, list[float]] = {}
+    for label in complete:
+        budgets = {p: min(len(cells[p, x][0].shares) for x in complete) for p in shared}
+        scores[label] = [float(np.median([score(r, budgets[p]) for r in cells[p, label]])) for p in shared]
+    over_problems = friedman(scores)
+    differences = {pair: _differences(cells, problems, pair, score) for pair in combinations(labels, 2)}
+    return {
+        "problems": shared,
+        "left_out": [x for x in labels if x not in complete],
+        "friedman": None if over_problems is None else {"statistic": over_problems[0], "p": over_problems[1]},
+        "mean_ranks": None if over_problems is None else over_problems[2],
+        "pairs": [asdict(pair) for pair in wilcoxon_holm(differences)],
+    }
+
+
+def _differences(cells: Cells, problems: Sequence[str], pair: tuple[str, str], score: Any) -> list[float]:
+    """Score of the first less that of the second, smaller is better, for each problem and seed that both have."""
+    found = []
+    for problem in problems:
+        first, second = ({r.seed: r for r in cells.get((problem, label), [])} for label in pair)
+        for seed in sorted(first.keys() & second.keys()):
+            budget = min(len(first[seed].shares), len(second[seed].shares))
+            found.append(score(first[seed], budget) - score(second[seed], budget))
+    return found

@@ -1,0 +1,201 @@
+"""A summary in words: the tables of the console, of Markdown pages and of the report, from one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from archsmith.comparison.contender import RANDOM
+from archsmith.comparison.statistics import LEVEL
+
+Summary = Mapping[str, Any]
+Rows = list[list[str]]
+
+
+def labels(summary: Summary) -> list[str]:
+    """The strategies, those that need the fewest evaluations first, random search last."""
+    overall = sorted(summary["overall"], key=lambda o: (o["strategy"] == RANDOM, -o["problems"], o["evaluations"]))
+    return [o["strategy"] for o in overall]
+
+
+def cell(summary: Summary, problem: str, strategy: str) -> Mapping[str, Any] | None:
+    """What one strategy reached on one problem; ``None`` where it took no part."""
+    found = (r for r in summary["results"] if r["problem"] == problem and r["strategy"] == strategy)
+    return next(found, None)
+
+
+def hits(result: Mapping[str, Any], level: str) -> str:
+    """The median of evaluations to a level, such as ``53`` or ``>250``."""
+    median = result["evaluations_to"][level]["median"]
+    return f">{result['budget']}" if median is None else f"{median:.0f}"
+
+
+def hits_with_quartiles(result: Mapping[str, Any], level: str) -> str:
+    """Such as ``53 (40, 71)``."""
+    found = result["evaluations_to"][level]
+    ends = [f">{result['budget']}" if found[q] is None else f"{found[q]:.0f}" for q in ("low", "high")]
+    return f"{hits(result, level)} ({', '.join(ends)})"
+
+
+def main_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
+    """One row a problem: its name, then ``95 / 99 %`` of each strategy, or one figure where ``within`` is asked."""
+    rows = []
+    for problem in summary["problems"]:
+        row = [problem["name"]]
+        for strategy in strategies:
+            result = cell(summary, problem["name"], strategy)
+            if result is None:
+                row.append("-")
+            elif result["key_level"] == "within":
+                row.append(hits(result, "within"))
+            else:
+                row.append(f"{hits(result, '95')} / {hits(result, '99')}")
+        rows.append(row)
+    return rows
+
+
+def figure_rows(summary: Summary, strategies: Sequence[str], name: str, part: str, digits: int) -> Rows:
+    """One row a problem: its name, then one figure of each strategy."""
+    rows = []
+    for problem in summary["problems"]:
+        results = [cell(summary, problem["name"], s) for s in strategies]
+        values = [None if r is None or r[name] is None else r[name][part] for r in results]
+        if any(v is not None for v in values):
+            rows.append([problem["name"], *("-" if v is None else f"{v:.{digits}f}" for v in values)])
+    return rows
+
+
+def overall_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
+    """One row a strategy, over all its problems."""
+    rows = []
+    for strategy in strategies:
+        o = next(o for o in summary["overall"] if o["strategy"] == strategy)
+        ranks = summary["tests"]["evaluations"]["mean_ranks"] or {}
+        rows.append(
+            [
+                strategy,
+                f"{o['problems']}, {o['searches']}",
+                f"{'≥ ' if o['not_reached'] else ''}{o['evaluations']:.0f}",
+                f"{o['not_reached']} of {o['problems']}",
+                f"{ranks[strategy]:.2f}" if strategy in ranks else "-",
+                "-" if o["box_hypervolume"] is None else f"{o['box_hypervolume']:.3f}",
+                f"{o['ms_each']:.1f}",
+            ]
+        )
+    return rows
+
+
+OVERALL_HEAD = [
+    "strategy",
+    "problems, searches",
+    "evaluations to 99 %",
+    "not reached",
+    "mean rank",
+    "box hypervolume",
+    "ms a proposal",
+]
+
+DETAIL_HEAD = [
+    *("problem", "strategy", "seeds", "90 %", "95 %", "99 %", "99.9 %"),
+    *("hypervolume", "in the box", "IGD+", "CPU s", "gain on the average"),
+]
+
+
+def detail_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
+    """One row a problem and strategy, with quartiles."""
+    rows = []
+    for problem in summary["problems"]:
+        for strategy in strategies:
+            r = cell(summary, problem["name"], strategy)
+            if r is None:
+                continue
+            levels = [hits_with_quartiles(r, level) for level in ("90", "95", "99", "99.9")]
+            if r["key_level"] == "within":
+                levels = ["-", "-", hits_with_quartiles(r, "within"), "-"]
+            box = "-" if r["box_hypervolume"] is None else f"{r['box_hypervolume']['median']:.3f}"
+            gains = ", ".join(f"{100 * g['median']:.1f} %" for g in r["improvement"].values())
+            head = [problem["name"], strategy, str(len(r["seeds"])), *levels]
+            tail = [f"{r['hypervolume']['median']:.4f}", box, f"{r['igd_plus']['median']:.4f}"]
+            rows.append([*head, *tail, f"{r['cpu_s']['median']:.2f}", gains])
+    return rows
+
+
+PAIR_HEAD = ["strategies", "better / worse / equal", "p (Wilcoxon)", "p (Holm)", "verdict"]
+
+
+def pair_rows(summary: Summary, test: str) -> Rows:
+    """One row a pair of strategies."""
+    rows = []
+    for pair in summary["tests"][test]["pairs"]:
+        better = pair["first"] if pair["wins"] > pair["losses"] else pair["second"]
+        verdict = f"{better} is ahead" if pair["p_holm"] < LEVEL else "not resolved"
+        rows.append(
+            [
+                f"{pair['first']} against {pair['second']}",
+                f"{pair['wins']} / {pair['losses']} / {pair['ties']}",
+                _p(pair["p"]),
+                _p(pair["p_holm"]),
+                verdict,
+            ]
+        )
+    return rows
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def friedman_text(summary: Summary, test: str) -> str:
+    """One sentence on whether the strategies differ at all."""
+    found = summary["tests"][test]
+    if found["friedman"] is None:
+        return "Friedman's test needs three strategies and two problems that all of them searched."
+    out = (
+        f"; left out, since they took no part in all of them: {', '.join(found['left_out'])}"
+        if found["left_out"]
+        else ""
+    )
+    p = _p(found["friedman"]["p"])
+    return f"Friedman's test over {len(found['problems'])} problems: p {p if p.startswith('<') else '= ' + p}{out}."
+
+
+def settings_rows(summary: Summary) -> Rows:
+    """One row a problem: what is searched."""
+    rows = []
+    for p in summary["problems"]:
+        goals = ", ".join(f"{o} (log)" if o.split(" ")[1] in p["logarithmic"] else o for o in p["objectives"])
+        front = f"{p['front']} points" if p["true_front"] else f"{p['front']} points, the union of these searches"
+        rows.append(
+            [
+                p["name"],
+                p["benchmark"],
+                goals,
+                f"{p['architectures']:.3g}" if p["architectures"] > 10**9 else f"{p['architectures']:,}",
+                front,
+            ]
+        )
+    return rows
+
+
+def without(problems: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the problems whose true front nobody knows."""
+    return [p["name"] for p in problems if not p["true_front"]]
+
+
+def described(summary: Summary) -> Rows:
+    """One row a strategy: what it is, with which options, and what it sees."""
+    rows = []
+    for s in sorted(summary["strategies"], key=lambda s: labels(summary).index(s["label"])):
+        options = ", ".join(f"{k}={v}" for k, v in s["options"].items()) or "as it comes"
+        sees = [] if s["graph"] else ["no graph view"]
+        sees += [f"free metrics: {', '.join(s['free'])}"] if s["free"] else []
+        sees += [f"asked for {s['batch']} at once"] if s["batch"] > 1 else []
+        results = [r for r in summary["results"] if r["strategy"] == s["label"]]
+        budgets, seeds = ({*(r["budget"] for r in results)}, {*(len(r["seeds"]) for r in results)})
+        rows.append([s["label"], s["name"], options, ", ".join(sees) or "-", _range(budgets), _range(seeds)])
+    return rows
+
+
+def _range(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
