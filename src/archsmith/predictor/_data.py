@@ -30,3 +30,12 @@ def standardised(y: Array) -> tuple[float, float, Array]:
     if scale <= 1e-12 * max(1.0, abs(shift)):
         return shift, 0.0, np.zeros_like(y)
     return shift, scale, (y - shift) / scale
+
+
+def normal_scores(y: Array) -> Array:
+    """The normal quantiles of the mid-ranks of ``y (n,)``; ties stay ties, constant values are all 0."""
+    from scipy.special import ndtri
+
+    values, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - 0.5 * counts
+    return np.asarray(ndtri(middle / len(y))[inverse]) if len(values) > 1 else np.zeros(len(y))

@@ -14,6 +14,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit
 from archsmith.predictor.base import Predictor
 from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._inputs import Inputs
 from archsmith.strategy._ledger import RowLedger
 
 View = Literal["ranks", "shape"]
@@ -40,8 +41,15 @@ class Forecast:
     predict: Callable[[Rows], tuple[Floats, Floats]]
 
 
-def forecast(
-    ledger: RowLedger, encoding: Encoding, make: Callable[[], Predictor], *, view: View, optimism: float, caution: float
+def forecast(  # noqa: PLR0913 - three of them are the caller's options
+    ledger: RowLedger,
+    encoding: Encoding,
+    make: Callable[[], Predictor],
+    *,
+    view: View,
+    optimism: float,
+    caution: float,
+    free: Encoding | None = None,
 ) -> Forecast:
     """Fit predictors on all evaluations of ``ledger`` that succeeded, at least one.
 
@@ -52,10 +60,12 @@ def forecast(
         view: how costs are warped.
         optimism: standard deviations by which costs are predicted better than their mean.
         caution: standard deviations by which limited metrics are predicted worse than theirs.
+        free: what is known of every row without measuring it, read beside the encoding.
     """
     ok = np.asarray(np.isfinite(ledger.costs).all(axis=1))
     rows, costs = ledger.rows[ok], ledger.costs[ok]
-    x = _encoded(encoding, rows)
+    inputs = Inputs(encoding, free, rows)
+    x = inputs(rows)
     goals = [o.goal for o in ledger.objectives]
     warped = np.stack([_warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
     predictors = [_fitted(make, x, target) for target in warped.T]
@@ -63,10 +73,10 @@ def forecast(
     bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make, caution)) is not None]
     failing = None
     if not ok.all():
-        failing = _fitted(make, _encoded(encoding, ledger.rows), (~ok).astype(float))
+        failing = _fitted(make, inputs(ledger.rows), (~ok).astype(float))
 
     def predict(wanted: Rows) -> tuple[Floats, Floats]:
-        z = _encoded(encoding, wanted)
+        z = inputs(wanted)
         guesses = [p.predict(z) for p in predictors]
         predicted = np.stack([mean - optimism * std for mean, std in guesses], axis=1)
         violations = np.zeros(len(z))
@@ -77,10 +87,6 @@ def forecast(
         return predicted, violations
 
     return Forecast(rows, warped, ledger.violations[ok], predict)
-
-
-def _encoded(encoding: Encoding, rows: Rows) -> Floats:
-    return np.asarray(encoding.encode(rows), dtype=float)
 
 
 def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:

@@ -8,13 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.encoding.one_hot import OneHot
+from archsmith.encoding.base import Encoding
 from archsmith.evaluation import Evaluation
-from archsmith.method import Paper, load
+from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
+from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy._evolution import Rows, best_first, evolve
+from archsmith.strategy._evolution import Floats, Rows, best_first, evolve
 from archsmith.strategy._forecast import VIEWS, Forecast, forecast
+from archsmith.strategy._inner import check_inner, searched
+from archsmith.strategy._inputs import encoding_of, maker
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._spread import spread
@@ -30,7 +33,7 @@ class Linas(Strategy):
     """LINAS: light predictors, a whole NSGA-II on what they say, and measurements of its best picks only.
 
     A small first batch is measured. Then, over and over: fit one light predictor for every objective and every limited
-    metric on one-hot encodings, run NSGA-II on the predictions for many generations, and ask for ``picks`` of the
+    metric on encodings, run NSGA-II (or another strategy) on the predictions for long, and ask for ``picks`` of the
     non-dominated, feasible and new designs that it met, chosen greedily by what they would add to the measured
     hypervolume.
 
@@ -52,16 +55,21 @@ class Linas(Strategy):
         rng: the only source of randomness.
         initial: evaluations before the first fit.
         picks: measured between two fits; asking for more at once gets more.
-        population: of the NSGA-II on predictions.
-        generations: of the NSGA-II on predictions.
+        population: of the NSGA-II on predictions; another strategy is asked for as many at once.
+        generations: of the NSGA-II on predictions; another strategy may ask ``population * generations`` times.
         optimism: standard deviations by which objectives are predicted better than their mean.
         caution: standard deviations by which limited metrics are predicted worse than theirs; more keeps more
             measurements feasible and stays farther from the bound, where the best designs usually are.
-        predictor: a method of the role ``predictor``.
+        predictor: a method of the role ``predictor``, or an instance, which may have learnt something before.
+        inner: what searches on the predictions, a method of the role ``strategy`` with its default options. All but
+            ``nsga2`` ask and tell one architecture at a time and take several times longer.
+        encoding: what predictors read, a method of the role ``encoding`` or an instance.
+        free: another encoding beside it, of values that cost nothing (``known_values``): they are scaled, and holes
+            are filled and marked.
 
     Raises:
-        InvalidOption: for an option outside its range.
-        UnknownName: for an unknown predictor.
+        InvalidOption: for an option outside its range, or an inner strategy that handles fewer objectives.
+        UnknownName: for an unknown predictor, strategy or encoding.
     """
 
     paper = Paper(
@@ -86,7 +94,10 @@ class Linas(Strategy):
         generations: int = 20,
         optimism: float = 1.0,
         caution: float = 0.0,
-        predictor: str = "gaussian_process",
+        predictor: str | Predictor = "gaussian_process",
+        inner: str = "nsga2",
+        encoding: str | Encoding = "one_hot",
+        free: Encoding | None = None,
     ) -> None:
         self._initial = whole("initial", initial, least=ENOUGH)
         self._picks = whole("picks", picks, least=1)
@@ -94,9 +105,12 @@ class Linas(Strategy):
         self._generations = whole("generations", generations, least=1)
         self._optimism = number("optimism", optimism, most=MOST_DEVIATIONS)
         self._caution = number("caution", caution, most=MOST_DEVIATIONS)
-        self._predictor = load("predictor", predictor)
+        self._predictor = maker(predictor)
         self._ledger = RowLedger(space, objectives, limits)
-        self._encoding = OneHot(space)
+        check_inner(inner, len(objectives))
+        self._inner = inner
+        self._encoding = encoding_of(space, encoding)
+        self._free = free
         self._space = space
         self._rng = rng
         self._queue: list[Rows] = []
@@ -134,22 +148,43 @@ class Linas(Strategy):
         """Up to ``n`` new rows worth measuring; none only where the space is used up."""
         view = VIEWS[int(self._rng.integers(len(VIEWS)))]
         made = forecast(
-            self._ledger, self._encoding, self._predictor, view=view, optimism=self._optimism, caution=self._caution
+            self._ledger,
+            self._encoding,
+            self._predictor,
+            view=view,
+            optimism=self._optimism,
+            caution=self._caution,
+            free=self._free,
         )
-        best = made.rows[best_first(made.costs, made.violations, self._population)]
-        rows, costs, violations = evolve(
-            self._space,
-            np.concatenate([best, self._space.sample_rows(self._population, self._rng)]),
-            made.predict,
-            population=self._population,
-            generations=self._generations,
-            crossover=CROSSOVER,
-            rng=self._rng,
-        )
+        rows, costs, violations = self._on_predictions(made)
         new = self._ledger.is_new(rows)
         rows, costs, violations = rows[new], costs[new], violations[new]
         picked = [rows[i] for i in spread(costs, violations, made.costs, made.violations, n)]
         return picked + self._near_front(made, n - len(picked), picked)
+
+    def _on_predictions(self, made: Forecast) -> tuple[Rows, Floats, Floats]:
+        """Rows that the inner search met, with predicted costs and violations."""
+        best = best_first(made.costs, made.violations, self._population)
+        if self._inner == "nsga2":
+            return evolve(
+                self._space,
+                np.concatenate([made.rows[best], self._space.sample_rows(self._population, self._rng)]),
+                made.predict,
+                population=self._population,
+                generations=self._generations,
+                crossover=CROSSOVER,
+                rng=self._rng,
+            )
+        rows = made.rows[best]
+        return searched(
+            self._inner,
+            self._space,
+            (rows, *made.predict(rows)),
+            made.predict,
+            evaluations=self._population * self._generations,
+            batch=self._population,
+            rng=self._rng,
+        )
 
     def _near_front(self, made: Forecast, n: int, taken: list[Rows]) -> list[Rows]:
         """Up to ``n`` untried mutants of the measured front, then random new rows."""
