@@ -11,10 +11,10 @@ from archsmith.architecture import Proposal
 from archsmith.strategy._evolution import Rows
 from archsmith.strategy._ledger import RowLedger
 
-TRIES = 20
-"""Rounds of breeding, and then of mutation alone, before random designs fill up what is missing."""
-IN_VAIN = 200
-"""Children that are bred at most in either part; fewer rounds are needed where many are wanted at once."""
+ROUNDS = 6
+"""Of breeding, and then of mutation alone, before random designs fill up what is missing; each breeds twice as many."""
+MOST_BRED = 64
+"""Children of one round, where fewer are wanted."""
 
 Indices = NDArray[np.intp]
 Breed = Callable[[int, bool], tuple[Rows, Indices]]
@@ -46,13 +46,12 @@ def offspring(ledger: RowLedger, n: int, breed: Breed, *, initial: int, rng: np.
     first = min(n, max(0, initial - known)) if ready else n
     proposals = ledger.propose(ledger.fresh(first, rng)) if first else []
     if ready:
-        rounds = min(TRIES, max(3, IN_VAIN // n))
-        for attempt in range(2 * rounds):
+        for attempt in range(2 * ROUNDS):
             missing = n - len(proposals)
             if not missing:
                 break
-            rows, parents = breed(missing, attempt >= rounds)
-            new = np.flatnonzero(ledger.is_new(rows))
+            rows, parents = breed(max(missing, min(missing * 2 ** (attempt % ROUNDS), MOST_BRED)), attempt >= ROUNDS)
+            new = np.flatnonzero(ledger.is_new(rows))[:missing]
             keys = [ledger.keys[int(i)] for i in parents[new]]
             proposals += ledger.propose(ledger.space.architectures(rows[new]), keys)
     if missing := n - len(proposals):
