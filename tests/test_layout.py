@@ -49,10 +49,11 @@ MAY_IMPORT = {
     "retrieval": {"graph", "encoding", "store"},
     "certificate": {"supernet", "export", "hardware", "evaluator"},
     "report": {"pareto", "space", "store"},
+    "comparison": {"benchmark", "strategy", "pareto", "space", "encoding", "predictor", "report"},
 }
 EVERYTHING = VOCABULARY | set(MAY_IMPORT)
 MAY_IMPORT["api"] = set(MAY_IMPORT)
-MAY_IMPORT["cli"] = {"api", "loop", "report", "hardware"}
+MAY_IMPORT["cli"] = {"api", "loop", "report", "hardware", "comparison"}
 MAY_IMPORT["testing"] = EVERYTHING | {"api", "cli"}
 
 # torch at the top of a module: whole folders, or in some only the files of single methods

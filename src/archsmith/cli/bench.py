@@ -126,6 +126,9 @@ def run(
         bool, typer.Option("--quick", help="Three problems, three seeds, the fast strategies: minutes.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread.")] = 2,
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Keep records that another version of a strategy's code made, too.")
+    ] = False,
     to: Annotated[Path, typer.Option(help="Folder of the comparison; the same command goes on where it was.")] = Path(
         "runs/bench"
     ),
@@ -147,6 +150,7 @@ def run(
             range(first_seed, first_seed + count),
             to,
             workers=workers,
+            any_code=any_code,
             on_step=lambda step: listen(_event(step)),
             stop=stopped,
         )

@@ -29,28 +29,29 @@ def code_digest(strategy: str, mentioned: tuple[str, ...] = ()) -> str:
         file = waiting.pop()
         if file not in reached:
             reached.add(file)
-            waiting += _uses(file)
-    texts = sorted(ast.dump(_bare(file)) for file in reached)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+            waiting += _read(file)[1]
+    return hashlib.sha256("\n".join(sorted(_read(file)[0] for file in reached)).encode()).hexdigest()[:16]
 
 
-def _bare(file: Path) -> ast.Module:
-    """The syntax tree without docstrings."""
+@cache
+def _read(file: Path) -> tuple[str, tuple[Path, ...]]:
+    """The code of a file without docstrings, in one form; and the files that it uses."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    used = tuple(_uses(file, tree))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-    return tree
+    return ast.dump(tree), used
 
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _uses(file: Path) -> Iterator[Path]:
+def _uses(file: Path, tree: ast.Module) -> Iterator[Path]:
     texts = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -70,5 +71,10 @@ def _files(modules: list[str]) -> Iterator[Path]:
 
 
 def _named(texts: set[str]) -> list[Path]:
-    files = [ROOT / role / f"{name}.py" for role in BY_NAME for name in sorted(texts & set(names(role)))]
-    return [file for file in files if file.exists()]
+    return [file for name, file in _by_name() if name in texts]
+
+
+@cache
+def _by_name() -> list[tuple[str, Path]]:
+    files = [(name, ROOT / role / f"{name}.py") for role in BY_NAME for name in names(role)]
+    return [(name, file) for name, file in files if file.exists()]

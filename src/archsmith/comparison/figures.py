@@ -18,6 +18,7 @@ DASHES = ("solid", "dot", "dash", "longdash")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 PLAIN = "var(--evaluated)"
 """Of random search."""
+TICKS = {"tickvals": [ten * one for ten in (1, 10, 100, 1000, 10000) for one in (1, 2, 5)]}
 DRAWN = 8
 """Strategies whose lines are shown at first; the legend shows the others."""
 
@@ -28,7 +29,7 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     for i, name in enumerate(names):
         at = i % len(COLORS)
         found[name] = (COLORS[at], DASHES[i // len(COLORS) % len(DASHES)], SYMBOLS[at])
-    return found | ({RANDOM: (PLAIN, "solid", "x")} if RANDOM in found else {})
+    return found | ({RANDOM: (PLAIN, "solid", "hexagon")} if RANDOM in found else {})
 
 
 def curves(summary: Summary, problem: str) -> Figure:
@@ -45,7 +46,7 @@ def curves(summary: Summary, problem: str) -> Figure:
         common: Figure = {"type": "scatter", "mode": "lines", "legendgroup": escape(name), "hoverinfo": "skip"} | hidden
         nothing = {"width": 0, "color": color}
         traces.append(common | {"x": curve["at"], "y": curve["low"], "line": nothing, "showlegend": False})
-        band = {"fill": "tonexty", "fillcolor": color, "opacity": 0.16, "line": nothing, "showlegend": False}
+        band = {"fill": "tonexty", "fillcolor": f"{color[:-1]}band)", "line": nothing, "showlegend": False}
         traces.append(common | {"x": curve["at"], "y": curve["high"]} | band)
         line = {"color": color, "dash": dash, "width": 2.5}
         hover = {"hoverinfo": "all", "hovertemplate": f"{escape(name)}: %{{y:.4f}} after %{{x}}<extra></extra>"}
@@ -53,7 +54,7 @@ def curves(summary: Summary, problem: str) -> Figure:
     lowest = min(t["y"][min(4, len(t["y"]) - 1)] for t in traces)
     level = {"xref": "paper", "x0": 0, "x1": 1, "y0": 0.99, "y1": 0.99, "layer": "below"}
     layout = {
-        "xaxis": {"title": {"text": "unique evaluations"}, "type": "log", "dtick": "D2"},
+        "xaxis": {"title": {"text": "unique evaluations"}, "type": "log", **TICKS},
         "yaxis": {"title": {"text": "share of the best hypervolume"}, "range": [max(0.0, lowest - 0.02), 1.005]},
         "shapes": [{"type": "line", **level, "line": {"color": "var(--limit)", "width": 1, "dash": "dash"}}],
     }
@@ -102,7 +103,7 @@ def dots(summary: Summary) -> Figure:
         )
     ticks = {"tickvals": list(range(len(problems))), "ticktext": [escape(p) for p in problems]}
     layout = {
-        "xaxis": {"title": {"text": "evaluations to 99 % of the best hypervolume"}, "type": "log", "dtick": "D2"},
+        "xaxis": {"title": {"text": "evaluations to 99 % of the best hypervolume"}, "type": "log", **TICKS},
         "yaxis": {**ticks, "range": [len(problems) - 0.5, -0.5]},
     }
     return {"data": traces, "layout": layout}

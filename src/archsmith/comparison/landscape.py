@@ -106,7 +106,7 @@ def landscape(values: Floats, objectives: Sequence[Objective]) -> Landscape:
 
 
 def _signed(values: Floats, objectives: Sequence[Objective], logarithmic: NDArray[np.bool_]) -> Floats:
-    signed = values * np.array([1.0 if o.goal == "min" else -1.0 for o in objectives])
+    signed: Floats = values * np.array([1.0 if o.goal == "min" else -1.0 for o in objectives])
     signed[:, logarithmic] = np.log10(signed[:, logarithmic])
     return signed
 
@@ -118,7 +118,7 @@ def hypervolume_curve(costs: Floats, reference: Floats) -> Floats:
     [4.0, 5.0, 5.0]
     """
     if costs.shape[1] == 1:
-        return np.maximum(reference[0] - np.minimum.accumulate(costs[:, 0]), 0.0)
+        return np.asarray(np.maximum(reference[0] - np.minimum.accumulate(costs[:, 0]), 0.0))
     if costs.shape[1] == 2:
         return _curve_of_two(costs, reference)
     held, front, out = 0.0, costs[:0], np.empty(len(costs))

@@ -44,7 +44,9 @@ def settings(summary: Summary) -> str:
     """When it was made, and with what."""
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     searches = sum(o["searches"] for o in summary["overall"])
-    return f"{searches:,} searches; figures of {summary['date']}; {versions}."
+    mixed = sorted({r["strategy"] for r in summary["results"] if len(r["code"]) > 1})
+    doubt = f" Made by more than one version of their code: {', '.join(mixed)}." if mixed else ""
+    return f"{searches:,} searches; figures of {summary['date']}; {versions}.{doubt}"
 
 
 def _main_text(summary: Summary) -> str:

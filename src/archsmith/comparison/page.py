@@ -19,10 +19,24 @@ PROTOCOL = (
     "logarithmic scale, reference point 1.1 in each; unique evaluations only; the true front's hypervolume is 1."
 )
 STYLE = """
-:root { --fifth: #7a52b3; --sixth: #7a6a00; }
-@media (prefers-color-scheme: dark) { :root { --fifth: #b99af0; --sixth: #cdb94a; } }
-.plot.tall { height: var(--tall, 40rem); }
+:root {
+  --fifth: #7a52b3; --sixth: #7a6a00;
+  --frontband: rgba(0, 95, 168, .13); --baselineband: rgba(184, 86, 10, .13);
+  --thirdband: rgba(0, 121, 92, .13); --limitband: rgba(164, 51, 95, .13);
+  --fifthband: rgba(122, 82, 179, .13); --sixthband: rgba(122, 106, 0, .13);
+  --evaluatedband: rgba(132, 141, 149, .13);
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --fifth: #b99af0; --sixth: #cdb94a;
+    --frontband: rgba(98, 176, 242, .17); --baselineband: rgba(240, 160, 85, .17);
+    --thirdband: rgba(76, 197, 161, .17); --limitband: rgba(236, 134, 171, .17);
+    --fifthband: rgba(185, 154, 240, .17); --sixthband: rgba(205, 185, 74, .17);
+    --evaluatedband: rgba(138, 148, 156, .17);
+  }
+}
 """
+"""Further colours of lines, and the shades between quartiles; Plotly cannot thin a colour itself."""
 
 
 def write_reports(summary: Summary, folder: Path) -> list[Path]:

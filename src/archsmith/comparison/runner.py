@@ -99,6 +99,7 @@ def compare(
     folder: Path,
     *,
     workers: int = 0,
+    any_code: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -113,6 +114,7 @@ def compare(
         seeds: of the searches.
         folder: is made; the folder of a comparison may grow.
         workers: processes of one thread each; 0 runs everything in this process.
+        any_code: keep records that another version of the strategy's code made, too.
         on_step: hears how far it is.
         stop: asked now and then; true ends it after the searches that are under way.
 
@@ -126,7 +128,7 @@ def compare(
     progress = _Progress(len(tasks), max(1, workers), on_step)
     missing = []
     for task in tasks:
-        record = _found(folder, task, outcome)
+        record = _found(folder, task, outcome, any_code=any_code)
         if record is None:
             missing.append(task)
         else:
@@ -167,7 +169,7 @@ def _tasks(
     return [_Task(c, p, s) for s in seeds for p in problems for c in contenders if (c.label, p.name) in taking_part]
 
 
-def _found(folder: Path, task: _Task, outcome: Outcome) -> Record | None:
+def _found(folder: Path, task: _Task, outcome: Outcome, *, any_code: bool) -> Record | None:
     """The record of ``task`` if there is one that answers it."""
     path = record_path(folder, task.problem.name, task.contender.label, task.seed)
     if not path.exists():
@@ -178,6 +180,8 @@ def _found(folder: Path, task: _Task, outcome: Outcome) -> Record | None:
         outcome.note(f"done again: {error}")
         return None
     wanted = identity(task.contender, task.problem, task.seed)
+    if any_code:
+        del wanted["code"]
     if record.answers(wanted | {"budget": task.problem.budget}):
         return record
     different = [key for key, value in wanted.items() if getattr(record, key) != value] or ["budget"]
