@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -85,4 +86,9 @@ class Ucb1:
 
 def bandit(mixing: Mixing, arms: int, rng: np.random.Generator) -> Bandit:
     """The bandit of that name."""
-    return {"exp3": Exp3, "ucb1": Ucb1, "uniform": Uniform}[mixing](arms, rng)
+    kinds: dict[Mixing, Callable[[int, np.random.Generator], Bandit]] = {
+        "exp3": Exp3,
+        "ucb1": Ucb1,
+        "uniform": Uniform,
+    }
+    return kinds[mixing](arms, rng)

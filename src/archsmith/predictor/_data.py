@@ -10,8 +10,13 @@ from archsmith.errors import InvalidData
 Array = NDArray[np.float64]
 
 
-def checked(x: Array, y: Array) -> tuple[Array, Array]:
+def checked(x: Array, y: Array, *, missing: bool = False) -> tuple[Array, Array]:
     """``x (n, d)`` and ``y (n,)`` as float64.
+
+    Args:
+        x: encodings.
+        y: values.
+        missing: let NaN pass in ``x``.
 
     Raises:
         InvalidData: for no pairs at all, lengths that differ, or numbers that are not finite.
@@ -19,7 +24,7 @@ def checked(x: Array, y: Array) -> tuple[Array, Array]:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.ndim != 2 or y.shape != (len(x),) or len(x) == 0:
         raise InvalidData(f"a predictor learns from x (n, d) and y (n,) with n >= 1, got {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if not ((np.isfinite(x) | (missing & np.isnan(x))).all() and np.isfinite(y).all()):
         raise InvalidData("a predictor learns from finite numbers only; leave failed evaluations out")
     return x, y
 

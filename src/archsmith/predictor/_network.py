@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from archsmith.errors import InvalidOption, require
 from archsmith.predictor._data import Array
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Generator, Tensor
 
 Rates = tuple[float, float]
 """The learning rate and the weight decay, per step and times the rate."""
@@ -81,16 +82,16 @@ class Networks:
         generator: of the first weights.
     """
 
-    def __init__(self, torch: ModuleType, members: int, widths: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(self, torch: ModuleType, members: int, widths: Sequence[int], generator: Generator) -> None:
         self._torch = torch
-        self._shapes = [(members, a + 1, b) for a, b in zip(widths, widths[1:], strict=False)]
+        self._shapes = [(members, a + 1, b) for a, b in itertools.pairwise(widths)]
         parts = []
         for shape in self._shapes:
             layer = torch.randn(shape, generator=generator) * (2 / max(1, shape[1] - 1)) ** 0.5
             layer[:, -1] = 0.0  # the offsets
             parts.append(layer.reshape(-1))
         parts[-1] *= 0.3
-        self.weights: torch.Tensor = torch.cat(parts)
+        self.weights: Tensor = torch.cat(parts)
 
     @property
     def head(self) -> int:
@@ -98,7 +99,7 @@ class Networks:
         members, inputs, outputs = self._shapes[-1]
         return members * inputs * outputs
 
-    def __call__(self, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, weights: Tensor, x: Tensor) -> Tensor:
         """Outputs ``(members, n, outputs)`` of ``x (n, d)`` or ``(members, n, d)``, under the given ``weights``."""
         h = x.expand(self._shapes[0][0], -1, -1) if x.ndim == 2 else x
         start = 0
@@ -127,7 +128,7 @@ class Adam:
         self._first, self._second = torch.zeros(size), torch.zeros(size)
         self._rates, self._steps, self._done = rates, steps, 0
 
-    def step(self, weights: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def step(self, weights: Tensor, gradient: Tensor) -> Tensor:
         """The vector after one step."""
         rate = self._rates[0] * 0.5 * (1 + np.cos(np.pi * self._done / self._steps))
         self._done += 1
@@ -135,17 +136,18 @@ class Adam:
         self._second.lerp_(gradient * gradient, 0.01)
         scale = (self._second / (1 - 0.99**self._done)).sqrt_().add_(1e-8)
         move = self._first / (1 - 0.9**self._done) / scale
-        return weights * (1 - rate * self._rates[1]) - rate * move
+        moved: Tensor = weights * (1 - rate * self._rates[1]) - rate * move
+        return moved
 
 
 def minimise(
     torch: ModuleType,
-    weights: torch.Tensor,
-    loss: Callable[[torch.Tensor, int], torch.Tensor],
+    weights: Tensor,
+    loss: Callable[[Tensor, int], Tensor],
     *,
     rates: Rates,
     steps: int,
-) -> torch.Tensor:
+) -> Tensor:
     """What ``weights`` become after ``steps`` on ``loss(weights, step)``."""
     adam = Adam(torch, len(weights), rates, steps)
     for step in range(steps):
@@ -155,7 +157,7 @@ def minimise(
     return weights
 
 
-def ranking_loss(torch: ModuleType, scores: torch.Tensor, target: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def ranking_loss(torch: ModuleType, scores: Tensor, target: Tensor, share: Tensor) -> Tensor:
     """How often, and by how much, pairs lie in the wrong order: softplus of the reversed difference.
 
     Args:
@@ -169,5 +171,5 @@ def ranking_loss(torch: ModuleType, scores: torch.Tensor, target: torch.Tensor, 
     """
     above = (target[:, None] > target[None, :]).to(scores.dtype) * share[:, :, None] * share[:, None, :]
     lost = torch.nn.functional.softplus(-4 * (scores[:, :, None] - scores[:, None, :])) / 4
-    found: torch.Tensor = ((lost * above).sum(dim=(1, 2)) / above.sum(dim=(1, 2)).clamp(min=1)).sum()
+    found: Tensor = ((lost * above).sum(dim=(1, 2)) / above.sum(dim=(1, 2)).clamp(min=1)).sum()
     return found

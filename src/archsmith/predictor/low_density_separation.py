@@ -14,7 +14,7 @@ from archsmith.predictor._network import Networks, Scaling, at_least, minimise, 
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 RATES = (0.02, 3.0)
 BATCH = 256
@@ -126,22 +126,23 @@ class LowDensitySeparation(Predictor):
         share = torch.as_tensor(~left_out, dtype=torch.float32)
         around = None if self._unlabelled is None or not self._density else self._inputs(self._unlabelled)
 
-        def loss(weights: torch.Tensor, step: int) -> torch.Tensor:
+        def loss(weights: Tensor, step: int) -> Tensor:
             border = self._networks(weights, inputs)[:, :, 0]
             margin = torch.nn.functional.softplus(3 * (1 - wanted * border)) / 3
-            charged = ((margin * share).sum(dim=1) / share.sum(dim=1).clamp(min=1)).sum()
+            found: Tensor = ((margin * share).sum(dim=1) / share.sum(dim=1).clamp(min=1)).sum()
             if around is None:
-                return charged
+                return found
             part = around[torch.randint(len(around), (BATCH,), generator=generator)]
             far = self._networks(weights, part)[:, :, 0]
             near = torch.exp(-STEEPNESS * far**2).mean(dim=1).sum()
             balance = (torch.tanh(far).mean(dim=1) - wanted.mean()).square().sum()
-            return charged + self._density * (step / self._steps) * near + BALANCE * balance
+            total: Tensor = found + self._density * (step / self._steps) * near + BALANCE * balance
+            return total
 
         self._weights = minimise(torch, self._networks.weights, loss, rates=RATES, steps=self._steps)
 
-    def _inputs(self, x: Array) -> torch.Tensor:
-        found: torch.Tensor = self._torch.as_tensor(self._scaling(x), dtype=self._torch.float32)
+    def _inputs(self, x: Array) -> Tensor:
+        found: Tensor = self._torch.as_tensor(self._scaling(x), dtype=self._torch.float32)
         return found
 
     def _scores(self, x: Array) -> Array:

@@ -21,8 +21,8 @@ CAUTION = 2.0
 class MergedRanking(Predictor):
     """Merges rankings by multi-winner scores: as a predictor from few labels, or as a pool with quotas per group.
 
-    Every column of the encoding is one ranking: larger ranks higher, the unit does not matter. :meth:`fit` learns a sign
-    and a weight for each, its rank correlation with the labels shrunk towards 0, so that a few labels suffice
+    Every column of the encoding is one ranking: larger ranks higher, the unit does not matter. :meth:`fit` learns a
+    sign and a weight for each, its rank correlation with the labels shrunk towards 0, so that a few labels suffice
     and a useless ranking loses its vote; the weighted Borda score is then mapped to the target's unit. :meth:`select`
     picks a pool that the rankings together think well of, under quotas: proxies that favour large networks then choose
     among networks of like size.
@@ -118,7 +118,9 @@ class MergedRanking(Predictor):
 def _positions(x: Array) -> Array:
     """The mid-rank of every value in its column, from 0 to 1, ``(n, d)``."""
     ordered = np.sort(x, axis=0)
-    columns = [np.searchsorted(o, c, "left") + np.searchsorted(o, c, "right") for o, c in zip(ordered.T, x.T, strict=True)]
+    columns = [
+        np.searchsorted(o, c, "left") + np.searchsorted(o, c, "right") for o, c in zip(ordered.T, x.T, strict=True)
+    ]
     return np.stack(columns, axis=1) / (2 * len(x)) if columns else np.zeros(x.shape)
 
 
@@ -167,7 +169,7 @@ def _gains(places: Array, chosen: Array, score: Score) -> Array:
     if score == "borda" or not len(chosen):
         return places
     if score == "chamberlin_courant":
-        return np.maximum(places - chosen.max(axis=0), 0.0)
+        return np.asarray(np.maximum(places - chosen.max(axis=0), 0.0))
     ordered = -np.sort(-chosen, axis=0)
     shares = 1 / np.arange(1.0, len(chosen) + 2)
     # Put at position r it counts 1/(r+1) of itself, and all that follow move one place down.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from archsmith.method import Paper
@@ -9,6 +11,9 @@ from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, standardised
 from archsmith.predictor._network import Networks, Scaling, at_least, minimise, one_thread, ranking_loss, torch_for
 from archsmith.predictor.base import Predictor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RATES = (0.03, 3.0)
 RANKING = 20.0
@@ -68,14 +73,13 @@ class MlpEnsemble(Predictor):
         wanted = torch.as_tensor(target, dtype=torch.float32)
         share = torch.as_tensor(~left_out, dtype=torch.float32)
 
-        def loss(weights, step):  # type: ignore[no-untyped-def]
-            part = slice(None)
-            if len(y) > PAIRED:
-                part = torch.randperm(len(y), generator=generator)[:PAIRED]
+        def loss(weights: Tensor, step: int) -> Tensor:  # noqa: ARG001 - drawn anew, not by number
+            part = slice(None) if len(y) <= PAIRED else torch.randperm(len(y), generator=generator)[:PAIRED]
             scores = self._networks(weights, inputs[part])[:, :, 0]
             kept = share[:, part]
             error = ((scores - wanted[part]) ** 2 * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
-            return error.sum() + RANKING * ranking_loss(torch, scores, wanted[part], kept)
+            found: Tensor = error.sum() + RANKING * ranking_loss(torch, scores, wanted[part], kept)
+            return found
 
         with one_thread(torch):
             self._weights = minimise(torch, self._networks.weights, loss, rates=RATES, steps=self._steps)

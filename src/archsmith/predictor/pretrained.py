@@ -26,7 +26,7 @@ from archsmith.predictor._network import (
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Generator, Tensor
 
 PRETRAINING = (0.01, 0.3)
 TUNING = (0.005, 3.0)
@@ -39,8 +39,8 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class _Source:
-    x: torch.Tensor  # (n, d)
-    y: torch.Tensor  # (n,)
+    x: Tensor  # (n, d)
+    y: Tensor  # (n,)
 
 
 class Pretrained(Predictor):
@@ -109,7 +109,8 @@ class Pretrained(Predictor):
         if not sources:
             raise InvalidData("there is no source to learn from; give at least one, such as {'params': (x, y)}")
         pairs = {name: checked(x, y) for name, (x, y) in sources.items()}
-        if len(widths := {name: x.shape[1] for name, (x, _) in pairs.items()}) and len(set(widths.values())) > 1:
+        widths = {name: x.shape[1] for name, (x, _) in pairs.items()}
+        if len(set(widths.values())) > 1:
             raise InvalidData(f"all sources must be encoded alike, got the widths {widths}")
         torch = self._torch
         generator = torch.Generator().manual_seed(self._seed)
@@ -121,7 +122,7 @@ class Pretrained(Predictor):
         ]
         self._encoders = self._networks(generator)
 
-        def loss(weights: torch.Tensor, step: int) -> torch.Tensor:
+        def loss(weights: Tensor, step: int) -> Tensor:
             return self._auxiliary(weights, step % len(self._sources), generator)
 
         with one_thread(torch):
@@ -153,15 +154,15 @@ class Pretrained(Predictor):
         mean, std = self._map(self._scores(np.asarray(x, dtype=float)))
         return self._shift + self._scale * mean, self._scale * std
 
-    def _networks(self, generator: torch.Generator) -> Networks:
+    def _networks(self, generator: Generator) -> Networks:
         widths = (self._width, self._hidden, self._hidden, 1 + len(self._sources))
         return Networks(self._torch, self._members, widths, generator)
 
-    def _inputs(self, x: Array) -> torch.Tensor:
-        found: torch.Tensor = self._torch.as_tensor(self._scaling(x), dtype=self._torch.float32)
+    def _inputs(self, x: Array) -> Tensor:
+        found: Tensor = self._torch.as_tensor(self._scaling(x), dtype=self._torch.float32)
         return found
 
-    def _auxiliary(self, weights: torch.Tensor, source: int, generator: torch.Generator) -> torch.Tensor:
+    def _auxiliary(self, weights: Tensor, source: int, generator: Generator) -> Tensor:
         """The squared error on one batch of one source; the target's output is the first, a source's comes after."""
         data = self._sources[source]
         part = self._torch.randint(len(data.y), (min(BATCH, len(data.y)),), generator=generator)
@@ -169,9 +170,12 @@ class Pretrained(Predictor):
         return error.mean(dim=1).sum()
 
     def _tuned(
-        self, inputs: torch.Tensor, target: Array, left_out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-        generator: torch.Generator,
-    ) -> torch.Tensor:
+        self,
+        inputs: Tensor,
+        target: Array,
+        left_out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+        generator: Generator,
+    ) -> Tensor:
         torch = self._torch
         wanted = torch.as_tensor(target, dtype=torch.float32)
         share = torch.as_tensor(~left_out, dtype=torch.float32)

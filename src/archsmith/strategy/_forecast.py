@@ -41,7 +41,7 @@ class Forecast:
     predict: Callable[[Rows], tuple[Floats, Floats]]
 
 
-def forecast(  # noqa: PLR0913 - three of them are the caller's options
+def forecast(
     ledger: RowLedger,
     encoding: Encoding,
     make: Callable[[], Predictor],
