@@ -136,12 +136,19 @@ def test_nasbench_graph(tmp_path, folders):
     values = graph_values(rows)
     theirs, ours = folders
     renamed = {"valid_perf": "valid_perf", "test_perf": "perf", "latency": "latency", "params_m": "para"}
-    data = {int(key): {their: values[our][i] for our, their in renamed.items()} for i, key in enumerate(keys.tolist())}
+    published = {their: list(values[our]) for our, their in renamed.items()}  # NumPy's numbers, as published
+    published["para"] = values["params_m"].tolist()
+    data = {key: {name: column[i] for name, column in published.items()} for i, key in enumerate(keys.tolist())}
     with zipfile.ZipFile(theirs / "light.zip", "w") as archive:
         archive.writestr("light/citeseer.bench", pickle.dumps(data))
     write_parquet(ours / "nasbench_graph_citeseer.parquet", {"hash": keys, **values})
     table = theirs_and_ours("nasbench_graph:dataset=citeseer", tmp_path)
     np.testing.assert_array_equal(table.columns["latency"], values["latency"])
+    whole = (theirs / "light.zip").read_bytes()
+    (theirs / "light.zip").write_bytes(whole[:2000] + b"changed" + whole[2007:])
+    (theirs / "other.zip").write_bytes(b"nothing")
+    with pytest.raises(InvalidData, match="is damaged"):
+        import_benchmark("nasbench_graph:dataset=citeseer", theirs, tmp_path)
     data[99999] = data[0]
     (theirs / "citeseer.bench").write_bytes(pickle.dumps(data))  # nearer than the archive's
     with pytest.raises(InvalidData, match="99999 is no key"):
@@ -227,7 +234,7 @@ def test_files_of_another_form_are_named(tmp_path, file, content, spec):
 def test_a_cell_that_is_none_is_named(tmp_path):
     for name in ("hw_cifar10.csv", "robustness_targets.csv", "nb201_zc_proxies.csv"):
         write_csv(tmp_path / name, {"net": ["(0, 1, 2, 3, 4, 5)"], "val_accs": [1.0]})
-    with pytest.raises(InvalidData, match="cannot be read"):
+    with pytest.raises(InvalidData, match="is no cell such as"):
         import_benchmark("nasbench201", tmp_path, tmp_path)
     with pytest.raises(InvalidData, match="does not exist"):
         import_benchmark("nasbench201", tmp_path / "none", tmp_path)

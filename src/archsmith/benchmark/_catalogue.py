@@ -23,7 +23,7 @@ def specs() -> list[str]:
     found = []
     for name in names(ROLE_NAME):
         method = load(ROLE_NAME, name)
-        found += [b.spec for b in method.all_of_it()]
+        found += [b.spec for b in method.variants()]
     return found
 
 

@@ -35,12 +35,9 @@ class Sources:
         self.place = place
         self._members: dict[str, tuple[Path, str]] = {}
         for path in _files(place):
-            names = [path.name]
-            if path.suffix == ".zip" and zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    names += [name for name in archive.namelist() if not name.endswith("/")]
-            for name in names:
-                self._members.setdefault(Path(name).name, (path, name if len(names) > 1 and name != path.name else ""))
+            self._members.setdefault(path.name, (path, ""))
+            for member in _archived(path):
+                self._members.setdefault(Path(member).name, (path, member))
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -55,8 +52,11 @@ class Sources:
         path, member = self._members[name]
         if not member:
             return path.read_bytes()
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(member)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(member)
+        except zipfile.BadZipFile as error:
+            raise InvalidData(f"{self.where(name)} is damaged ({error}); fetch it anew") from error
 
     def csv(self, name: str) -> list[dict[str, str]]:
         """The lines of a comma-separated file."""
@@ -94,6 +94,17 @@ def frame_numbers(frame: Any, column: str, where: str) -> NDArray[np.float64]:
         raise InvalidData(f"{where} has no column {column!r}; fetch the file anew")
     found: NDArray[np.float64] = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     return found
+
+
+def _archived(path: Path) -> list[str]:
+    """Names of the files in a zip archive; none where it is no readable one."""
+    if path.suffix != ".zip":
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name for name in archive.namelist() if not name.endswith("/")]
+    except (zipfile.BadZipFile, OSError):
+        return []  # some other program's file, which is no business of ours
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -65,7 +65,7 @@ class Benchmark(Method):
         self._folder = folder or home_folder() / "benchmarks"
 
     @classmethod
-    def all_of_it(cls) -> list[Benchmark]:
+    def variants(cls) -> list[Benchmark]:
         """One instance for each table: of a benchmark with options, one for each of their values."""
         return [cls()]
 

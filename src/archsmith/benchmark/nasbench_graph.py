@@ -74,7 +74,7 @@ class NASBenchGraph(Benchmark):
         self.dataset = dataset
 
     @classmethod
-    def all_of_it(cls) -> list[Benchmark]:
+    def variants(cls) -> list[Benchmark]:
         return [cls(dataset=dataset) for dataset in DATASETS]
 
     @property

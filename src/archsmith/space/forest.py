@@ -123,6 +123,7 @@ class Columns:
     def __init__(self, forest: Forest, choices: Sequence[Choice], rows: Rows) -> None:
         self._forest, self._choices, self._rows = forest, choices, rows
         self._active = forest.active(rows)
+        self._values: dict[str, NDArray[Any]] = {}  # constraints name the same choices again and again
 
     def active(self, name: str) -> NDArray[np.bool_]:
         """Truth values ``(n,)``."""
@@ -130,6 +131,11 @@ class Columns:
 
     def value(self, name: str) -> NDArray[Any]:
         """Option values ``(n,)``, 0 where inactive: float64 for numbers, objects for text."""
+        if name not in self._values:
+            self._values[name] = self._value(name)
+        return self._values[name]
+
+    def _value(self, name: str) -> NDArray[Any]:
         column = self._forest.columns[name]
         choice = self._choices[column]
         table = np.array(choice.options, dtype=np.float64 if choice.numeric else object)

@@ -10,8 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.benchmark import Benchmark, Contents, open_benchmark
-from archsmith.benchmark._sources import Sources
+from archsmith.benchmark import Benchmark, Contents, Sources, open_benchmark
 from archsmith.method import OURS
 from archsmith.metric import Metric
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
