@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from archsmith.api.progress import Progress
 from archsmith.cli._console import errors, print_json, progress, results
@@ -193,11 +194,12 @@ def _write(folder: Path, *, json_output: bool) -> None:
 def _table(summary: Mapping[str, Any]) -> Table:
     from archsmith.comparison import text
 
-    table = Table(title="evaluations to 90 / 95 / 99 / 99.9 % of the best hypervolume: median (quartiles)")
-    for i, name in enumerate(text.DETAIL_HEAD):
-        table.add_column(name, justify="right" if i > 1 else "left", no_wrap=i < 2)
+    table = Table(title="median evaluations to 95 / 99 / 99.9 % of the best hypervolume")
+    for i, name in enumerate(text.SHORT_HEAD):
+        table.add_column(name, justify="right" if i > 1 else "left", overflow="fold")
     before = ""
-    for row in text.detail_rows(summary, text.labels(summary)):
-        table.add_row("" if row[0] == before else row[0], *row[1:])
+    for row in text.short_rows(summary, text.labels(summary)):
+        cells = ["" if row[0] == before else row[0], *row[1:]]
+        table.add_row(*map(Text, cells))
         before = row[0]
     return table

@@ -20,6 +20,9 @@ def page(summary: Summary, *, title: str, intro: str) -> str:
     parts = [f"# {title}", intro, settings(summary)]
     parts += ["## Evaluations until the front is found", _main_text(summary)]
     parts += [_table(["problem", *names], text.main_rows(summary, names))]
+    lead = next((s["label"] for s in summary["strategies"] if s["label"] == "auto"), names[0])
+    lost = text.losses(summary, lead)
+    parts += [f"## Where {lead} loses", "\n".join(f"- {line}" for line in lost) or "Nowhere, at the median."]
     parts += ["## Over all problems", _overall_text(), _table(text.OVERALL_HEAD, text.overall_rows(summary, names))]
     parts += ["## Hypervolume in the front's own box", _box_text()]
     parts += [_table(["problem", *names], text.figure_rows(summary, names, "box_hypervolume", "median", 3))]

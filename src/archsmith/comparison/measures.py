@@ -14,7 +14,7 @@ from archsmith.comparison.record import Record
 
 LEVELS = (90.0, 95.0, 99.0, 99.9)
 """Percent of the best hypervolume until which evaluations are counted."""
-POINTS = 60
+POINTS = 45
 """Of a curve that is drawn, spread evenly on a logarithmic scale."""
 LATE = 0.1
 """The last part of a search, whose overhead is given apart: most strategies slow down as they learn."""
@@ -123,7 +123,7 @@ def result(runs: Sequence[Run], land: Landscape, budget: int) -> dict[str, Any]:
         "curve": {
             "at": at.tolist(),
             **{
-                name: np.round(np.quantile(curves, q, axis=0), 5).tolist()
+                name: np.round(np.quantile(curves, q, axis=0), 4).tolist()
                 for name, q in (("low", 0.25), ("median", 0.5), ("high", 0.75))
             },
         },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from archsmith.comparison import figures, markdown, text
 from archsmith.comparison.text import Summary
 from archsmith.errors import require
-from archsmith.files import replacing, write_json
+from archsmith.files import replacing
 from archsmith.report._markup import Markup, details, element, table
 from archsmith.report.html import document
 
@@ -47,11 +49,17 @@ def write_reports(summary: Summary, folder: Path) -> list[Path]:
         StorageFull: when the disk is full.
     """
     paths = [folder / name for name in ("summary.json", "report.md", "report.html")]
-    write_json(paths[0], summary)
+    _write(paths[0], _json(summary))
     _write(paths[1], markdown.page(summary, title=TITLE, intro=PROTOCOL))
     require("plotly.offline", extra="report", purpose="the report of a comparison")
     _write(paths[2], html(summary))
     return paths
+
+
+def _json(summary: Summary) -> str:
+    """With a list of numbers on one line: it is kept in repositories, where lines are counted and compared."""
+    spread = json.dumps(summary, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[\d\s.,e-]+\]", lambda found: re.sub(r"\s+", " ", found[0]), spread) + "\n"
 
 
 def _write(path: Path, content: str) -> None:

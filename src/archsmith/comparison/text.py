@@ -120,6 +120,18 @@ def detail_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
     return rows
 
 
+SHORT_HEAD = ["problem", "strategy", "seeds", "95 %", "99 %", "99.9 %", "in the box", "CPU s"]
+
+
+def short_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
+    """As :func:`detail_rows` for a terminal: medians alone."""
+    rows = []
+    for long in detail_rows(summary, strategies):
+        row = dict(zip(DETAIL_HEAD, long, strict=True))
+        rows.append([row[name].partition(" (")[0] for name in SHORT_HEAD])
+    return rows
+
+
 PAIR_HEAD = ["strategies", "better / worse / equal", "p (Wilcoxon)", "p (Holm)", "verdict"]
 
 
@@ -194,6 +206,39 @@ def described(summary: Summary) -> Rows:
         budgets, seeds = ({*(r["budget"] for r in results)}, {*(len(r["seeds"]) for r in results)})
         rows.append([s["label"], s["name"], options, ", ".join(sees) or "-", _range(budgets), _range(seeds)])
     return rows
+
+
+def losses(summary: Summary, strategy: str) -> list[str]:
+    """Where another method needs fewer evaluations at the median, or ends with more volume in the front's own box.
+
+    Other entries of the same method, and those that are told more (free metrics), are left aside.
+    """
+    about = {s["label"]: s for s in summary["strategies"]}
+    told = bool(about[strategy]["free"])
+    rivals = [x for x, s in about.items() if s["name"] != about[strategy]["name"] and bool(s["free"]) <= told]
+    found = []
+    for problem in summary["problems"]:
+        own = cell(summary, problem["name"], strategy)
+        others = [(x, r) for x in rivals if (r := cell(summary, problem["name"], x)) is not None]
+        if own is None or not others:
+            continue
+        level, never = own["key_level"], float("inf")
+        fewest = min(others, key=lambda o: _or(o[1]["evaluations_to"][level]["median"], never))
+        if _or(fewest[1]["evaluations_to"][level]["median"], never) < _or(
+            own["evaluations_to"][level]["median"], never
+        ):
+            found.append(f"{problem['name']}: {fewest[0]} {hits(fewest[1], level)}, {strategy} {hits(own, level)}")
+        if own["box_hypervolume"] is None:
+            continue
+        fullest = max(others, key=lambda o: o[1]["box_hypervolume"]["median"])
+        most, ours = fullest[1]["box_hypervolume"]["median"], own["box_hypervolume"]["median"]
+        if most > ours and own["budget"] >= fullest[1]["budget"]:
+            found.append(f"{problem['name']}, in the box at the end: {fullest[0]} {most:.4f}, {strategy} {ours:.4f}")
+    return found
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _range(numbers: set[int]) -> str:
