@@ -5,10 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from archsmith.encoding.adjacency import Adjacency
 from archsmith.encoding.concatenated import Concatenated
 from archsmith.encoding.graph_features import GraphFeatures
 from archsmith.encoding.known_values import KnownValues
 from archsmith.encoding.path import Path
+from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.errors import InvalidOption, UnknownName
 from archsmith.testing.encodings import deep_space, wired_space
 
@@ -33,6 +35,57 @@ def walks(graphs, i):
 
 def operators(graphs, i, walk):
     return [graphs.operations[graphs.labels[i, place]] for place in walk]
+
+
+def test_adjacency_holds_the_edges_and_operators_that_count():
+    for written, graphs in ((False, GRAPHS.alive), (True, GRAPHS)):
+        encoding = Adjacency(SPACE, written=written)
+        nodes = ["input", "stem", "left", "right", "tail", "output"]
+        assert {n.partition(":")[0] for n in encoding.names if ":" in n} == set(nodes[1:-1])
+        for i, vector in enumerate(encoding.encode(ROWS)):
+            expected = {f"{nodes[a]}->{nodes[b]}" for a, b in np.argwhere(graphs.edges[i])}
+            expected |= {f"{nodes[p]}: {graphs.operations[x]}" for p, x in enumerate(graphs.labels[i]) if x > 1}
+            assert {n for n, v in zip(encoding.names, vector, strict=True) if v} == expected
+
+
+def motif(graphs, i, place, depth):
+    read = [motif(graphs, i, int(a), depth - 1) for a in np.flatnonzero(graphs.edges[i, :, place])] if depth else []
+    return graphs.operations[graphs.labels[i, place]] + (f"({', '.join(sorted(read))})" if read else "")
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_motifs_are_counted_until_they_have_reached_the_input(written):
+    encoding = WeisfeilerLehman(SPACE, rounds=3, most=2000, written=written)
+    graphs = GRAPHS if written else GRAPHS.alive
+    vectors = encoding.encode(ROWS)
+    assert len(encoding.rounds) == len(encoding.names)
+    for i in range(0, len(ROWS), 5):
+        there = np.flatnonzero(graphs.labels[i] >= 0)[1:]
+        expected = Counter(motif(graphs, i, int(p), 0) for p in there[:-1])
+        for depth in (1, 2, 3):
+            longer = {p: motif(graphs, i, int(p), depth) for p in there}
+            expected.update(longer[p] for p in there if longer[p] != motif(graphs, i, int(p), depth - 1))
+        found = {n: v for n, v in zip(encoding.names, vectors[i], strict=True) if v}
+        assert found == expected
+
+
+def test_motifs_outside_the_vocabulary_are_counted_together():
+    few, many = WeisfeilerLehman(SPACE, rounds=1, most=5), WeisfeilerLehman(SPACE, rounds=1)
+    assert few.rounds == [0] * 6 + [1] * 6
+    assert set(few.names) <= set(many.names)
+    for depth in (0, 1):
+        totals = [e.encode(ROWS)[:, np.array(e.rounds) == depth].sum(axis=1) for e in (few, many)]
+        np.testing.assert_array_equal(*totals)
+    assert few.encode(ROWS)[:, few.names.index("other motifs of round 1")].any()
+    assert not many.encode(ROWS)[:, many.names.index("other motifs of round 1")].any()
+
+
+def test_motifs_of_a_space_too_large_to_enumerate_are_named_and_stay():
+    space = deep_space()
+    first, again = WeisfeilerLehman(space, sample=50), WeisfeilerLehman(space, sample=50)
+    assert first.names == again.names
+    assert "5(3)" in first.names
+    assert "output(skipped(skipped))" in first.names
 
 
 @pytest.mark.parametrize("most", [1000, 30, 6])
@@ -110,10 +163,12 @@ def test_many_operators_are_not_taken_by_all_their_sets():
         lambda: GraphFeatures(SPACE, exhaustive=0),
         lambda: GraphFeatures(SPACE, exhaustive=9),
         lambda: Path(SPACE, most=1),
+        lambda: WeisfeilerLehman(SPACE, rounds=-1),
+        lambda: WeisfeilerLehman(SPACE, most=0),
     ],
 )
 def test_options_are_checked(make):
-    with pytest.raises(InvalidOption, match=r"(exhaustive=0|exhaustive=9|most=1) .* [128]"):
+    with pytest.raises(InvalidOption, match=r"(exhaustive=0|exhaustive=9|most=1|rounds=-1|most=0) .* [0-9]"):
         make()
 
 

@@ -10,9 +10,23 @@ from archsmith.predictor.random_forest import RandomForest
 from archsmith.predictor.ridge import Ridge
 from archsmith.testing.predictors import PredictorConformance, problem
 
+# As in everyday use, but with fewer trees: the suite fits each of them a good two dozen times.
+OPTIONS = {
+    "averaged": {"members": ["gaussian_process", "ridge"]},
+    "extra_trees": {"trees": 30},
+    "gradient_boosting": {"runs": 2, "trees": 40},
+    "random_forest": {"trees": 30},
+}
+
+QUICK = {
+    "mlp_ensemble": {"members": 3, "steps": 40},
+    "pretrained": {"members": 2, "steps": 60},
+    "low_density_separation": {"members": 3, "steps": 40},
+}
+
 for _name in method.names("predictor"):
     _title = f"Test{_name.title().replace('_', '')}"
-    globals()[_title] = type(_title, (PredictorConformance,), {"name": _name})
+    globals()[_title] = type(_title, (PredictorConformance,), {"name": _name, "options": OPTIONS.get(_name, {})})
 
 
 def test_ridge_finds_a_linear_law():

@@ -14,7 +14,8 @@ class RandomForest(Predictor):
     """Random forest; the spread of its trees is the standard deviation.
 
     Built by scikit-learn with a fixed seed, so that equal data give equal predictions. The spread of trees is no
-    posterior: it is small where all trees agree, also far from the data.
+    posterior: it is small where all trees agree, also far from the data. Missing values (NaN) go to the side of each
+    split where they were seen to fit.
 
     Args:
         trees: how many.
@@ -35,7 +36,7 @@ class RandomForest(Predictor):
 
     def fit(self, x: Array, y: Array) -> None:
         """Learn from encodings ``x (n, d)`` and finite values ``y (n,)``; forgets what it learnt before."""
-        x, y = checked(x, y)
+        x, y = checked(x, y, missing=True)
         # Standardised, because scikit-learn stops splitting below an absolute impurity.
         self._shift, self._scale, target = standardised(y)
         self._forest.fit(x, target)

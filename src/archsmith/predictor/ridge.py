@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from archsmith.method import Paper
+from archsmith.predictor._columns import Columns
 from archsmith.predictor._data import Array, checked, standardised
 from archsmith.predictor.base import Predictor
 
@@ -22,8 +23,10 @@ class Ridge(Predictor):
 
     Our departures from MacKay: evidence on a fixed grid of :math:`\lambda` instead of a fixed-point iteration, because
     a grid is deterministic and cannot oscillate. The spread holds the noise too, which here is mostly what a line
-    cannot follow. It is written out rather than taken from scikit-learn because the core
-    installation does without that package, and one decomposition serves all penalties.
+    cannot follow. Columns other than codes of zeros and ones are standardised first, because one penalty serves all;
+    a missing value counts as average, and that it is missing has a weight of its own. It is written out rather than
+    taken from scikit-learn because the core installation does without that package, and one decomposition serves all
+    penalties.
     """
 
     paper = Paper(
@@ -32,7 +35,9 @@ class Ridge(Predictor):
 
     def fit(self, x: Array, y: Array) -> None:
         """Learn from encodings ``x (n, d)`` and finite values ``y (n,)``; forgets what it learnt before."""
-        x, y = checked(x, y)
+        x, y = checked(x, y, missing=True)
+        self._columns = Columns(x)
+        x = self._columns(x)
         self._centre = x.mean(axis=0)
         self._shift, self._scale, target = standardised(y)
         u, s, self._vt = np.linalg.svd(x - self._centre, full_matrices=False)
@@ -52,7 +57,7 @@ class Ridge(Predictor):
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
-        centred = np.asarray(x, dtype=float) - self._centre
+        centred = self._columns(np.asarray(x, dtype=float)) - self._centre
         along = centred @ self._vt.T
         # Directions never seen keep the prior's variance; those seen keep what the data left of it.
         unseen = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0.0) / self._penalty
