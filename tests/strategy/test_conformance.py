@@ -1,10 +1,33 @@
 """Every strategy keeps the contract of the role."""
 
+from importlib.util import find_spec
+
+import pytest
+
 from archsmith import method
 from archsmith.testing.strategies import StrategyConformance
 
-QUICK = {"linas": {"initial": 6, "population": 12, "generations": 4}}
+QUICK = {
+    "epnas": {"predictor": "ridge", "pool": 60},
+    "linas": {"initial": 6, "population": 12, "generations": 4},
+    "neural_predictor": {"initial": 6, "top": 4, "pool": 60, "predictor": "ridge"},
+    "qlognehvi": {"initial": 18, "pool": 20, "samples": 4},
+    "weaknas": {"initial": 6, "picks": 4, "pool": 60, "predictor": "ridge"},
+}
+
+NEEDS = {"moead": "pymoo", "nsga3": "pymoo", "qlognehvi": "botorch", "sms_emoa": "pymoo", "tpe": "optuna"}
+SLOW = {"qlognehvi"}
+
+
+def marked(suite, name):
+    """``suite`` with the marks that its strategy asks for."""
+    package = NEEDS.get(name)
+    if package and find_spec(package) is None:
+        suite = pytest.mark.skip(reason=f"{package} is not installed")(suite)
+    return pytest.mark.slow(suite) if name in SLOW else suite
+
 
 for _name in method.names("strategy"):
     _title = f"Test{_name.title().replace('_', '')}"
-    globals()[_title] = type(_title, (StrategyConformance,), {"name": _name, "options": QUICK.get(_name, {})})
+    _suite = type(_title, (StrategyConformance,), {"name": _name, "options": QUICK.get(_name, {})})
+    globals()[_title] = marked(_suite, _name)

@@ -61,7 +61,7 @@ def _intercepts(front: Floats, corners: list[int]) -> Floats:
     except np.linalg.LinAlgError:
         return extent
     fits = np.isfinite(plane).all() and (plane > TINY).all() and (plane < 1 / TINY).all()
-    return 1.0 / plane if fits else extent
+    return np.asarray(1.0 / plane if fits else extent, dtype=np.float64)
 
 
 def _norm(front: Floats, corners: list[int]) -> float:

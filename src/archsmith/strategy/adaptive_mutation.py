@@ -69,8 +69,8 @@ class AdaptiveMutation(Strategy):
     """
 
     paper = Paper(
-        authors="Tripathi, Anurag and Singh, Ajeet Kumar and Surya, Rajsabi and Gupta, Aum and Veikho, Sahiinii Lemaina "
-        "and Herremans, Dorien and Bisane, Sudhir",
+        authors="Tripathi, Anurag and Singh, Ajeet Kumar and Surya, Rajsabi and Gupta, Aum and Veikho, Sahiinii "
+        "Lemaina and Herremans, Dorien and Bisane, Sudhir",
         title="HHNAS-AM: Hierarchical Hybrid Neural Architecture Search using Adaptive Mutation Policies",
         year=2025,
         arxiv="2508.14946",
@@ -85,7 +85,7 @@ class AdaptiveMutation(Strategy):
         *,
         rng: np.random.Generator,
         population: int = 10,
-        learning_rate: float = 0.2,
+        learning_rate: float = 0.4,
         discount: float = 0.2,
         greed: float = 4.0,
         further: float = 0.0,

@@ -110,7 +110,7 @@ class Asng(Strategy):
             if not self._space.valid(drawn)[0]:
                 continue
             if self._ledger.is_new(drawn)[0]:
-                return drawn[0]
+                return np.asarray(drawn[0])
             row = drawn
             place = self._places.get(row.tobytes())
             if place is not None:
@@ -119,7 +119,7 @@ class Asng(Strategy):
             return None
         near = self._space.neighbour_rows(row[0])
         near = near[self._ledger.is_new(near)] if len(near) else near
-        return near[self._rng.integers(len(near))] if len(near) else None
+        return np.asarray(near[self._rng.integers(len(near))]) if len(near) else None
 
     def _count(self, place: int) -> None:
         """One more member of the generation; a full one moves the distribution."""

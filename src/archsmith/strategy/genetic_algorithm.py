@@ -101,4 +101,4 @@ def linear_ranking(size: int, bias: float) -> Floats:
     """
     places = np.linspace(0, 1, size) if size > 1 else np.full(1, 0.5)
     chances: Floats = (bias - 2 * (bias - 1) * places) / size
-    return chances / chances.sum()
+    return np.asarray(chances / chances.sum())

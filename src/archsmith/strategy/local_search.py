@@ -14,7 +14,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import usable
+from archsmith.strategy._offspring import Indices, usable
 from archsmith.strategy._options import whole
 from archsmith.strategy._survivors import boxed
 from archsmith.strategy._vicinity import Vicinity
@@ -129,12 +129,12 @@ class LocalSearch(Strategy):
     def _drawn_weights(self) -> Floats:
         return self._rng.dirichlet(np.ones(len(self._ledger.objectives)))
 
-    def _best(self, places: Sequence[int] | Floats) -> int:
+    def _best(self, places: Sequence[int] | Indices) -> int:
         """The best of ``places``; the first one where several are equal."""
         at = np.asarray(places, dtype=np.intp)
         return int(at[np.lexsort((np.arange(len(at)), self._scalar(at), self._ledger.violations[at]))[0]])
 
-    def _scalar(self, places: Sequence[int] | Floats) -> Floats:
+    def _scalar(self, places: Sequence[int] | Indices) -> Floats:
         """What the present weights make of the costs, ``(n,)``."""
         known = usable(self._ledger)
         scaled = np.zeros((len(self._ledger.keys), len(self._weights)))

@@ -117,6 +117,8 @@ class Moead(Strategy):
         known = known[ledger.violations[known] == least]
         known = known[is_non_dominated(ledger.costs[known])]
         costs = boxed(ledger.costs[known])
-        values = self._decomposition.do(costs, self._weights, _type="many_to_many", ideal_point=np.zeros(costs.shape[1]))
+        values = self._decomposition.do(
+            costs, self._weights, _type="many_to_many", ideal_point=np.zeros(costs.shape[1])
+        )
         best: Indices = known[np.argmin(values, axis=0)]
         return best
