@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from archsmith.comparison.landscape import evaluations_to, hypervolume_curve, landscape
+from archsmith.comparison.landscape import Landscape, evaluations_to, hypervolume_curve
 from archsmith.errors import InvalidOption
 from archsmith.metric import Objective
 from archsmith.pareto import hypervolume, igd_plus, is_non_dominated
@@ -31,7 +31,7 @@ def test_the_curve_is_the_hypervolume_of_each_prefix(m):
 
 @given(points(2))
 def test_shares_and_distances_end_where_everything_is_known(costs):
-    land = landscape(costs * np.array([-1, 1]), ERROR_AND_TIME)
+    land = Landscape.of(costs * np.array([-1, 1]), ERROR_AND_TIME)
     scaled = land.costs(costs * np.array([-1, 1]))
     assert 0 <= scaled.min() <= scaled.max() <= 1
     shares, distances = land.shares(scaled), land.distances(scaled)
@@ -46,27 +46,27 @@ def test_shares_and_distances_end_where_everything_is_known(costs):
 
 def test_wide_costs_are_logarithmic_and_only_they():
     values = np.array([[10.0, 1.0], [500.0, 100.0], [20.0, 10.0]])
-    land = landscape(values, ERROR_AND_TIME)
+    land = Landscape.of(values, ERROR_AND_TIME)
     assert land.logarithmic.tolist() == [False, True]  # accuracy is no cost, however wide
     assert land.costs(values)[:, 1].tolist() == pytest.approx([0, 1, 0.5])
     assert land.costs(values)[:, 0].tolist() == pytest.approx([1, 0, 48 / 49])
-    narrow = landscape(values[:, [0, 0]], ERROR_AND_TIME)
+    narrow = Landscape.of(values[:, [0, 0]], ERROR_AND_TIME)
     assert narrow.logarithmic.tolist() == [False, True]
-    assert not landscape(
+    assert not Landscape.of(
         np.array([[1.0, 1.0], [2.0, 10.0]]), ERROR_AND_TIME
     ).logarithmic.any()  # ten times is not beyond
 
 
 def test_failed_evaluations_count_as_worst():
     values = np.array([[50.0, 1.0], [90.0, 8.0], [70.0, np.nan]])
-    land = landscape(values, ERROR_AND_TIME)
+    land = Landscape.of(values, ERROR_AND_TIME)
     assert land.costs(values)[2].tolist() == [1.0, 1.0]
     assert land.best.tolist() == [90.0, 1.0]
     assert land.mean.tolist() == [70.0, 4.5]
     alone = land.shares(land.costs(values[2:]))
     assert 0 < alone[0] < 0.05
     with pytest.raises(InvalidOption, match="no architecture has all of accuracy, time"):
-        landscape(values[2:], ERROR_AND_TIME)
+        Landscape.of(values[2:], ERROR_AND_TIME)
 
 
 def test_the_box_is_that_of_the_front():
@@ -74,10 +74,10 @@ def test_the_box_is_that_of_the_front():
     front = np.array([[90.0, 5.0], [80.0, 3.0], [70.0, 1.0]])
     few = np.concatenate([front[[0, 2]], [[79.0, 3.5]]])
     for worst in (60.0, -1000.0):
-        land = landscape(np.concatenate([front, [[worst, 6.0]]]), ERROR_AND_TIME)
+        land = Landscape.of(np.concatenate([front, [[worst, 6.0]]]), ERROR_AND_TIME)
         assert land.box_shares(land.costs(few))[-1] == pytest.approx(0.45 * 0.375 / 0.25)
     assert land.shares(land.costs(few))[-1] > 0.99
-    assert landscape(front[:1], ERROR_AND_TIME).box_shares(np.zeros((1, 2))) is None
+    assert Landscape.of(front[:1], ERROR_AND_TIME).box_shares(np.zeros((1, 2))) is None
 
 
 def test_evaluations_to_a_level():
@@ -89,7 +89,7 @@ def test_evaluations_to_a_level():
 def test_a_thousand_evaluations_are_measured_in_no_time():
     rng = np.random.default_rng(0)
     values = rng.random((1000, 2)) * np.array([-1, 1]) + np.array([1, 0.01])
-    land = landscape(values, ERROR_AND_TIME)
+    land = Landscape.of(values, ERROR_AND_TIME)
     assert is_non_dominated(land.front).all()
     import time
 

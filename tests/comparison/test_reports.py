@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archsmith.comparison import parse_contender, parse_problem, read_summary, search, summarise
-from archsmith.comparison.landscape import landscape
-from archsmith.comparison.markdown import page
+from archsmith.comparison.landscape import Landscape
+from archsmith.comparison.markdown import as_markdown
 from archsmith.comparison.page import html, write_reports
 from archsmith.comparison.record import Record, read_records, write_record
 from archsmith.errors import RunMismatch
@@ -27,7 +27,7 @@ def test_figures_follow_from_the_records(finished):
         curve = result["curve"]
         assert curve["at"][-1] == result["budget"] == 24
         assert curve["median"] == sorted(curve["median"])
-        assert curve["median"][-1] == pytest.approx(result["hypervolume"]["median"], abs=1e-5)
+        assert curve["median"][-1] == pytest.approx(result["hypervolume"]["median"], abs=1e-4)
         assert result["cpu_s"]["median"] > 0
         assert all(gain["median"] > 0 for gain in result["improvement"].values())
     [record, *_] = [r for r in read_records(folder) if len(r.objectives) == 2 and r.label == "random"]
@@ -47,7 +47,7 @@ def test_by_hand(tiny):
     scaled = (whole - whole.min(axis=0)) / np.ptp(whole, axis=0)
     assert whole[:, 1].max() < 10 * whole[:, 1].min()  # nothing is logarithmic here
     values = np.column_stack([benchmark.columns["val_acc"], benchmark.columns["latency_ms"]])
-    land = landscape(values, problem.objectives)
+    land = Landscape.of(values, problem.objectives)
     np.testing.assert_allclose(land.costs(values)[~np.isnan(columns).any(axis=1)], scaled)
     best = np.min(columns[list(record.positions), 0])
     assert best == np.minimum.accumulate(columns[list(record.positions), 0])[-1]
@@ -65,7 +65,7 @@ def test_a_single_objective_counts_until_near_enough(tiny, tmp_path):
     [result] = summary["results"]
     assert result["evaluations_to"]["within"]["median"] == near
     assert result["box_hypervolume"] is None
-    assert f"| {problem.name} | {near} |" in page(summary, title="T", intro="I")
+    assert f"| {problem.name} | {near} |" in as_markdown(summary, title="T", intro="I")
 
 
 def test_the_front_of_a_surrogate_is_the_union_of_all_searches(tiny, tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_the_front_of_a_surrogate_is_the_union_of_all_searches(tiny, tmp_path, m
     summary = summarise(tmp_path, date="2026-01-31")
     assert not summary["problems"][0]["true_front"]
     assert summary["results"][0]["hypervolume"]["high"] <= 1
-    assert "the union of all searches" in page(summary, title="T", intro="I")
+    assert "the union of all searches" in as_markdown(summary, title="T", intro="I")
 
 
 def test_tests_pair_problems_and_seeds(finished):

@@ -44,6 +44,26 @@ class Landscape:
     mean: Floats
     best: Floats
 
+    @classmethod
+    def of(cls, values: Floats, objectives: Sequence[Objective]) -> Landscape:
+        """The scale and front of ``values (n, m)``; rows with NaN are left out.
+
+        Raises:
+            InvalidOption: when no row is whole.
+        """
+        whole = values[~np.isnan(values).any(axis=1)]
+        if not len(whole):
+            raise InvalidOption(f"no architecture has all of {', '.join(o.metric for o in objectives)}; choose others")
+        plain = np.array([o.goal == "min" for o in objectives])
+        logarithmic = plain & (whole.min(axis=0) > 0) & (whole.max(axis=0) > DECADE * whole.min(axis=0))
+        signed = _signed(whole, objectives, logarithmic)
+        low = signed.min(axis=0)
+        span = np.where(np.ptp(signed, axis=0) > 0, np.ptp(signed, axis=0), 1.0)
+        costs = (signed - low) / span
+        front = np.unique(costs[is_non_dominated(costs)], axis=0)
+        best = np.where(plain, whole.min(axis=0), whole.max(axis=0))
+        return cls(tuple(objectives), logarithmic, low, span, front, whole.mean(axis=0), best)
+
     def costs(self, values: Floats) -> Floats:
         """``values (n, m)`` as scaled costs: 0 is the best of the table, 1 its worst.
 
@@ -83,26 +103,6 @@ class Landscape:
         """IGD+ to the best front after each of ``costs (t, m)``, ``(t,)``."""
         short = np.maximum(costs[:, None, :] - self.front[None], 0.0)
         return np.asarray(np.minimum.accumulate(np.sqrt((short**2).sum(axis=2)), axis=0).mean(axis=1))
-
-
-def landscape(values: Floats, objectives: Sequence[Objective]) -> Landscape:
-    """The scale and front of ``values (n, m)``; rows with NaN are left out.
-
-    Raises:
-        InvalidOption: when no row is whole.
-    """
-    whole = values[~np.isnan(values).any(axis=1)]
-    if not len(whole):
-        raise InvalidOption(f"no architecture has all of {', '.join(o.metric for o in objectives)}; choose others")
-    plain = np.array([o.goal == "min" for o in objectives])
-    logarithmic = plain & (whole.min(axis=0) > 0) & (whole.max(axis=0) > DECADE * whole.min(axis=0))
-    signed = _signed(whole, objectives, logarithmic)
-    low = signed.min(axis=0)
-    span = np.where(np.ptp(signed, axis=0) > 0, np.ptp(signed, axis=0), 1.0)
-    costs = (signed - low) / span
-    front = np.unique(costs[is_non_dominated(costs)], axis=0)
-    best = np.where(plain, whole.min(axis=0), whole.max(axis=0))
-    return Landscape(tuple(objectives), logarithmic, low, span, front, whole.mean(axis=0), best)
 
 
 def _signed(values: Floats, objectives: Sequence[Objective], logarithmic: NDArray[np.bool_]) -> Floats:

@@ -8,7 +8,7 @@ from archsmith.comparison import text
 from archsmith.comparison.text import Summary
 
 
-def page(summary: Summary, *, title: str, intro: str) -> str:
+def as_markdown(summary: Summary, *, title: str, intro: str) -> str:
     """The whole summary as one page.
 
     Args:

@@ -50,16 +50,16 @@ def write_reports(summary: Summary, folder: Path) -> list[Path]:
     """
     paths = [folder / name for name in ("summary.json", "report.md", "report.html")]
     _write(paths[0], _json(summary))
-    _write(paths[1], markdown.page(summary, title=TITLE, intro=PROTOCOL))
+    _write(paths[1], markdown.as_markdown(summary, title=TITLE, intro=PROTOCOL))
     require("plotly.offline", extra="report", purpose="the report of a comparison")
     _write(paths[2], html(summary))
     return paths
 
 
 def _json(summary: Summary) -> str:
-    """With a list of numbers on one line: it is kept in repositories, where lines are counted and compared."""
+    """With the innermost lists and objects on one line each: it is kept in repositories, where lines are compared."""
     spread = json.dumps(summary, indent=1, ensure_ascii=False)
-    return re.sub(r"\[[\d\s.,e-]+\]", lambda found: re.sub(r"\s+", " ", found[0]), spread) + "\n"
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: re.sub(r"\n\s*", " ", found[0]), spread) + "\n"
 
 
 def _write(path: Path, content: str) -> None:

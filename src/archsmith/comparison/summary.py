@@ -14,7 +14,7 @@ import numpy as np
 
 from archsmith.benchmark import Benchmark
 from archsmith.comparison.contender import RANDOM
-from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape, landscape
+from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape
 from archsmith.comparison.measures import LEVELS, Run, measured, result
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem
 from archsmith.comparison.record import Record, read_records
@@ -121,8 +121,8 @@ def _landscape(problem: Problem, benchmark: Benchmark, records: Sequence[Record]
     """Of the whole table; on a surrogate, of everything that any of the searches met."""
     if benchmark.exhaustive:
         values = np.column_stack([benchmark.columns[o.metric] for o in problem.objectives])
-        return landscape(values, problem.objectives)
-    return landscape(np.concatenate([_values(r, problem, benchmark) for r in records]), problem.objectives)
+        return Landscape.of(values, problem.objectives)
+    return Landscape.of(np.concatenate([_values(r, problem, benchmark) for r in records]), problem.objectives)
 
 
 def _about(problem: Problem, benchmark: Benchmark, land: Landscape) -> dict[str, Any]:
