@@ -10,6 +10,7 @@ from archsmith.testing.strategies import StrategyConformance
 QUICK = {
     "epnas": {"predictor": "ridge", "pool": 60},
     "linas": {"initial": 6, "population": 12, "generations": 4},
+    "nas_bowl": {"initial": 6, "pool": 40},
     "neural_predictor": {"initial": 6, "top": 4, "pool": 60, "predictor": "ridge"},
     "qlognehvi": {"initial": 18, "pool": 20, "samples": 4},
     "weaknas": {"initial": 6, "picks": 4, "pool": 60, "predictor": "ridge"},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RATES = (0.02, 3.0)
 BATCH = 256
-BALANCE = 0.1
+BALANCE = 0.03
 """Weight of the rule that as many unlabelled architectures are called good as labelled ones are."""
 STEEPNESS = 3.0
 """Of the bell ``exp(-3 f^2)`` that charges for unlabelled architectures near the border, as in the transductive SVM."""
@@ -121,8 +121,7 @@ class LowDensitySeparation(Predictor):
         generator = torch.Generator().manual_seed(self._seed)
         self._networks = Networks(torch, self._members, (x.shape[1], self._hidden, self._hidden, 1), generator)
         inputs = self._inputs(x)
-        sides = np.where(target >= np.quantile(target, 1 - self._good), 1.0, -1.0)
-        wanted = torch.as_tensor(sides, dtype=torch.float32)
+        wanted = torch.as_tensor(_sides(target, self._good), dtype=torch.float32)
         share = torch.as_tensor(~left_out, dtype=torch.float32)
         around = None if self._unlabelled is None or not self._density else self._inputs(self._unlabelled)
 
@@ -149,3 +148,12 @@ class LowDensitySeparation(Predictor):
         """The signed distance to each member's border, ``(members, n)``."""
         with one_thread(self._torch), self._torch.no_grad():
             return np.asarray(self._networks(self._weights, self._inputs(x))[:, :, 0].double().numpy())
+
+
+def _sides(target: Array, good: float) -> Array:
+    """1 for good and -1 for bad, ``(n,)``: cut between two different values, as near to the share as ties allow."""
+    values = np.unique(target)[1:]
+    if not len(values):
+        return np.ones(len(target))
+    shares = 1 - np.searchsorted(np.sort(target), values) / len(target)
+    return np.where(target >= values[np.argmin(np.abs(shares - good))], 1.0, -1.0)

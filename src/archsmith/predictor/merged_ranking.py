@@ -136,16 +136,17 @@ def _rooms(
     shares = sizes / n if quota is None else np.asarray(quota, dtype=float)
     if shares.shape != (len(names),) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.sum():
         raise InvalidOption(f"quota is one share for each of {len(names)} groups, none negative; got {quota!r}")
-    # Largest remainders; what a small group cannot fill goes to the others in turn.
-    room = np.zeros(len(names), dtype=np.intp)
-    while (missing := k - int(room.sum())) > 0:
-        open_ = room < sizes
-        exact = np.where(open_, shares, 0.0)
-        exact = missing * (exact if exact.sum() else open_.astype(float)) / (exact.sum() or open_.sum())
-        more = np.minimum(np.floor(exact).astype(np.intp), sizes - room)
-        if not more.any():
-            more[np.argsort(-(exact - np.floor(exact)) - np.floor(exact), kind="stable")[0]] = 1
-        room += more
+    # A group that cannot fill its share takes all it has, and the others share what is left.
+    exact, full = np.zeros(len(names)), np.zeros(len(names), dtype=bool)
+    while True:
+        open_shares = np.where(full, 0.0, shares if shares[~full].sum() > 0 else 1.0)
+        exact = np.where(full, sizes, (k - sizes[full].sum()) * open_shares / max(open_shares.sum(), 1e-300))
+        over = ~full & (exact > sizes)
+        if not over.any():
+            break
+        full |= over
+    room = np.floor(exact + 1e-9).astype(np.intp)
+    room[np.argsort(room - exact, kind="stable")[: k - int(room.sum())]] += 1  # the largest remainders
     return group.astype(np.intp), room
 
 
