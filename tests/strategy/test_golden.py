@@ -9,7 +9,7 @@ from archsmith.testing.strategies import trajectory
 HERE = Path(__file__).parent / "golden"
 
 
-OURS = ["random", "nsga2", "local_search", "pareto_local_search", "regularized_evolution", "age_moea", "asng"]
+OURS = ["random", "nsga2", "mcts", "local_search", "pareto_local_search", "regularized_evolution", "age_moea", "asng"]
 OURS += ["adaptive_mutation", "genetic_algorithm"]
 WITH_PYMOO = ["moead", "nsga3", "sms_emoa"]
 

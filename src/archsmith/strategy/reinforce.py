@@ -80,7 +80,7 @@ class Reinforce(Strategy):
         rng: np.random.Generator,
         hidden: int = 32,
         rate: float = 0.01,
-        entropy: float = 0.01,
+        entropy: float = 0.05,
         replay: int = 0,
         initial: int = 20,
     ) -> None:

@@ -42,9 +42,9 @@ class Rena(Strategy):
 
     A good architecture known so far is the one at hand. The network embeds it and draws an edit, an active choice and
     another option for it: on a ``ChoiceSpace`` that inserts, removes and scales modules, since depths, optional modules
-    and widths are choices. After one or more edits the result is evaluated; with quality :math:`Q` and the relative
-    excess :math:`v` over the limits its reward is :math:`R = Q\, p^{v}`, and the edits are reinforced by :math:`R` less
-    the reward of the architecture that they began with.
+    and widths are choices. After one or more edits the result is evaluated, and the edits are reinforced by its reward
+    less that of the architecture that they began with. With quality :math:`Q` in ``[0, 1]`` and the relative excess
+    :math:`v` over the limits the reward is :math:`Q\, p^{v} / 2` where one is broken and :math:`(1 + Q) / 2` elsewhere.
 
     Departures from Zhou et al. 2018:
 
@@ -55,6 +55,7 @@ class Rena(Strategy):
     * Episodes are one evaluation long and begin with one of the ``parents`` best known (feasible ones first; a
       tournament)
       in place of a fixed network: what was told counts as a warm start, answers may come in any order.
+    * The paper's reward is :math:`Q\, p^{v}` throughout; here what keeps the limits is worth more than what does not.
     * The quality is the rank among everything told, with several objectives under random weights that are drawn for
       each
       proposal and read by the network.
@@ -98,10 +99,10 @@ class Rena(Strategy):
         initial: int = 20,
         parents: int = 10,
         edits: int = 3,
-        penalty: float = 0.1,
+        penalty: float = 0.01,
         hidden: int = 32,
-        rate: float = 0.01,
-        entropy: float = 0.02,
+        rate: float = 0.005,
+        entropy: float = 0.05,
         batch: int = 32,
     ) -> None:
         self._initial = whole("initial", initial, least=1)
@@ -206,7 +207,8 @@ class Rena(Strategy):
         def reward(trace: int, key: str) -> float:
             """The share of what was told that is worse, less the punishment for broken limits."""
             i = place[key]
-            return float(factor[i] * (badness[trace] > badness[trace, i]).mean())
+            quality = float((badness[trace] > badness[trace, i]).mean())
+            return (1 + quality) / 2 if ok[i] and not ledger.violations[i] else quality * float(factor[i]) / 2
 
         steps = [step for _, trace in self._learnt for step in trace.steps]
         won = [reward(t, key) - reward(t, trace.parent) for t, (key, trace) in enumerate(self._learnt)]
