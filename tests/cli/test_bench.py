@@ -55,8 +55,7 @@ class Breaks(RandomSearch):
         raise RuntimeError("made to break")
 """
     (tmp_path / "lacking.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # what lies in the current folder can be named, as with python -m
     command = [
         "bench",
         "run",

@@ -15,6 +15,7 @@ from archsmith.api.progress import Progress
 from archsmith.cli._console import errors, print_json, progress, results
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
+from archsmith.method import importable_here
 
 if TYPE_CHECKING:
     from archsmith.comparison import Step
@@ -144,7 +145,7 @@ def run(
     from archsmith.comparison.problem import QUICK
 
     count = seeds or (3 if quick else 10)
-    with stoppable() as stopped, progress() as listen:
+    with importable_here(), stoppable() as stopped, progress() as listen:
         outcome = compare(
             parse_contenders(strategies, FAST if quick else USUAL),
             parse_problems(problems or (QUICK if quick else ()), budget),
@@ -181,7 +182,8 @@ def _write(folder: Path, *, json_output: bool) -> None:
     from archsmith.comparison.page import write_reports
     from archsmith.comparison.summary import summarise
 
-    summary = summarise(folder, date=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
+    with importable_here():
+        summary = summarise(folder, date=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
     written = write_reports(summary, folder)
     if json_output:
         print_json(summary)
