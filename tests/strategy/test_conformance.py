@@ -32,3 +32,4 @@ for _name in method.names("strategy"):
     _title = f"Test{_name.title().replace('_', '')}"
     _suite = type(_title, (StrategyConformance,), {"name": _name, "options": QUICK.get(_name, {})})
     globals()[_title] = marked(_suite, _name)
+del _suite  # pytest would collect the last one twice
