@@ -26,7 +26,7 @@ class Columns:
 
     def __init__(self, x: Array, *, scores: bool = False) -> None:
         gaps = np.isnan(x)
-        self._gaps = _first_of_equals(gaps) if gaps.any() else np.zeros(0, dtype=np.intp)
+        self._gaps = first_of_equals(gaps) if gaps.any() else np.zeros(0, dtype=np.intp)
         self._scales: list[tuple[int, Array, Array]] = []
         known = [column[~gap] for column, gap in zip(x.T, gaps.T, strict=True)]
         codes = np.array([bool(((values == 0) | (values == 1)).all()) for values in known], dtype=bool)
@@ -62,7 +62,7 @@ class Columns:
         return drawn
 
 
-def _first_of_equals(gaps: NDArray[np.bool_]) -> NDArray[np.intp]:
+def first_of_equals(gaps: NDArray[np.bool_]) -> NDArray[np.intp]:
     """One column of each pattern that is neither all gaps nor none, in order."""
     patterns, first = np.unique(gaps, axis=1, return_index=True)
     mixed = patterns.any(axis=0) & ~patterns.all(axis=0)

@@ -1,0 +1,246 @@
+"""The default: Bayesian optimisation on the structure of architectures, for few and expensive evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from archsmith.architecture import Proposal
+from archsmith.encoding.base import Encoding
+from archsmith.encoding.path_statistics import PathStatistics
+from archsmith.evaluation import Evaluation
+from archsmith.method import OURS
+from archsmith.metric import Limit, Objective
+from archsmith.pareto import is_non_dominated
+from archsmith.space.choice_space import ChoiceSpace
+from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
+from archsmith.strategy._improvement import MOST, expected_improvement
+from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._options import number, whole
+from archsmith.strategy._surrogate import Belief, Surrogate
+from archsmith.strategy._views import VIEWS
+from archsmith.strategy.base import Handles, Strategy
+
+ENOUGH = 3
+"""Successful evaluations without which nothing is fitted."""
+REFERENCE = 1.1
+"""The corner of the hypervolume, in units of the box that is looked at."""
+SKILL = 0.05
+"""Share of variance explained below which predictions are not followed half of the time."""
+CROSSOVER = 0.9
+NEIGHBOURS, MUTANTS, CROSSED, RANDOM = 1000, 600, 400, 1000
+"""Candidates near the front, two edits away, between two of its members, and anywhere."""
+ROUNDS, AROUND = 2, 10
+"""How often, and around how many of the best candidates, neighbours are looked at."""
+SCREENED = 300
+"""Candidates for which the improvement of three objectives is computed."""
+
+
+class Auto(Strategy):
+    """The default strategy: Gaussian processes on choices and graph features, expected hypervolume improvement.
+
+    After a few designs that span the space, one Gaussian process an objective
+    (:class:`~archsmith.predictor.choice_gaussian_process.ChoiceGaussianProcess`) learns from the choices, from graph
+    features where the space has a graph view, and from free metrics where they are given. The candidate of the highest
+    expected hypervolume improvement is measured; candidates are neighbours of the front, crossings of its members and
+    random designs, then neighbours of the best candidates.
+
+    What makes it robust:
+
+    * each proposal draws anew on which scale costs are learnt (normal scores, or a logarithm of what is short of the
+      best) and which box counts, that of the front or that of everything measured;
+    * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
+      promises an improvement;
+    * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
+      probability alone is maximised;
+    * where left-out evaluations cannot be predicted, half of the proposals are bred as NSGA-II would;
+    * outstanding proposals count as measured at their predicted values, so that batches spread.
+
+    With more than three objectives each proposal draws the three that count.
+
+    Args:
+        space: a space of choices.
+        objectives: any number.
+        limits: feasible designs come before all others.
+        rng: the only source of randomness.
+        initial: evaluations before the first fit.
+        local: share of proposals that are random neighbours of the front.
+        graph: use the graph view of the space where it has one.
+        free: an encoding of what is known of every candidate without evaluating it, such as parameters and MACs; NaN
+            where it is not known.
+        learn_from: evaluations that predictions are fitted on at most, the best ones.
+
+    Raises:
+        InvalidOption: for an option outside its range.
+    """
+
+    paper = OURS
+    handles: ClassVar[Handles] = Handles(rows=True)
+
+    def __init__(
+        self,
+        space: ChoiceSpace,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit] = (),
+        *,
+        rng: np.random.Generator,
+        initial: int = 12,
+        local: float = 0.1,
+        graph: bool = True,
+        free: Encoding | None = None,
+        learn_from: int = 400,
+    ) -> None:
+        self._initial = whole("initial", initial, least=ENOUGH)
+        self._local = number("local", local, most=1)
+        encodings: list[Encoding] = [PathStatistics(space)] if graph and space.wiring is not None else []
+        self._ledger = RowLedger(space, objectives, limits)
+        self._surrogate = Surrogate(
+            self._ledger, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=ENOUGH)
+        )
+        self._space = space
+        self._rng = rng
+
+    def ask(self, n: int) -> list[Proposal]:
+        """Up to ``n`` new proposals: the first designs, then what promises most."""
+        proposals: list[Proposal] = []
+        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
+        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        if first > 0:
+            proposals += self._first(first)
+        if usable >= ENOUGH and len(proposals) < n:
+            proposals += self._promising(n - len(proposals))
+        return proposals
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn from evaluations; failed ones teach where failures are likely."""
+        self._ledger.tell(evaluations)
+
+    # First designs -----------------------------------------------------------------------------------------------
+
+    def _first(self, n: int) -> list[Proposal]:
+        """The same relative option everywhere, as far as half of ``initial``; then rare options first."""
+        most = self._space.cardinalities.astype(int) - 1
+        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
+        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
+        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        proposals = self._ledger.propose(self._space.architectures(rows))
+        while len(proposals) < n:
+            drawn = self._ledger.fresh_rows(50, self._rng)
+            if not len(drawn):
+                break
+            known = np.concatenate([self._ledger.rows, self._space.rows(list(self._ledger.open.values()))])
+            met = (drawn[:, None] == known).sum(axis=(1, 2)) if len(known) else np.zeros(len(drawn))
+            proposals += self._ledger.propose(self._space.architectures(drawn[[int(np.argmin(met))]]))
+        return proposals
+
+    # Promising designs -------------------------------------------------------------------------------------------
+
+    def _promising(self, n: int) -> list[Proposal]:
+        belief = self._surrogate.belief(VIEWS[int(self._rng.integers(len(VIEWS)))])
+        best = belief.rows[constrained_ranks(belief.costs, belief.violations) == 0]
+        proposals: list[Proposal] = []
+        for _ in range(n):
+            row = None
+            if belief.skill < SKILL and self._rng.random() < 0.5:
+                row = self._bred(belief)
+            elif self._rng.random() >= self._local:
+                row = self._best_candidate(belief, best)
+            if row is None:
+                row = self._neighbour(best)
+            if row is None:
+                break
+            proposals += self._ledger.propose(self._space.architectures(row[None]))
+        return proposals
+
+    def _best_candidate(self, belief: Belief, best: Rows) -> Rows | None:
+        """The candidate of highest expected improvement; None where none promises any."""
+        promise = self._promise(belief)
+        pool = self._pool(best)
+        if not len(pool):
+            return None
+        worth = promise(pool)
+        for _ in range(ROUNDS):
+            top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
+            met = {row.tobytes() for row in pool}
+            near = np.concatenate([self._space.neighbour_rows(row) for row in top])
+            near = near[self._ledger.is_new(near)]
+            near = near[[row.tobytes() not in met for row in near]]
+            if not len(near):
+                break
+            near = near[self._rng.permutation(len(near))[:NEIGHBOURS]]
+            pool, worth = np.concatenate([pool, near]), np.concatenate([worth, promise(near)])
+        # A flat improvement says nothing: its first maximum would be an arbitrary design.
+        return pool[int(np.argmax(worth))] if worth.max() > 1e-12 else None
+
+    def _promise(self, belief: Belief) -> Callable[[Rows], Floats]:
+        """What a candidate promises, on a box and with objectives drawn for this proposal."""
+        costs = belief.costs
+        counted = np.sort(self._rng.permutation(costs.shape[1])[:MOST])
+        feasible = belief.violations == 0
+        if not feasible.any():
+            return lambda rows: belief.chance(self._surrogate.encode(rows))
+        known = costs[feasible]
+        if self._ledger.open:
+            waiting = self._space.rows(list(self._ledger.open.values()))
+            known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
+        known, every = known[:, counted], costs[:, counted]
+        front = known[is_non_dominated(known)]
+        box = every if self._rng.random() < 0.5 or len(front) < 2 else front
+        low, span = box.min(axis=0), np.ptp(box, axis=0)
+        reference = np.where(span > 0, low + REFERENCE * span, every.max(axis=0) + 0.1)
+
+        def promise(rows: Rows) -> Floats:
+            x = self._surrogate.encode(rows)
+            mean, std = (part[:, counted] for part in belief.predict(x))
+            if len(counted) < MOST or len(rows) <= SCREENED:
+                return expected_improvement(front, reference, mean, std) * belief.chance(x)
+            hopeful = np.prod(np.maximum(reference - mean + std, 0.0), axis=1)
+            beaten = (front[None] <= (mean - std)[:, None]).all(axis=2).any(axis=1)
+            near = np.argsort(np.where(beaten, 0.0, -hopeful), kind="stable")[:SCREENED]
+            worth = np.zeros(len(rows))
+            worth[near] = expected_improvement(front, reference, mean[near], std[near]) * belief.chance(x[near])
+            return worth
+
+        return promise
+
+    def _pool(self, best: Rows) -> Rows:
+        """New candidates: near the front, between its members, and anywhere."""
+        near = self._near(best, NEIGHBOURS)
+        two = near[self._rng.integers(0, len(near), MUTANTS)] if len(near) else near
+        pairs = best[self._rng.integers(0, len(best), (2, CROSSED))]
+        pool = np.concatenate(
+            [
+                near,
+                self._space.mutate_rows(two, self._rng),
+                self._space.crossover_rows(pairs[0], pairs[1], self._rng),
+                self._space.sample_rows(RANDOM, self._rng),
+            ]
+        )
+        return pool[self._ledger.is_new(pool)]
+
+    def _near(self, best: Rows, n: int) -> Rows:
+        """About ``n`` neighbours of members of the front in random order."""
+        found, count = [self._space.rows([])], 0
+        for i in self._rng.permutation(len(best)):
+            found.append(self._space.neighbour_rows(best[i]))
+            count += len(found[-1])
+            if count >= n:
+                break
+        return np.concatenate(found)
+
+    def _neighbour(self, best: Rows) -> Rows | None:
+        """A new neighbour of the front, else any new design."""
+        near = np.concatenate([self._space.neighbour_rows(row) for row in best])
+        near = near[self._ledger.is_new(near)]
+        if not len(near):
+            near = self._ledger.fresh_rows(1, self._rng)
+        return near[int(self._rng.integers(len(near)))] if len(near) else None
+
+    def _bred(self, belief: Belief) -> Rows | None:
+        """A new child of the best rows, as NSGA-II would breed it; None where none is found."""
+        order = best_first(belief.costs, belief.violations, self._initial)
+        children, _ = breed(self._space, belief.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
+        children = children[self._ledger.is_new(children)]
+        return children[0] if len(children) else None
