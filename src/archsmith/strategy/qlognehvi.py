@@ -29,7 +29,7 @@ CHUNK = 64
 
 
 class Qlognehvi(Strategy):
-    """qLogNEHVI of BoTorch: the candidate with the largest expected hypervolume improvement over noisy designs.
+    """BoTorch's qLogNEHVI: the candidate with the largest expected hypervolume improvement over noisy designs.
 
     One Gaussian process a metric with a categorical (exponential Hamming) kernel. Candidates are the untried
     neighbours of the front and random designs; the logarithm of the acquisition ranks those far from it, too. Proposals
