@@ -4,8 +4,8 @@ Every predictor learns from random cells of NAS-Bench-201 (the target is their a
 other cells; the table holds the mean Kendall tau, or Spearman rho, over the training sets, which all predictors share.
 
     archsmith bench import nasbench201 --from DIR
-    python benchmarks/predictors.py --sets 20 --cells alive
-    python benchmarks/predictors.py --sets 20 --cells all
+    python benchmarks/predictors.py --cells alive
+    python benchmarks/predictors.py "ridge: one_hot+path" "svr: graph_features" --cells all --sets 5
 
 ``alive`` are the 9,445 cells without dead operations, which are those that the source has proxies for; ``all`` are all
 15,625. Columns that predictors may read: the encodings ``one_hot``, ``graph_features``, ``path``, ``adjacency`` and
@@ -45,6 +45,7 @@ CONTENDERS = (
     "motif_gaussian_process: weisfeiler_lehman",
     "motif_gaussian_process: weisfeiler_lehman+proxies+graph_features",
     "averaged: one_hot+graph_features+path",
+    "gaussian_process: graph_features",
     "gaussian_process: one_hot",
     "gaussian_process: path",
     "gaussian_process: adjacency",
