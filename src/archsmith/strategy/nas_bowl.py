@@ -54,6 +54,7 @@ class NasBowl(Strategy):
       measured interval; where nothing feasible is known the probability alone counts. So does the chance that an
       evaluation fails.
     * Open and just picked designs are believed to come out as predicted, so that batches spread.
+    * The first designs have the same relative option everywhere, up to half of ``initial``; then come random ones.
     * No architecture is asked twice.
 
     Args:
@@ -61,7 +62,7 @@ class NasBowl(Strategy):
         objectives: any number.
         limits: feasible designs come first.
         rng: the only source of randomness.
-        initial: evaluations, random ones, before the first fit.
+        initial: evaluations before the first fit.
         pool: candidates a proposal, half mutants and half random.
         parents: how many of the best are mutated.
         rounds: how far a motif reaches.
@@ -109,12 +110,12 @@ class NasBowl(Strategy):
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
-        """Up to ``n`` new proposals: random until ``initial`` succeeded, then those of largest expected improvement."""
+        """Up to ``n`` new proposals: ``initial`` first designs, then those of largest expected improvement."""
         if n <= 0:
             return []
         usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
         first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
+        proposals = self._first(first) if first > 0 else []
         if usable >= ENOUGH and len(proposals) < n:
             proposals += self._ledger.propose(self._space.architectures(self._picked(n - len(proposals))))
         if missing := n - len(proposals):
@@ -144,6 +145,15 @@ class NasBowl(Strategy):
         motifs = self._beliefs.motifs(metrics.index(objective) if objective else 0)
         motifs.sort(key=lambda motif: -motif.effect)
         return motifs if len(motifs) <= 2 * k else motifs[:k] + motifs[-k:]
+
+    def _first(self, n: int) -> list[Proposal]:
+        """Designs with the same option everywhere, as far as half of ``initial``; then random ones."""
+        most = self._space.cardinalities.astype(int) - 1
+        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
+        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
+        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        proposals = self._ledger.propose(self._space.architectures(rows))
+        return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
 
     def _picked(self, n: int) -> Rows:
         """Up to ``n`` new rows, one after the other; none where the pool holds nothing new."""
