@@ -148,6 +148,9 @@ EXTRA_OF = {
     **dict.fromkeys(("pandas", "pyarrow", "PIL"), "data"),
     "plotly": "report",
     "psycopg": "postgres",
+    "pymoo": "moo",
+    "optuna": "optuna",
+    **dict.fromkeys(("botorch", "gpytorch"), "bo"),
 }
 """Package -> the extra of archsmith that brings it."""
 

@@ -14,11 +14,11 @@ from torch import nn
 from archsmith import method
 from archsmith.errors import DamagedFile, Interrupted, InvalidOption, MeasurementFailed, RunLocked, UnknownName
 from archsmith.export._candidate import candidate_onnx
+from archsmith.files import home_folder
 from archsmith.hardware import Device, Meter, available_devices, environment, open_device
 from archsmith.hardware.catalogue import ROLE_NAME
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.torch_cpu import TorchCpu
-from archsmith.files import home_folder
 from archsmith.hardware.lock import HardwareLock
 from archsmith.hardware.machine import governor, load_average, package_version
 from archsmith.hardware.reference import reference_call

@@ -10,8 +10,9 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.one_hot import OneHot
 from archsmith.metric import Limit
 from archsmith.predictor.ridge import Ridge
-from archsmith.strategy._forecast import VIEWS, _warped, forecast
+from archsmith.strategy._forecast import forecast
 from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._views import VIEWS, warped
 from archsmith.testing.strategies import fail
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 
@@ -36,8 +37,8 @@ def unseen():
     arrays(float, 9, elements=st.integers(-50, 50).map(float)), st.sampled_from(VIEWS), st.sampled_from(["min", "max"])
 )
 def test_warping_keeps_the_order_and_the_ties(costs, view, goal):
-    warped = _warped(costs, goal, view)
-    assert np.isfinite(warped).all()
+    scaled = warped(costs, goal, view)
+    assert np.isfinite(scaled).all()
     assert np.unique(costs, return_inverse=True)[1].tolist() == np.unique(warped, return_inverse=True)[1].tolist()
 
 

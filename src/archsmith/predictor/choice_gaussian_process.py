@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ SHARES = (0.3, 0.5, 0.5, 0.1)
 """Expected variances of the additive, the product, the feature and the feature trend kernel; the target has 1."""
 NOISE = 0.01
 LEAST_NOISE = 1e-4
+_Floats = NDArray[np.floating[Any]]  # single precision where there are many
 _BLOCK = 256  # candidates whose covariances stay in the processor's cache
 
 
@@ -97,14 +99,13 @@ class ChoiceGaussianProcess(Predictor):
         return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
 
     @property
-    def skill(self) -> float:
-        """Share of the target's variance that predictions of each pair from all others explain; 0 or less is none.
+    def left_out(self) -> float:
+        """Mean squared error of the prediction of each pair from all others, hyper-parameters as they are.
 
-        The leave-one-out residuals come in closed form (Rasmussen and Williams 2006, section 5.4.2).
+        In closed form (Rasmussen and Williams 2006, section 5.4.2).
         """
-        spread = float(self._target @ self._target)
-        left_out = self._weights / np.einsum("ij,ij->i", self._inverse, self._inverse)
-        return 1.0 - float(left_out @ left_out) / spread if spread > 0 else 1.0
+        errors = self._weights / np.einsum("ij,ij->i", self._inverse, self._inverse)
+        return self._scale**2 * float(errors @ errors) / len(errors)
 
     def _prepared(self, x: Array, y: Array) -> tuple[_Data, Array]:
         x, y = checked(x, y, missing=True)
@@ -138,7 +139,7 @@ class ChoiceGaussianProcess(Predictor):
 
     def _solve(self, data: _Data, target: Array) -> None:
         assert self._theta is not None
-        self._parameters, self._target = np.exp(self._theta), target
+        self._parameters = np.exp(self._theta)
         kernel = _kernel(data, data, self._parameters)
         noise = self._parameters[-1] + LEAST_NOISE
         kernel[np.diag_indices_from(kernel)] += noise
@@ -154,14 +155,15 @@ class ChoiceGaussianProcess(Predictor):
 class _Data:
     """``codes (n, d)`` as they are and ``centred``, standardised ``features (n, f)``, the choice of each code."""
 
-    codes: Array
-    centred: Array
-    features: Array
+    codes: _Floats
+    centred: _Floats
+    features: _Floats
     index: NDArray[np.intp]
 
     def single(self) -> _Data:
         """The same in single precision."""
-        return _Data(*(part.astype(np.float32) for part in (self.codes, self.centred, self.features)), self.index)
+        codes, centred, features = (part.astype(np.float32) for part in (self.codes, self.centred, self.features))
+        return _Data(codes, centred, features, self.index)
 
     @property
     def choices(self) -> int:
@@ -178,18 +180,19 @@ def _expected(data: _Data) -> Array:
         shares[2:] = 1e-12
     if not data.codes.shape[1]:
         shares[:2] = 1e-12
-    return np.log(np.concatenate([shares, [1.0], weights, [NOISE]]))
+    return np.asarray(np.log(np.concatenate([shares, [1.0], weights, [NOISE]])))
 
 
-def _distances(a: Array, b: Array) -> Array:
-    squares: Array = a @ b.T
+def _distances(a: _Floats, b: _Floats) -> _Floats:
+    squares: _Floats = a @ b.T
     squares *= -2
     squares += (a * a).sum(axis=1)[:, None]
     squares += (b * b).sum(axis=1)
-    return np.maximum(squares, 0.0, out=squares)
+    np.maximum(squares, 0.0, out=squares)
+    return squares
 
 
-def _kernel(a: _Data, b: _Data, p: Array) -> Array:
+def _kernel(a: _Data, b: _Data, p: Array) -> _Floats:
     """Covariances ``(n, m)`` in the precision of the data; in place, since most of the time is spent here."""
     p = p.astype(a.codes.dtype)
     root = np.sqrt(p[5:-1])[a.index]

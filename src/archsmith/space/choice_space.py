@@ -231,12 +231,13 @@ class ChoiceSpace(Space):
         """
         return variation.crossover(self, a, b, rng)
 
-    def neighbour_rows(self, row: AnyRows) -> Rows:
-        """Everything valid that one edit makes of ``row (d,)``, each once and never itself, ``(k, d)``.
+    def neighbour_rows(self, rows: AnyRows) -> Rows:
+        """Everything valid that one edit makes of a row ``(d,)``, or of one of ``rows (n, d)``: ``(k, d)``.
 
-        An edit moves one active choice to another option; what becomes active starts at its first option.
+        Each once, and none of the rows themselves. An edit moves one active choice to another option; what becomes
+        active starts at its first option.
         """
-        return variation.neighbours(self, np.asarray(row))
+        return variation.neighbours(self, np.asarray(rows))
 
     def enumerate_rows(self) -> Rows:
         """All rows of the space, ``(N, d)``, in lexicographic order.

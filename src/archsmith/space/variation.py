@@ -76,11 +76,12 @@ def crossover(space: ChoiceSpace, a: AnyRows, b: AnyRows, rng: np.random.Generat
     return children
 
 
-def neighbours(space: ChoiceSpace, row: AnyRows) -> Rows:
-    """Every other valid canonical row one edit away, ``(k, d)``; see :meth:`ChoiceSpace.neighbour_rows`."""
-    parent = space.canonical_rows(row[None])
-    near = distinct(space.canonical_rows(edits(space, parent)))
-    other: NDArray[np.bool_] = (near != parent).any(axis=1)
+def neighbours(space: ChoiceSpace, rows: AnyRows) -> Rows:
+    """Every other valid canonical row one edit away from one of ``rows``; see :meth:`ChoiceSpace.neighbour_rows`."""
+    parents = space.canonical_rows(np.atleast_2d(rows))
+    near = distinct(space.canonical_rows(edits(space, parents)))
+    themselves = {row.tobytes() for row in parents}
+    other: NDArray[np.bool_] = np.array([row.tobytes() not in themselves for row in near], dtype=bool)
     return near[space.valid(near) & other]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,8 @@ from archsmith.predictor.base import Predictor
 from archsmith.strategy._evolution import Floats, Rows
 from archsmith.strategy._inputs import Inputs
 from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._views import View, warped
 
-View = Literal["ranks", "shape"]
-"""How costs are warped before they are learnt: their normal scores, or a logarithm that suits their direction."""
-VIEWS: tuple[View, ...] = ("ranks", "shape")
 DOUBT = 0.5
 """A predicted chance of failing above this counts as a violation."""
 
@@ -67,8 +64,8 @@ def forecast(
     inputs = Inputs(encoding, free, rows)
     x = inputs(rows)
     goals = [o.goal for o in ledger.objectives]
-    warped = np.stack([_warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
-    predictors = [_fitted(make, x, target) for target in warped.T]
+    seen = np.stack([warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
+    predictors = [_fitted(make, x, target) for target in seen.T]
     evaluations = [e for e, good in zip(ledger.evaluations, ok, strict=True) if good]
     bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make, caution)) is not None]
     failing = None
@@ -86,34 +83,13 @@ def forecast(
             violations += np.maximum(failing.predict(z)[0] - DOUBT, 0.0)
         return predicted, violations
 
-    return Forecast(rows, warped, ledger.violations[ok], predict)
+    return Forecast(rows, seen, ledger.violations[ok], predict)
 
 
 def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:
     predictor = make()
     predictor.fit(x, y)
     return predictor
-
-
-def _warped(costs: Floats, goal: str, view: View) -> Floats:
-    """Costs ``(n,)`` on a scale where differences near the front count; a monotone change."""
-    if view == "ranks":
-        return _normal_scores(costs)
-    if goal == "max":
-        # A quality that saturates: what matters is how far it falls short of the best.
-        shortfall = costs - costs.min()
-        offset = 0.1 * float(np.median(shortfall)) or 0.1 * float(shortfall.max())
-        return np.asarray(np.log(shortfall + offset)) if offset > 0 else shortfall
-    return np.asarray(np.log(costs)) if costs.min() > 0 and costs.max() > 10 * costs.min() else costs
-
-
-def _normal_scores(costs: Floats) -> Floats:
-    """The normal quantiles of the mid-ranks; ties stay ties."""
-    from scipy.special import ndtri
-
-    values, inverse, counts = np.unique(costs, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - 0.5 * counts
-    return np.asarray(ndtri(middle / len(costs))[inverse]) if len(values) > 1 else np.zeros(len(costs))
 
 
 def _bound(

@@ -10,9 +10,10 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.base import Encoding
 from archsmith.predictor.base import Predictor
 from archsmith.strategy._evolution import Rows, best_first
-from archsmith.strategy._forecast import VIEWS, Forecast, forecast
+from archsmith.strategy._forecast import Forecast, forecast
 from archsmith.strategy._inputs import encoding_of, maker
 from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._views import VIEWS
 
 ENOUGH = 3
 """Successful evaluations without which nothing is fitted."""

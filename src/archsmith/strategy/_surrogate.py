@@ -12,6 +12,7 @@ from archsmith.encoding.thermometer import Thermometer
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess
 from archsmith.strategy._evolution import Floats, Rows, constrained_ranks
 from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._trend import Trend
 from archsmith.strategy._views import View, warped
 
 FIRST_STEPS, LATER_STEPS = 30, 8
@@ -19,6 +20,9 @@ FIRST_STEPS, LATER_STEPS = 30, 8
 TUNE_EVERY = 4
 """Pairs more, at least, before hyper-parameters are tuned again."""
 LEAST_CHANCE = 0.01
+"""Of not failing: a model of failures that were never seen elsewhere is not sure."""
+LEAST_SPREAD = 1e-9
+"""Standard deviation of what never changed."""
 REMEMBERED = 100_000
 """Encodings that are kept."""
 
@@ -39,7 +43,8 @@ class Belief:
         rows: learnt from, ``(n, d)``, successful ones.
         costs: theirs on the scale of the view, ``(n, m)``.
         violations: theirs, ``(n,)``.
-        processes: one an objective.
+        processes: one an objective, of what its trend leaves.
+        trends: of the objectives that are costs, which add up over a network.
         bounds: for each limit a process, the bound on its scale and the sign that makes "at most" of it.
         failing: predicts failure, where there was one.
     """
@@ -48,29 +53,36 @@ class Belief:
     costs: Floats
     violations: Floats
     processes: Sequence[ChoiceGaussianProcess]
+    trends: Sequence[Trend | None]
     bounds: Sequence[tuple[ChoiceGaussianProcess, float, float]]
     failing: ChoiceGaussianProcess | None
 
     @property
     def skill(self) -> float:
         """The least, over the objectives, of the share of variance explained in predictions of left-out pairs."""
-        return min(process.skill for process in self.processes)
+        spreads = self.costs.var(axis=0)
+        missed = [p.left_out for p in self.processes]
+        return min(1 - m / s if s > 0 else 1.0 for m, s in zip(missed, spreads, strict=True))
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the costs of encodings ``x (k, w)``, ``(k, m)`` each."""
         found = [process.predict(x) for process in self.processes]
-        return np.stack([mean for mean, _ in found], axis=1), np.stack([std for _, std in found], axis=1)
+        means = [
+            mean if trend is None else mean + trend(x) for (mean, _), trend in zip(found, self.trends, strict=True)
+        ]
+        spreads = np.stack([std for _, std in found], axis=1)
+        return np.stack(means, axis=1), np.maximum(spreads, LEAST_SPREAD)
 
-    def chance(self, x: Floats) -> Floats:
-        """The predicted probability of success within all limits, ``(k,)``."""
-        from scipy.special import ndtr
+    def log_chance(self, x: Floats) -> Floats:
+        """Logarithm of the predicted probability of success within all limits, ``(k,)``."""
+        from scipy.special import log_ndtr
 
-        chance = np.ones(len(x))
+        chance = np.zeros(len(x))
         for process, bound, sign in self.bounds:
             mean, std = process.predict(x)
-            chance *= ndtr(sign * (bound - mean) / std)
+            chance += log_ndtr(sign * (bound - mean) / np.maximum(std, LEAST_SPREAD))
         if self.failing is not None:
-            chance *= np.clip(1.0 - self.failing.predict(x)[0], LEAST_CHANCE, 1.0)
+            chance += np.log(np.clip(1.0 - self.failing.predict(x)[0], LEAST_CHANCE, 1.0))
         return chance
 
 
@@ -122,7 +134,12 @@ class Surrogate:
         x = self.encode(rows)
         goals = [o.goal for o in ledger.objectives]
         costs = np.stack([warped(c, g, view) for c, g in zip(ledger.costs[ok].T, goals, strict=True)], axis=1)
-        processes = [self._fitted((view, str(j)), x, y) for j, y in enumerate(costs.T)]
+        trends = [
+            Trend.of(x, raw, y) if goal == "min" else None
+            for raw, y, goal in zip(ledger.costs[ok].T, costs.T, goals, strict=True)
+        ]
+        left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
+        processes = [self._fitted((view, str(j)), x, y) for j, y in enumerate(left)]
         bounds = []
         for limit in ledger.limits:
             known = [i for i, e in enumerate(told) if limit.metric in e.values]
@@ -134,10 +151,10 @@ class Surrogate:
                 process = self._fitted(("limit", str(limit)), x[known], np.log(values) if logarithmic else values)
                 bound = float(np.log(limit.bound)) if logarithmic else limit.bound
                 bounds.append((process, bound, 1.0 if limit.sense == "<=" else -1.0))
-        return Belief(rows, costs, ledger.violations[ok], processes, bounds, self._failing())
+        return Belief(rows, costs, ledger.violations[ok], processes, trends, bounds, self._failing())
 
     def _failing(self) -> ChoiceGaussianProcess | None:
-        failed = ~np.isfinite(self.ledger.costs).all(axis=1)
+        failed = np.asarray(~np.isfinite(self.ledger.costs).all(axis=1))
         if not failed.any():
             return None
         latest = slice(-self.most, None)

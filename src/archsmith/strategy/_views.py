@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from archsmith.predictor import normal_scores
 from archsmith.strategy._evolution import Floats
 
 View = Literal["ranks", "shape"]
@@ -16,19 +17,10 @@ VIEWS: tuple[View, ...] = ("ranks", "shape")
 def warped(costs: Floats, goal: str, view: View) -> Floats:
     """Costs ``(n,)`` on a scale where differences near the front count; a monotone change."""
     if view == "ranks":
-        return _normal_scores(costs)
+        return normal_scores(costs)
     if goal == "max":
         # A quality that saturates: what matters is how far it falls short of the best.
         shortfall = costs - costs.min()
         offset = 0.1 * float(np.median(shortfall)) or 0.1 * float(shortfall.max())
         return np.asarray(np.log(shortfall + offset)) if offset > 0 else shortfall
     return np.asarray(np.log(costs)) if costs.min() > 0 and costs.max() > 10 * costs.min() else costs
-
-
-def _normal_scores(costs: Floats) -> Floats:
-    """The normal quantiles of the mid-ranks; ties stay ties."""
-    from scipy.special import ndtri
-
-    values, inverse, counts = np.unique(costs, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - 0.5 * counts
-    return np.asarray(ndtri(middle / len(costs))[inverse]) if len(values) > 1 else np.zeros(len(costs))

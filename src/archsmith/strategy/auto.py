@@ -26,14 +26,20 @@ from archsmith.strategy.base import Handles, Strategy
 ENOUGH = 3
 """Successful evaluations without which nothing is fitted."""
 REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box that is looked at."""
+"""The corner of the hypervolume, in units of the box around everything measured."""
 SKILL = 0.05
 """Share of variance explained below which predictions are not followed half of the time."""
 CROSSOVER = 0.9
 NEIGHBOURS, MUTANTS, CROSSED, RANDOM = 1000, 600, 400, 1000
 """Candidates near the front, two edits away, between two of its members, and anywhere."""
+FEW = 4
+"""Members of the front whose neighbours are counted, to know how many members are enough."""
 ROUNDS, AROUND = 2, 10
 """How often, and around how many of the best candidates, neighbours are looked at."""
+FLAT = 1e-6
+"""Expected improvement, as a share of the box around everything measured, below which all candidates are alike."""
+HOPELESS = 0.02
+"""Predicted chance of holding all limits below which a design is not worth an evaluation."""
 SCREENED = 300
 """Candidates for which the improvement of three objectives is computed."""
 
@@ -49,8 +55,9 @@ class Auto(Strategy):
 
     What makes it robust:
 
-    * each proposal draws anew on which scale costs are learnt (normal scores, or a logarithm of what is short of the
-      best) and which box counts, that of the front or that of everything measured;
+    * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
+      best; costs that add up over a network are learnt as what a line on their own scale leaves
+      (:class:`~archsmith.strategy._trend.Trend`);
     * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
       promises an improvement;
     * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
@@ -79,7 +86,7 @@ class Auto(Strategy):
     paper = OURS
     handles: ClassVar[Handles] = Handles(rows=True)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its options
         self,
         space: ChoiceSpace,
         objectives: Sequence[Objective],
@@ -148,7 +155,7 @@ class Auto(Strategy):
             elif self._rng.random() >= self._local:
                 row = self._best_candidate(belief, best)
             if row is None:
-                row = self._neighbour(best)
+                row = self._neighbour(belief, best)
             if row is None:
                 break
             proposals += self._ledger.propose(self._space.architectures(row[None]))
@@ -164,7 +171,7 @@ class Auto(Strategy):
         for _ in range(ROUNDS):
             top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
             met = {row.tobytes() for row in pool}
-            near = np.concatenate([self._space.neighbour_rows(row) for row in top])
+            near = self._space.neighbour_rows(top)
             near = near[self._ledger.is_new(near)]
             near = near[[row.tobytes() not in met for row in near]]
             if not len(near):
@@ -172,35 +179,37 @@ class Auto(Strategy):
             near = near[self._rng.permutation(len(near))[:NEIGHBOURS]]
             pool, worth = np.concatenate([pool, near]), np.concatenate([worth, promise(near)])
         # A flat improvement says nothing: its first maximum would be an arbitrary design.
-        return pool[int(np.argmax(worth))] if worth.max() > 1e-12 else None
+        return pool[int(np.argmax(worth))] if worth.max() > FLAT else None
 
     def _promise(self, belief: Belief) -> Callable[[Rows], Floats]:
-        """What a candidate promises, on a box and with objectives drawn for this proposal."""
+        """What a candidate promises, for at most three objectives drawn for this proposal."""
         costs = belief.costs
         counted = np.sort(self._rng.permutation(costs.shape[1])[:MOST])
         feasible = belief.violations == 0
         if not feasible.any():
-            return lambda rows: belief.chance(self._surrogate.encode(rows))
+            return lambda rows: 1 / (1 - belief.log_chance(self._surrogate.encode(rows)))
         known = costs[feasible]
         if self._ledger.open:
             waiting = self._space.rows(list(self._ledger.open.values()))
             known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
-        box = every if self._rng.random() < 0.5 or len(front) < 2 else front
-        low, span = box.min(axis=0), np.ptp(box, axis=0)
-        reference = np.where(span > 0, low + REFERENCE * span, every.max(axis=0) + 0.1)
+        low, span = every.min(axis=0), np.ptp(every, axis=0)
+        span = np.where(span > 0, span, 1.0)
+        front, reference = (front - low) / span, np.full(len(counted), REFERENCE)
 
         def promise(rows: Rows) -> Floats:
             x = self._surrogate.encode(rows)
             mean, std = (part[:, counted] for part in belief.predict(x))
+            mean, std = (mean - low) / span, std / span
             if len(counted) < MOST or len(rows) <= SCREENED:
-                return expected_improvement(front, reference, mean, std) * belief.chance(x)
+                return expected_improvement(front, reference, mean, std) * _likely(belief.log_chance(x))
             hopeful = np.prod(np.maximum(reference - mean + std, 0.0), axis=1)
             beaten = (front[None] <= (mean - std)[:, None]).all(axis=2).any(axis=1)
             near = np.argsort(np.where(beaten, 0.0, -hopeful), kind="stable")[:SCREENED]
             worth = np.zeros(len(rows))
-            worth[near] = expected_improvement(front, reference, mean[near], std[near]) * belief.chance(x[near])
+            gain = expected_improvement(front, reference, mean[near], std[near])
+            worth[near] = gain * _likely(belief.log_chance(x[near]))
             return worth
 
         return promise
@@ -222,18 +231,19 @@ class Auto(Strategy):
 
     def _near(self, best: Rows, n: int) -> Rows:
         """About ``n`` neighbours of members of the front in random order."""
-        found, count = [self._space.rows([])], 0
-        for i in self._rng.permutation(len(best)):
-            found.append(self._space.neighbour_rows(best[i]))
-            count += len(found[-1])
-            if count >= n:
-                break
-        return np.concatenate(found)
+        order = self._rng.permutation(len(best))
+        near = self._space.neighbour_rows(best[order[:FEW]])
+        if len(near) < n and len(best) > FEW:
+            near = np.concatenate([near, self._space.neighbour_rows(best[order[FEW : FEW * n // max(1, len(near))]])])
+        return near
 
-    def _neighbour(self, best: Rows) -> Rows | None:
-        """A new neighbour of the front, else any new design."""
-        near = np.concatenate([self._space.neighbour_rows(row) for row in best])
+    def _neighbour(self, belief: Belief, best: Rows) -> Rows | None:
+        """A new neighbour of the front, rather one that will hold the limits; else any new design."""
+        near = self._near(best, NEIGHBOURS)
         near = near[self._ledger.is_new(near)]
+        if len(near) and (belief.bounds or belief.failing is not None):
+            likely = belief.log_chance(self._surrogate.encode(near)) > np.log(0.5)
+            near = near[likely] if likely.any() else near
         if not len(near):
             near = self._ledger.fresh_rows(1, self._rng)
         return near[int(self._rng.integers(len(near)))] if len(near) else None
@@ -244,3 +254,8 @@ class Auto(Strategy):
         children, _ = breed(self._space, belief.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
         children = children[self._ledger.is_new(children)]
         return children[0] if len(children) else None
+
+
+def _likely(log_chance: Floats) -> Floats:
+    """The factor by which chances count, ``(k,)``."""
+    return np.where(log_chance > np.log(HOPELESS), np.exp(log_chance), 0.0)

@@ -15,12 +15,13 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, evolve
-from archsmith.strategy._forecast import VIEWS, Forecast, forecast
+from archsmith.strategy._forecast import Forecast, forecast
 from archsmith.strategy._inner import check_inner, searched
 from archsmith.strategy._inputs import encoding_of, maker
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._spread import spread
+from archsmith.strategy._views import VIEWS
 from archsmith.strategy.base import Handles, Strategy
 
 ENOUGH = 3
