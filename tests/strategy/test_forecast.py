@@ -39,7 +39,7 @@ def unseen():
 def test_warping_keeps_the_order_and_the_ties(costs, view, goal):
     scaled = warped(costs, goal, view)
     assert np.isfinite(scaled).all()
-    assert np.unique(costs, return_inverse=True)[1].tolist() == np.unique(warped, return_inverse=True)[1].tolist()
+    assert np.unique(costs, return_inverse=True)[1].tolist() == np.unique(scaled, return_inverse=True)[1].tolist()
 
 
 def test_predictions_follow_the_truth():
