@@ -59,7 +59,7 @@ def test_the_same_command_again_answers_at_once(finished, archsmith):
         (["--epochs", "3"], "training.epochs: 1 -> 3"),
         (["--model-option", "depths=1,2,3"], "model.options.depths"),
         (["--images", "400"], "data.images: 500 -> 400"),
-        (["--strategy", "random"], 'strategy: "linas" -> "random"'),
+        (["--strategy", "random"], 'strategy: "auto" -> "random"'),
         (["--limit", "latency_ms<=95%"], "limits"),
         (["--on", "torch_cpu:batch=8"], "device"),
     ],

@@ -83,7 +83,7 @@ class Job:
     metrics: tuple[str, ...] = ()
     on: str = "onnxruntime:threads=1"
     budget: str = "100"
-    strategy: str = "linas"
+    strategy: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     seed: int = 0

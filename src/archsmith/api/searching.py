@@ -56,7 +56,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     metrics: Sequence[UserMetric] = (),
     on: str = "onnxruntime:threads=1",
     budget: int | str = 100,
-    strategy: str = "linas",
+    strategy: str = "auto",
     options: Mapping[str, Any] | None = None,
     baseline: str | None = None,
     seed: int = 0,

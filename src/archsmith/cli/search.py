@@ -71,7 +71,7 @@ def search(
     ] = "100",
     strategy: Annotated[
         str, typer.Option(help="What proposes; see `archsmith methods strategy`.", rich_help_panel=_SEARCH)
-    ] = "linas",
+    ] = "auto",
     option: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the strategy; may be repeated.", rich_help_panel=_SEARCH)
     ] = [],  # noqa: B006
