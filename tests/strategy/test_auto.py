@@ -15,7 +15,7 @@ from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.strategy._improvement import expected_improvement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._surrogate import Surrogate
-from archsmith.strategy._trend import Trend
+from archsmith.strategy._trend import Trend, is_additive
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.nsga2 import Nsga2
 from archsmith.strategy.random import RandomSearch
@@ -173,11 +173,12 @@ def test_a_trend_is_followed_only_where_costs_add_up():
     rng = np.random.default_rng(0)
     x = (rng.random((60, 12)) < 0.4).astype(float)
     cost = 1 + x @ rng.random(12)
-    trend = Trend.of(x[:40], cost[:40], np.log(cost[:40]))
-    assert trend is not None
-    np.testing.assert_allclose(trend(x[40:]), np.log(cost[40:]), atol=0.05)
-    assert Trend.of(x[:40], rng.random(40), rng.random(40)) is None
-    assert Trend.of(x[:40], np.ones(40), np.zeros(40)) is None
+    seen = x[:40], cost[:40], np.log(cost[:40])
+    assert is_additive(*seen)
+    np.testing.assert_allclose(Trend(*seen)(x[40:]), np.log(cost[40:]), atol=0.05)
+    assert not is_additive(x[:40], rng.random(40), rng.random(40))
+    assert not is_additive(x[:40], np.ones(40), np.zeros(40))
+    assert not is_additive(x[:4], cost[:4], np.log(cost[:4]))
 
 
 def test_many_objectives_draw_three():

@@ -243,8 +243,9 @@ def _tuned(data: _Data, target: Array, start: Array, steps: int) -> Array:
         except np.linalg.LinAlgError:
             return 1e10, np.zeros(len(theta))
         weights = cho_solve((factor, True), target, check_finite=False)
-        inverse = dpotri(factor, lower=1)[0]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        half = dpotri(factor, lower=1)[0]  # its lower triangle; the upper one of the factor is zero
+        inverse = half + half.T
+        inverse[np.diag_indices(n)] /= 2
         slope = 0.5 * (inverse - np.outer(weights, weights))
         weighted = slope * product * p[1]
         moved = 2 * (weighted.sum(axis=1) @ data.codes**2 - np.einsum("nd,nd->d", data.codes, weighted @ data.codes))

@@ -12,7 +12,7 @@ from archsmith.encoding.thermometer import Thermometer
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess
 from archsmith.strategy._evolution import Floats, Rows, constrained_ranks
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._trend import Trend
+from archsmith.strategy._trend import Trend, is_additive
 from archsmith.strategy._views import View, warped
 
 FIRST_STEPS, LATER_STEPS = 30, 8
@@ -29,10 +29,15 @@ REMEMBERED = 100_000
 
 @dataclass
 class _Tuned:
-    """A process and how many pairs it had when its hyper-parameters were last tuned."""
+    """A process, how many pairs it had when it was last tuned, and whether what it learns was found to add up then."""
 
     process: ChoiceGaussianProcess
     pairs: int = 0
+    additive: bool = False
+
+    def is_due(self, pairs: int) -> bool:
+        """Whether it is to be tuned to so many pairs: first, and after every eighth part more."""
+        return not self.pairs or pairs >= self.pairs + max(TUNE_EVERY, self.pairs // 8)
 
 
 @dataclass(frozen=True)
@@ -130,13 +135,14 @@ class Surrogate:
         if len(ok) > self.most:
             order = np.argsort(constrained_ranks(ledger.costs[ok], ledger.violations[ok]), kind="stable")
             ok = np.sort(ok[order[: self.most]])
-        rows, told = ledger.rows[ok], [ledger.evaluations[i] for i in ok]
+        evaluations = ledger.evaluations
+        rows, told = ledger.rows[ok], [evaluations[i] for i in ok]
         x = self.encode(rows)
         goals = [o.goal for o in ledger.objectives]
         costs = np.stack([warped(c, g, view) for c, g in zip(ledger.costs[ok].T, goals, strict=True)], axis=1)
         trends = [
-            Trend.of(x, raw, y) if goal == "min" else None
-            for raw, y, goal in zip(ledger.costs[ok].T, costs.T, goals, strict=True)
+            self._trend((view, str(j)), x, raw, y) if goal == "min" else None
+            for j, (raw, y, goal) in enumerate(zip(ledger.costs[ok].T, costs.T, goals, strict=True))
         ]
         left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
         processes = [self._fitted((view, str(j)), x, y) for j, y in enumerate(left)]
@@ -160,12 +166,22 @@ class Surrogate:
         latest = slice(-self.most, None)
         return self._fitted(("failing",), self.encode(self.ledger.rows[latest]), failed[latest].astype(float))
 
-    def _fitted(self, name: tuple[str, ...], x: Floats, y: Floats) -> ChoiceGaussianProcess:
-        """The process of this name, conditioned on ``x`` and ``y``; tuned again after every eighth part more."""
+    def _trend(self, name: tuple[str, ...], x: Floats, raw: Floats, y: Floats) -> Trend | None:
+        """The trend of this name where left-out costs follow it, which is asked whenever its process is tuned."""
+        tuned = self._known(name)
+        if tuned.is_due(len(y)):
+            tuned.additive = is_additive(x, raw, y)
+        return Trend(x, raw, y) if tuned.additive else None
+
+    def _known(self, name: tuple[str, ...]) -> _Tuned:
         if name not in self._tuned:
             self._tuned[name] = _Tuned(ChoiceGaussianProcess(groups=self._groups.tolist()))
-        tuned = self._tuned[name]
-        if len(y) >= tuned.pairs + max(TUNE_EVERY, tuned.pairs // 8) or not tuned.pairs:
+        return self._tuned[name]
+
+    def _fitted(self, name: tuple[str, ...], x: Floats, y: Floats) -> ChoiceGaussianProcess:
+        """The process of this name, conditioned on ``x`` and ``y``, and tuned to them where that is due."""
+        tuned = self._known(name)
+        if tuned.is_due(len(y)):
             tuned.process.retune(x, y, LATER_STEPS if tuned.pairs else FIRST_STEPS)
             tuned.pairs = len(y)
         else:

@@ -34,18 +34,6 @@ class Trend:
         end = max(1, int(END * len(self._raw)))
         self._slopes = [self._slope(0, end), self._slope(-1 - end, -1)]
 
-    @classmethod
-    def of(cls, x: Floats, raw: Floats, warped: Floats) -> Trend | None:
-        """The trend, where left-out costs follow it; None otherwise."""
-        spread = float(((warped - warped.mean()) ** 2).sum())
-        if len(raw) < 2 * FOLDS or spread == 0:
-            return None
-        missed, fold = 0.0, np.arange(len(raw)) % FOLDS
-        for k in range(FOLDS):
-            seen = fold != k
-            missed += float(((cls(x[seen], raw[seen], warped[seen])(x[~seen]) - warped[~seen]) ** 2).sum())
-        return cls(x, raw, warped) if missed <= (1 - TRUSTED) * spread else None
-
     def __call__(self, x: Floats) -> Floats:
         """The warped cost that the line promises, ``(k,)``."""
         raw = self._ridge.predict(x)[0]
@@ -57,3 +45,15 @@ class Trend:
         if len(self._raw) < 2:
             return 0.0
         return float((self._warped[j] - self._warped[i]) / (self._raw[j] - self._raw[i]))
+
+
+def is_additive(x: Floats, raw: Floats, warped: Floats) -> bool:
+    """Whether left-out costs follow the trend of the others; arguments as for :class:`Trend`."""
+    spread = float(((warped - warped.mean()) ** 2).sum())
+    if len(raw) < 2 * FOLDS or spread == 0:
+        return False
+    missed, fold = 0.0, np.arange(len(raw)) % FOLDS
+    for k in range(FOLDS):
+        seen = fold != k
+        missed += float(((Trend(x[seen], raw[seen], warped[seen])(x[~seen]) - warped[~seen]) ** 2).sum())
+    return missed <= (1 - TRUSTED) * spread

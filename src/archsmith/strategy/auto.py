@@ -97,7 +97,7 @@ class Auto(Strategy):
         local: float = 0.1,
         graph: bool = True,
         free: Encoding | None = None,
-        learn_from: int = 400,
+        learn_from: int = 300,
     ) -> None:
         self._initial = whole("initial", initial, least=ENOUGH)
         self._local = number("local", local, most=1)
