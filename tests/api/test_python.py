@@ -112,7 +112,7 @@ def test_a_metric_that_always_fails_is_said_at_once(supernet, loader, tmp_path):
         ({"minimize": "accuracy_top1"}, InvalidOption, "one objective only"),
         ({"maximize": (), "minimize": ()}, InvalidOption, "needs an objective"),
         ({"limits": "params<10"}, InvalidOption, "METRIC<=NUMBER"),
-        ({"strategy": "nsga3"}, UnknownName, "did you mean 'nsga2'"),
+        ({"strategy": "nsga22"}, UnknownName, "did you mean 'nsga2'"),
         ({"options": {"popsize": 4}}, InvalidOption, "has no option popsize"),
         ({"budget": 0}, InvalidOption, "budget"),
         ({"on": "gpu"}, UnknownName, "onnxruntime"),

@@ -137,7 +137,7 @@ def test_a_second_process_is_refused(finished, archsmith):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--strategy", "nsga"], "did you mean 'nsga2'"),
+        (["--strategy", "nsga2x"], "did you mean 'nsga2'"),
         (["--strategy", "nsga2", "--option", "populaton=5"], "has no option populaton"),
         (["--option", "population"], "NAME=VALUE"),
         (["--on", "onnxruntim"], "did you mean 'onnxruntime'"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from archsmith import loop, method
 from archsmith.store import Store
 from archsmith.testing.scripted import evaluate, make, question
+from archsmith.testing.strategies import handled
 from archsmith.testing.toy import TOY_EVALUATOR, TOY_OBJECTIVES, toy_evaluate, toy_space
 
 
@@ -82,8 +83,11 @@ def test_replay_equals_live(memory, stops, batch, known, side):
 
 @pytest.mark.parametrize("name", method.names("strategy"))
 def test_every_strategy_goes_on_as_if_unbroken(name, folder):
+    few = {"pool": 20, "samples": 4, "initial": 20} if name == "qlognehvi" else {}
+    objectives = handled(name, TOY_OBJECTIVES)
+
     def build():
-        return method.make("strategy", name, toy_space(), TOY_OBJECTIVES, (), rng=np.random.default_rng(5))
+        return method.make("strategy", name, toy_space(), objectives, (), rng=np.random.default_rng(5), **few)
 
     options = {"budget": 25, "batch": 5, "make": build, "evaluate": toy_evaluate, "evaluator": TOY_EVALUATOR}
     with Store.open(folder / "a.db") as store:
