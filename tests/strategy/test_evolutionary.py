@@ -201,6 +201,13 @@ def distance(proposal):
     return Evaluation(proposal=proposal, values={"distance": Value(float(value), "computed")}, evaluator="distance")
 
 
+def test_the_best_mutation_may_be_impossible_however_far_ahead_it_is():
+    options = {"learning_rate": 1.0, "discount": 0.99, "greed": 50.0}
+    strategy = made("adaptive_mutation", ACCURACY, **options)
+    values, allowed = np.array([90.0, 0.0, 1.0]), np.array([False, True, True])
+    assert {strategy._pick(values, allowed) for _ in range(20)} == {2}
+
+
 def test_mutations_that_learn_beat_fixed_rates_at_equal_evaluations():
     def ends(**options):
         found = []

@@ -118,9 +118,8 @@ class Controller:
         torch = self._torch
         active = torch.from_numpy(self._space.active(rows).astype(np.float32))
         places = torch.from_numpy((rows + np.array(self._starts[:-1])).astype(np.int64))
-        read = (
-            self._embedding[places] @ self._inputs
-        )  # of all steps at once; only the recurrence is one after the other
+        # Of all steps at once; only the recurrence is one after the other.
+        read = self._embedding[places] @ self._inputs
         heads = torch.split(self._heads, self._widths, dim=1)
         biases = torch.split(self._head_bias, self._widths)
         state = self._start(contexts)

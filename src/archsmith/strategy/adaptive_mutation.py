@@ -179,7 +179,7 @@ class AdaptiveMutation(Strategy):
 
     def _pick(self, values: Floats, allowed: NDArray[np.bool_]) -> int:
         """One of the ``allowed`` places, likelier the higher its value."""
-        chances = np.where(allowed, np.exp(self._greed * (values - values.max())), 0.0)
+        chances = np.where(allowed, np.exp(self._greed * np.minimum(values - values[allowed].max(), 0.0)), 0.0)
         return int(self._rng.choice(len(values), p=chances / chances.sum()))
 
 

@@ -12,9 +12,10 @@ from archsmith.encoding.base import Encoding
 from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
+from archsmith.predictor import normal_scores
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy._evolution import Floats, Rows, best_first
+from archsmith.strategy._evolution import Rows, best_first
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._predicted import ENOUGH, Predicted
@@ -159,7 +160,7 @@ class Epnas(Strategy):
         costs, violations = self._predicted.fitted().predict(rows)
         order = best_first(costs, violations, len(rows))
         # The largest of logits with Gumbel noise are a draw without replacement from their softmax.
-        logits = _places(len(rows)) + heat * self._rng.gumbel(size=len(rows))
+        logits = -normal_scores(np.arange(float(len(rows)))) + heat * self._rng.gumbel(size=len(rows))
         return rows[order[np.argsort(-logits, kind="stable")[: self._picks]]]
 
     def _known_best(self, rows: Rows) -> Rows:
@@ -172,10 +173,3 @@ class Epnas(Strategy):
         order = best_first(ledger.costs[known], ledger.violations[known], self._picks)
         best: Rows = ledger.rows[np.array(known)[order]]
         return best
-
-
-def _places(n: int) -> Floats:
-    """The normal scores of ``n`` places, the first the largest, ``(n,)``."""
-    from scipy.special import ndtri
-
-    return np.asarray(-ndtri((np.arange(n) + 0.5) / n))

@@ -35,16 +35,13 @@ class LaNas(Strategy):
     Departures from Wang et al. 2021:
 
     * The tree is grown anew for each proposal, and only along the way that is walked: it never lags behind what is
-      known,
-      known evaluations are a warm start, and answers may come in any order; open designs count as visits.
+      known, known evaluations are a warm start, and answers may come in any order; open designs count as visits.
     * The reward is the rank among everything told, feasible designs first; with several objectives the rank under
-      random
-      weights, drawn for each proposal, so that the splits follow different parts of the front in turn.
+      random weights, drawn for each proposal, so that the splits follow different parts of the front in turn.
     * Rejection from random designs finds few in a deep region, so mutants of the leaf's own designs are candidates
       as well; where none lies in the region, the one that satisfies most of the way is taken.
     * A ridge penalty in place of plain least squares. Weight sharing is the evaluator's business: a supernet's accuracy
-      is
-      an evaluation like any other.
+      is an evaluation like any other.
 
     Args:
         space: a space of choices.

@@ -33,14 +33,14 @@ class MonteCarloTreeSearch(Strategy):
     Departures from Negrinho and Gordon 2017 (and UCT, Kocsis and Szepesvari 2006):
 
     * There is no tree to keep: visits and rewards of a node are counted over *everything* told with its prefix. So
-      every
-      step of an earlier design counts and not the walked ones only, known evaluations are a warm start, and answers may
-      come in any order; open designs count as visits of reward 0.
+      every step of an earlier design counts and not the walked ones only, known evaluations are a warm start, and
+      answers may come in any order; open designs count as visits of reward 0.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank of a
       random weighting of the objectives, drawn for each proposal and applied to the whole tree, so that successive
       walks head for different parts of the front.
-    * No architecture is asked twice: prefixes with nothing new below are closed. The modules of the paper's language
-      are the choices and conditions of a ``ChoiceSpace``; inactive choices are no level of the tree.
+    * No architecture is asked twice: prefixes below which ``rollouts`` draws found nothing new are closed. The modules
+      of the paper's language are the choices and conditions of a ``ChoiceSpace``; inactive choices are no level of the
+      tree.
 
     Args:
         space: a space of choices; their order is the order of the levels.

@@ -20,6 +20,7 @@ from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._offspring import usable
 from archsmith.strategy._options import whole
 from archsmith.strategy._survivors import boxed
+from archsmith.strategy._views import warped
 from archsmith.strategy.base import Handles, Strategy
 
 REFERENCE = 1.1
@@ -94,10 +95,9 @@ class Qlognehvi(Strategy):
         if n <= 0:
             return []
         ledger = self._ledger
-        ready = len(usable(ledger)) >= self._initial
-        missing = self._initial - len(ledger.told) - len(ledger.open)
-        first = min(n, max(0, missing)) if ready else n
-        proposals = ledger.propose(ledger.fresh(first, self._rng)) if first else []
+        if len(usable(ledger)) < self._initial:
+            return ledger.propose(ledger.fresh(n, self._rng))
+        proposals: list[Proposal] = []
         while len(proposals) < n:
             rows = self._candidates()
             if not len(rows):
@@ -160,7 +160,7 @@ class _Models:
         known = usable(ledger)
         self._objectives = len(ledger.objectives)
         self._x = torch.tensor(ledger.rows[known], dtype=torch.float64)
-        costs = boxed(np.stack([_spread(c) for c in ledger.costs[known].T], axis=1))
+        costs = boxed(np.stack([warped(c, "min", "shape") for c in ledger.costs[known].T], axis=1))
         models = [_fitted(self._x, torch.tensor(-c)) for c in costs.T]
         evaluations = [ledger.evaluations[i] for i in known]
         self._constraints = []
@@ -219,11 +219,6 @@ def _first(y: Any, X: Any = None) -> Any:  # noqa: ARG001 - BoTorch passes both
 def _column(j: int) -> Any:
     """The samples of outcome ``j``, which are negative where its limit holds."""
     return lambda y: y[..., j]
-
-
-def _spread(costs: Floats) -> Floats:
-    """Costs on a logarithm where they span more than a factor of 10."""
-    return np.asarray(np.log(costs)) if costs.min() > 0 and costs.max() > 10 * costs.min() else costs
 
 
 def _fitted(x: Any, y: Any) -> Any:

@@ -49,16 +49,13 @@ class Rena(Strategy):
     Departures from Zhou et al. 2018:
 
     * The embedding is a hidden layer over one-hot choices, the weights of the objectives and the excess over each
-      limit,
-      in place of recurrent networks over layers; and one policy draws choice and option, in place of one that picks the
-      layer and others that pick the operation and its size.
+      limit, in place of recurrent networks over layers; and one policy draws choice and option, in place of one that
+      picks the layer and others that pick the operation and its size.
     * Episodes are one evaluation long and begin with one of the ``parents`` best known (feasible ones first; a
-      tournament)
-      in place of a fixed network: what was told counts as a warm start, answers may come in any order.
+      tournament) in place of a fixed network: what was told counts as a warm start, answers may come in any order.
     * The paper's reward is :math:`Q\, p^{v}` throughout; here what keeps the limits is worth more than what does not.
     * The quality is the rank among everything told, with several objectives under random weights that are drawn for
-      each
-      proposal and read by the network.
+      each proposal and read by the network.
     * No architecture is asked twice: edits are drawn again, then mutants, then random designs.
 
     Args:
