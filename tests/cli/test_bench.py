@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from archsmith.comparison import Outcome
 from archsmith.testing.tables import tiny_benchmark
 
 TINY = "archsmith.testing.tables:TinyTable max val_acc min latency_ms"
@@ -99,6 +100,13 @@ def test_mistakes_get_one_message(table, tmp_path, archsmith, arguments, message
     assert message in ended.err
     assert "Traceback" not in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_stopped_before_anything_is_finished(table, tmp_path, archsmith, monkeypatch):
+    monkeypatch.setattr("archsmith.comparison.compare", lambda *_, **__: Outcome(interrupted=True))
+    ended = archsmith("bench", "run", "--problems", TINY, "--to", tmp_path)
+    assert ended.code == 130
+    assert "the same command goes on" in ended.err
 
 
 def test_report_of_nothing(tmp_path, archsmith):

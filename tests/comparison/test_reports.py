@@ -11,6 +11,7 @@ from archsmith.comparison.markdown import as_markdown
 from archsmith.comparison.page import html, write_reports
 from archsmith.comparison.record import Record, read_records, write_record
 from archsmith.errors import RunMismatch
+from archsmith.pareto import hypervolume, is_non_dominated
 
 LABELS = ["<NSGA-II>", "nsga2:population=4", "random"]
 
@@ -37,11 +38,13 @@ def test_figures_follow_from_the_records(finished):
     assert table.name == record.problem
 
 
-def test_by_hand(tiny):
+def test_by_hand(tiny, tmp_path):
     """The figures of one search, computed again in another way."""
     problem = tiny[0]
     benchmark = problem.open()
     record = search(parse_contender("random"), problem, 3)
+    write_record(tmp_path, record)
+    [result] = summarise(tmp_path, date="2026-01-31")["results"]
     columns = np.column_stack([-benchmark.columns["val_acc"], benchmark.columns["latency_ms"]])
     whole = columns[~np.isnan(columns).any(axis=1)]
     scaled = (whole - whole.min(axis=0)) / np.ptp(whole, axis=0)
@@ -49,8 +52,13 @@ def test_by_hand(tiny):
     values = np.column_stack([benchmark.columns["val_acc"], benchmark.columns["latency_ms"]])
     land = Landscape.of(values, problem.objectives)
     np.testing.assert_allclose(land.costs(values)[~np.isnan(columns).any(axis=1)], scaled)
-    best = np.min(columns[list(record.positions), 0])
-    assert best == np.minimum.accumulate(columns[list(record.positions), 0])[-1]
+    met = columns[list(record.positions)]
+    met = (met[~np.isnan(met).any(axis=1)] - whole.min(axis=0)) / np.ptp(whole, axis=0)
+    share = hypervolume(met, [1.1, 1.1]) / hypervolume(scaled, [1.1, 1.1])
+    assert 0.8 < share < 1
+    assert result["hypervolume"]["median"] == pytest.approx(share, abs=1e-5)
+    short = np.maximum(met - scaled[is_non_dominated(scaled)][:, None], 0)
+    assert result["igd_plus"]["median"] == pytest.approx(np.sqrt((short**2).sum(axis=2)).min(axis=1).mean(), abs=1e-6)
 
 
 def test_a_single_objective_counts_until_near_enough(tiny, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from archsmith.comparison import compare, parse_contender, parse_contenders, search, summarise
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.record import read_record, read_records, record_path
-from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, RunMismatch, UserError
 
 OWN = """
 import os
@@ -33,6 +33,10 @@ class Repeats(Random):
     def ask(self, n):
         self.first = getattr(self, "first", None) or super().ask(1)
         return self.first
+
+class Mute(Random):
+    def ask(self, n):
+        return []
 
 class Stops(Random):
     def ask(self, n):
@@ -138,6 +142,22 @@ def test_trouble_with_one_strategy_is_told_and_the_others_go_on(tiny, tmp_path, 
     assert compare(contenders[:1], tiny[:1], [0], tmp_path).failures  # it is tried again
 
 
+def test_a_strategy_that_proposes_nothing_has_no_record(tiny, tmp_path, own):
+    outcome = compare([own("Mute", "@mute"), parse_contender("random")], tiny[:1], [0], tmp_path)
+    assert (outcome.made, len(outcome.failures)) == (1, 1)
+    assert "mute proposed nothing" in outcome.failures[0]
+    assert [r["strategy"] for r in summarise(tmp_path, date="2026-01-31")["results"]] == ["random"]
+
+
+def test_searches_that_used_the_space_up_do_not_shorten_the_others(tiny, tmp_path):
+    random = [parse_contender("random")]
+    compare(random, [replace(tiny[0], budget=60)], [0], tmp_path)
+    outcome = compare(random, [replace(tiny[0], budget=90)], [0, 1], tmp_path)
+    assert (outcome.kept, outcome.made) == (1, 1)  # of 48 architectures nothing is left
+    [result] = summarise(tmp_path, date="2026-01-31")["results"]
+    assert (result["budget"], result["ended_early"], result["hypervolume"]["low"]) == (90, 2, 1.0)
+
+
 def test_options_are_refused_before_anything_runs(tiny, tmp_path):
     with pytest.raises(InvalidOption, match="population=1 is not a whole number from 2"):
         compare(parse_contenders(["nsga2:population=1"]), tiny, [0], tmp_path)
@@ -167,10 +187,13 @@ def test_a_wish_to_stop_leaves_what_is_finished(tiny, tmp_path):
     assert compare(contenders, tiny, range(2), tmp_path).kept == 3
 
 
-def test_a_worker_that_dies_is_told(tiny, tmp_path, own):
-    with pytest.raises(Exception, match="a worker process died"):
+def test_a_worker_that_dies_is_told_and_leaves_the_environment_alone(tiny, tmp_path, own, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    before = dict(os.environ)
+    with pytest.raises(ArchsmithError, match="a worker process died"):
         compare([own("Dies")], tiny[:1], [0], tmp_path, workers=1)
-    assert "OMP_WAIT_POLICY" not in os.environ or os.environ["OMP_NUM_THREADS"]
+    assert dict(os.environ) == before
 
 
 def test_a_comparison_that_is_killed_goes_on(tiny, tmp_path, home):

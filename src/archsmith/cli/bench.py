@@ -158,7 +158,8 @@ def run(
         )
     for note in [*outcome.notes, *(f"failed: {failure}" for failure in outcome.failures)]:
         errors.print(note, markup=False, highlight=False, soft_wrap=True)
-    _write(to, json_output=json_output)
+    if outcome.made or outcome.kept:
+        _write(to, json_output=json_output)
     if outcome.interrupted:
         errors.print("[bold]stopped[/]; the same command goes on")
     if outcome.interrupted or outcome.failures:

@@ -90,12 +90,12 @@ def _headline(summary: Summary, names: Sequence[str]) -> Markup:
         ("searches", f"{searches:,}"),
         ("made", summary["date"]),
     ]
-    best = names[0]
-    o = next(o for o in summary["overall"] if o["strategy"] == best)
+    most = max(o["problems"] for o in summary["overall"])
+    o = min((o for o in summary["overall"] if o["problems"] == most), key=lambda o: o["evaluations"])
     lead = (
-        f"{best} needs the fewest evaluations: {'at least ' if o['not_reached'] else ''}{o['evaluations']:.0f} to "
-        "99 % of the best "
-        f"hypervolume (geometric mean over {o['problems']} problems)."
+        f"{o['strategy']} needs the fewest evaluations: {'at least ' if o['not_reached'] else ''}"
+        f"{o['evaluations']:.0f} to 99 % of the best hypervolume (geometric mean over {most} problems, "
+        "of the strategies that searched all of them)."
     )
     pairs = [element("div", element("dt", name), element("dd", value)) for name, value in facts]
     return element(

@@ -19,6 +19,7 @@ from archsmith.comparison._sources import code_digest
 from archsmith.comparison.contender import Contender
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import Record
+from archsmith.errors import ArchsmithError
 from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_PROPOSALS, Reason
 
@@ -60,6 +61,9 @@ def search(contender: Contender, problem: Problem, seed: int, budget: int | None
         problem: what it searches.
         seed: with the problem's own number it seeds the strategy, whatever else is run.
         budget: evaluations; the problem's own unless given.
+
+    Raises:
+        ArchsmithError: for a strategy that proposes nothing at all, of which there is nothing to record.
     """
     budget = problem.budget if budget is None else budget
     benchmark = opened(problem)
@@ -87,6 +91,8 @@ def search(contender: Contender, problem: Problem, seed: int, budget: int | None
             ended = _because("known")
             break
     done = list(met.values())
+    if not done:
+        raise ArchsmithError(f"{contender.label} proposed nothing; its ask(n) gives up to n proposals")
     return Record(
         **identity(contender, problem, seed),
         budget=budget,

@@ -54,7 +54,7 @@ def summarise(folder: Path, *, date: str) -> dict[str, Any]:
         problems.append(_about(problem, benchmark, land))
         for label in _labels(records):
             own = [r for r in records if r.label == label]
-            budget = min(r.budget for r in own)
+            budget = _budget(own)
             runs = [measured(r, _values(r, problem, benchmark), land, budget) for r in own]
             cells[name, label] = runs
             results.append({"problem": name, "strategy": label, **result(runs, land, budget)})
@@ -104,6 +104,11 @@ def _opened(problem: Problem, records: Sequence[Record]) -> Benchmark:
             f"(such as {other[0].label}, seed {other[0].seed}); give 'archsmith bench run' again, it makes them anew"
         )
     return benchmark
+
+
+def _budget(records: Sequence[Record]) -> int:
+    """How far the searches of one strategy are compared; those that had nothing left to propose do not shorten it."""
+    return min((r.budget for r in records if r.ended == "budget"), default=max(r.budget for r in records))
 
 
 def _values(record: Record, problem: Problem, benchmark: Benchmark) -> Floats:

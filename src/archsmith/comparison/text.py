@@ -13,7 +13,7 @@ Rows = list[list[str]]
 
 
 def labels(summary: Summary) -> list[str]:
-    """The strategies, those that need the fewest evaluations first, random search last."""
+    """The strategies: those on most problems first, of these the ones that need the fewest evaluations; random last."""
     overall = sorted(summary["overall"], key=lambda o: (o["strategy"] == RANDOM, -o["problems"], o["evaluations"]))
     return [o["strategy"] for o in overall]
 
