@@ -15,10 +15,9 @@ from archsmith.predictor.pretrained import Pretrained
 
 FILE = Path(os.environ.get("ARCHSMITH_DATA") or Path(__file__).parents[3] / "shared" / "data")
 FILE /= "nasbench201_cifar10.parquet"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not FILE.exists(), reason="needs nasbench201_cifar10.parquet in ARCHSMITH_DATA"),
-]
+if not FILE.exists():
+    pytest.skip("needs nasbench201_cifar10.parquet in ARCHSMITH_DATA", allow_module_level=True)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ class KnownValues(Encoding):
         function: Callable[[AnyRows], NDArray[np.floating[Any]]] | None = None,
         names: Sequence[str] = (),
     ) -> None:
-        self._space, self._function = space, function
+        self._function = function
         if function is not None:
             if columns is not None or rows is not None or not names:
                 raise InvalidOption("known_values reads function and names, or columns and rows; give one of the two")
