@@ -1,0 +1,62 @@
+"""A supernet of a model that nobody declared anything about: traced, discovered, proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from archsmith.errors import InvalidModel
+from archsmith.supernet._structure import Structure, assemble
+from archsmith.supernet.discovery import Discovered, Wanted, discover
+from archsmith.supernet.proof import Prover
+from archsmith.supernet.tracing import Inputs, trace
+
+Told = Callable[[str], None]
+"""Receives what is being done, in a few words."""
+
+
+def found_structure(
+    model: nn.Module, inputs: Inputs, wanted: Wanted, told: Told = lambda _: None
+) -> tuple[Structure, Discovered]:
+    """What is elastic in ``model``, proved.
+
+    Args:
+        model: stays as it is.
+        inputs: of one call.
+        wanted: by the user.
+        told: receives progress.
+
+    Raises:
+        InvalidModel: where the model does not run, or nothing in it can be elastic.
+    """
+    told("tracing")
+    traced = trace(model, inputs)
+    dropped: dict[str, str] = {}
+    prover: Prover | None = None
+    while True:
+        discovered = discover(model, traced, wanted, dropped)
+        if not discovered.widths and not discovered.blocks and not any(d.kernel for d in discovered.declared.values()):
+            raise InvalidModel(_nothing(discovered.rigid))
+        structure = assemble(model, discovered.declared, discovered.blocks)
+        told(f"proving {len(structure.space.choices)} choices")
+        prover = prover or Prover(model, inputs, traced)
+        faults = prover.fault(discovered, structure)
+        if not faults:
+            return replace(structure, reasons=dict(discovered.rigid)), discovered
+        for fault in faults:
+            tied = [name for name, (_, width) in discovered.widths.items() if fault.choice in (width.choice, name)]
+            dropped |= dict.fromkeys(tied or [fault.choice], fault.reason)
+
+
+def _nothing(rigid: Mapping[str, Any]) -> str:
+    lines = [f"  {name}: {reason}" for name, reason in list(rigid.items())[:10]]
+    return "\n".join(
+        [
+            "nothing in this model can be elastic; declare axes by hand (axes={...}), or put choice modules into it",
+            *lines,
+            *([f"  and {len(rigid) - 10} more"] if len(rigid) > 10 else []),
+        ]
+    )
