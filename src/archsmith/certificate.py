@@ -24,9 +24,18 @@ from archsmith.evaluator.accuracy import count_correct, evaluating
 from archsmith.export._compare import TOLERANCE, difference, tensors
 from archsmith.export._inputs import random_like, resized
 from archsmith.export._onnx_file import OnnxFile
-from archsmith.export.safetensors import ARCHITECTURE, Extracts, inputs_from, load_network, read_architecture
+from archsmith.export._positional import positional
+from archsmith.export.safetensors import (
+    ARCHITECTURE,
+    Extracts,
+    inputs_from,
+    load_network,
+    names_from,
+    read_architecture,
+)
 from archsmith.files import read_json, sha256, write_json
 from archsmith.hardware import Measurement, Meter, environment
+from archsmith.supernet.calls import in_order
 from archsmith.supernet.supernet import Supernet
 
 FORMAT = "archsmith certificate"
@@ -76,6 +85,7 @@ class Exported:
         architecture: of the network.
         build: makes the supernet anew from the source in the architecture file.
         inputs: example inputs; random ones are drawn in their shape.
+        names: of the inputs, where the network takes them by name.
     """
 
     path: Path
@@ -83,6 +93,7 @@ class Exported:
     architecture: Architecture
     build: Build
     inputs: tuple[Any, ...]
+    names: tuple[str, ...] = ()
 
 
 def certify(
@@ -112,7 +123,8 @@ def certify(
     module = exported.supernet.extract(exported.architecture)
     file = OnnxFile(path)
     forms = _forms(exported, module, file)
-    compared = [row for name, x in _probes(inputs, batches, seed).items() for row in _compare(forms, name, x)]
+    probes = _probes(exported, batches, seed)
+    compared = [row for name, x in probes.items() for row in _compare(forms, name, x)]
     if unequal := [row for row in compared if not row["relative"] <= TOLERANCE]:
         worst = max(unequal, key=lambda row: row["relative"])
         raise InvalidModel(
@@ -120,7 +132,7 @@ def certify(
             f"differ by {worst['relative']:.2g} of the largest output, more than {TOLERANCE:g}"
         )
     accuracy = {split: _accuracy(file, found) for split, found in batches.items()}
-    measured, timed = _time(path, meter, module, inputs)
+    measured, timed = _time(path, meter, positional(module, exported.names), inputs)
     data = {
         "format": FORMAT,
         "version": VERSION,
@@ -251,16 +263,18 @@ def read_certificate(path: Path) -> Certificate:
 
 def _forms(exported: Exported, module: nn.Module, file: OnnxFile) -> dict[str, Network]:
     """The network in its four forms."""
-    supernet = exported.supernet
+    supernet, names = exported.supernet, exported.names
+    by_position = positional(supernet, names)
 
     def active(*inputs: Any) -> Any:
         with evaluating(supernet), supernet.active(exported.architecture):
-            return supernet(*inputs)
+            return by_position(*inputs)
 
+    reloaded = load_network(exported.path.with_suffix(".safetensors"), exported.build)
     return {
         "active subnet": active,
-        "extracted module": module,
-        "reloaded module": load_network(exported.path.with_suffix(".safetensors"), exported.build),
+        "extracted module": positional(module, names),
+        "reloaded module": positional(reloaded, names),
         "ONNX file": file,
     }
 
@@ -273,12 +287,12 @@ def _random(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
     return random_like(resized(inputs, ITEMS), seed)
 
 
-def _probes(inputs: tuple[Any, ...], batches: Mapping[str, Iterable[Any]], seed: int) -> dict[str, tuple[Any, ...]]:
+def _probes(exported: Exported, batches: Mapping[str, Iterable[Any]], seed: int) -> dict[str, tuple[Any, ...]]:
     """Inputs to compare on: random ones, and the first batch of each split."""
-    found = {"random": _random(inputs, seed)}
+    found = {"random": _random(exported.inputs, seed)}
     for split, pairs in batches.items():
         for x, _ in pairs:
-            found[split] = tuple(x) if isinstance(x, tuple | list) else (x,)
+            found[split] = in_order(x, exported.names)
             break
     return found
 
@@ -347,13 +361,16 @@ def _check_hash(file: Path, recorded: str) -> tuple[Status, str]:
     return "ok", f"sha256 {recorded[:16]}..."
 
 
-def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[Any, ...]:
+def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The certificate's random inputs, and their names where the network takes them by name."""
     described = read_architecture(network.with_suffix(ARCHITECTURE))["inputs"]
-    return random_like(resized(inputs_from(described), outputs["items"]), outputs["seed"])
+    inputs = random_like(resized(inputs_from(described), outputs["items"]), outputs["seed"])
+    return inputs, names_from(described)
 
 
 def _check_recorded(network: Path, outputs: Mapping[str, Any]) -> tuple[Status, str]:
-    found = _first(OnnxFile(network)(*_recorded_inputs(network, outputs)))
+    inputs, _ = _recorded_inputs(network, outputs)
+    found = _first(OnnxFile(network)(*inputs))
     apart = difference(torch.tensor(outputs["first"], dtype=torch.float64), torch.tensor(found, dtype=torch.float64))
     status: Status = "ok" if apart.relative <= 10 * outputs["tolerance"] else "failed"
     return (
@@ -365,9 +382,9 @@ def _check_recorded(network: Path, outputs: Mapping[str, Any]) -> tuple[Status, 
 def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | None) -> tuple[Status, str]:
     if build is None:
         return "skipped", "the source of the model is not at hand"
-    inputs = _recorded_inputs(network, outputs)
+    inputs, names = _recorded_inputs(network, outputs)
     try:
-        module = load_network(network.with_suffix(".safetensors"), build)
+        module = positional(load_network(network.with_suffix(".safetensors"), build), names)
     except UnknownName as error:
         return "skipped", f"the source of the model is not at hand: {error}"
     with torch.no_grad():

@@ -151,6 +151,7 @@ EXTRA_OF = {
     "pymoo": "moo",
     "optuna": "optuna",
     **dict.fromkeys(("botorch", "gpytorch"), "bo"),
+    **dict.fromkeys(("timm", "torchvision", "transformers", "tokenizers"), "zoo"),
 }
 """Package -> the extra of archsmith that brings it."""
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from archsmith.errors import InvalidModel
 from archsmith.supernet import Elastic, Supernet
 
 
@@ -18,17 +17,11 @@ def elastic(
 
     Args:
         model: any module; it is copied and stays as it is.
-        example_inputs: one tensor, or a tuple of the positional inputs of one call.
+        example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name.
         axes: module name -> which of its dimensions follow which choice.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
 
     Raises:
         InvalidModel: naming the module and dimension that does not fit, or when nothing is elastic.
     """
-    if isinstance(example_inputs, Mapping):
-        raise InvalidModel(
-            "example inputs by name cannot be exported yet; give the model a forward with positional inputs, and pass "
-            f"them as a tuple ({', '.join(map(str, example_inputs))})"
-        )
-    inputs = tuple(example_inputs) if isinstance(example_inputs, tuple | list) else (example_inputs,)
-    return Supernet(model, dict(axes or {}), example_inputs=inputs, copy=copy)
+    return Supernet(model, dict(axes or {}), example_inputs=example_inputs, copy=copy)

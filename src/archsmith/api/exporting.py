@@ -114,7 +114,7 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
-    supernet, inputs = materials.supernet, materials.supernet.example_inputs
+    supernet, inputs, names = materials.supernet, materials.supernet.example_inputs, materials.supernet.input_names
     module = supernet.extract(member.architecture)
     rebuild = build if materials.source is not None else lambda _: supernet
     origin = Origin(
@@ -122,8 +122,8 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
         architecture=member.architecture,
         plan=supernet.plan(member.architecture),
     )
-    written = Onnx().write(module, inputs, path)
-    Safetensors().write(module, inputs, path.with_suffix(".safetensors"), origin=origin)
+    written = Onnx().write(module, inputs, path, names=names)
+    Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
     splits = {"val": materials.val, "test": materials.test}
     classifies = "accuracy_top1" in member.belief.values
     batches = {name: split for name, split in splits.items() if split is not None and classifies}
@@ -131,7 +131,14 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
         if meter is None:
             meter = stack.enter_context(Meter(open_device(materials.on), anchor_ms=materials.anchor_ms))
         proof = proofs.certify(
-            Exported(path=path, supernet=supernet, architecture=member.architecture, build=rebuild, inputs=inputs),
+            Exported(
+                path=path,
+                supernet=supernet,
+                architecture=member.architecture,
+                build=rebuild,
+                inputs=inputs,
+                names=names,
+            ),
             batches=batches,
             meter=meter,
             believed=member.belief.values,

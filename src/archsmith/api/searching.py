@@ -172,12 +172,20 @@ def describe(
     """What must be the same when a run is resumed, as plain data."""
     return {
         "model": None if source is None else dict(source),
-        "inputs": [list(x.shape) for x in supernet.example_inputs if hasattr(x, "shape")],
+        "inputs": _shapes(supernet),
         "space": supernet.space.to_json(),
         "device": open_device(on).spec,
         "data": dict(data),
         **more,
     }
+
+
+def _shapes(supernet: Supernet) -> Any:
+    """Shapes of the example inputs, by name where the model takes them so."""
+    shapes = [list(x.shape) if hasattr(x, "shape") else repr(x) for x in supernet.example_inputs]
+    if supernet.input_names:
+        return dict(zip(supernet.input_names, shapes, strict=True))
+    return [s for s in shapes if isinstance(s, list)]
 
 
 def conduct(

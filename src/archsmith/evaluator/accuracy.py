@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
@@ -16,6 +16,7 @@ from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batc
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
+from archsmith.supernet.calls import call, logits_of
 from archsmith.supernet.supernet import Supernet
 
 
@@ -71,7 +72,8 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
     """Correctly classified inputs and all inputs.
 
     Args:
-        network: anything callable on a batch's inputs that returns logits ``(b, classes)``.
+        network: anything callable on a batch's inputs that returns logits ``(b, classes)``: as a tensor, as its field
+            or key ``logits``, or as the first tensor of a tuple.
         batches: pairs of inputs (a tensor, a tuple or a dict of keywords) and labels ``(b,)``.
 
     Raises:
@@ -79,9 +81,14 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
     """
     right = total = 0
     for inputs, labels in batches:
-        logits = call(network, inputs)
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise EvaluationFailed("accuracy needs logits of shape (batch, classes); give a metric of your own instead")
+        outputs = call(network, inputs)
+        logits = logits_of(outputs)
+        if logits is None or logits.ndim != 2:
+            found = f"a {type(outputs).__name__}" if logits is None else f"logits of shape {tuple(logits.shape)}"
+            raise EvaluationFailed(
+                f"accuracy needs logits of shape (batch, classes), the network returns {found}; return them as a "
+                "tensor, as `logits` or as the first of a tuple, or give a metric of your own instead"
+            )
         if not bool(torch.isfinite(logits).all()):
             raise EvaluationFailed("the network's outputs are not finite")
         right += int((logits.argmax(1).cpu() == labels.cpu()).sum())
@@ -89,13 +96,6 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
     if total == 0:
         raise EvaluationFailed("the split is empty")
     return right, total
-
-
-def call(network: Any, inputs: Any) -> Any:
-    """``network`` on one batch's inputs: a tensor, a tuple of them, or a dict of keywords."""
-    if isinstance(inputs, Mapping):
-        return network(**inputs)
-    return network(*inputs) if isinstance(inputs, tuple | list) else network(inputs)
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:

@@ -7,12 +7,14 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from archsmith.architecture import Proposal
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
+from archsmith.export._positional import positional
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
@@ -44,18 +46,29 @@ class Counts(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
         module = self._supernet.extract(proposal.architecture)
-        params, macs = count(module, self._supernet.example_inputs)
+        params, macs = count(positional(module, self._supernet.input_names), self._supernet.example_inputs)
         return {"params": Value(params, "computed"), "macs": Value(macs, "computed")}
 
 
 def count(module: nn.Module, example_inputs: tuple[Any, ...]) -> tuple[int, int]:
     """Parameters, and multiply-adds of one input (the first dimension is the batch), of a plain module.
 
-    ``module`` is turned into shapes without data: pass one that nobody else uses.
+    Shapes without data are enough for most networks; one that looks at its inputs (at a mask, say) is run.
+
+    Args:
+        module: lent, in evaluation mode.
+        example_inputs: of one call, by position.
     """
     params = sum(p.numel() for p in module.parameters())
-    inputs = tuple(x[:1].to("meta") if isinstance(x, Tensor) and x.ndim else x for x in example_inputs)
+    inputs = tuple(x[:1] if isinstance(x, Tensor) and x.ndim else x for x in example_inputs)
+    shapes = tuple(x.to("meta") if isinstance(x, Tensor) else x for x in inputs)
+    weights = {n: t.to("meta") for n, t in (*module.named_parameters(), *module.named_buffers())}
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        module.to("meta").eval()(*inputs)
+    with torch.no_grad():
+        try:
+            with counter:
+                torch.func.functional_call(module, weights, shapes)
+        except (RuntimeError, NotImplementedError):
+            with sdpa_kernel(SDPBackend.MATH), counter:  # begins at 0 again; of fused attention it counts nothing
+                module(*inputs)
     return params, counter.get_total_flops() // 2

@@ -10,6 +10,7 @@ from archsmith.architecture import Proposal
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
+from archsmith.export._positional import positional
 from archsmith.hardware import Call, Device, Measurement
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
@@ -63,12 +64,12 @@ class Latency(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        shapes = repr([tuple(x.shape) for x in _leaves(self._supernet.example_inputs)])
+        shapes = repr([tuple(x.shape) for x in _leaves(self._supernet.example_inputs) if hasattr(x, "shape")])
         return fingerprint_of("latency", self._metric.name, self._effort, self._meter.fingerprint, shapes)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the protocol's randomness is the machine's
-        module = self._supernet.extract(proposal.architecture)
+        module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
         device = self._meter.device
         self.last = found = self._meter.measure(
             device.prepare(module, self._supernet.example_inputs), effort=self._effort

@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import nn
 
+from archsmith.export._positional import flattened
+
 OPSET = 20
 """Of every ONNX file that archsmith makes."""
 
@@ -37,11 +39,10 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
     copied = copy.deepcopy(module).eval()
     buffer = io.BytesIO()
     with quiet_exporter():
+        copied, _ = flattened(copied, inputs)  # a network that does not run says why in its own words
         try:
             torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
-        except Exception:  # noqa: BLE001 - torch raises many kinds here; the network or the second exporter decides
-            with torch.no_grad():
-                copied(*inputs)  # a network that does not run at all says why in its own words
+        except Exception:  # noqa: BLE001 - torch raises many kinds here; the second exporter decides
             program = torch.onnx.export(copied, inputs, dynamo=True, opset_version=OPSET, verbose=False)
             return program.model_proto.SerializeToString(deterministic=True)  # type: ignore[union-attr, no-any-return]
     return buffer.getvalue()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from archsmith.export._positional import named_tensors
 
 TOLERANCE = 1e-4
 """Largest difference of two equal networks, as a share of the largest output: fp32 sums in another order."""
@@ -42,12 +43,8 @@ def difference(expected: Any, found: Any) -> Difference:
 
 
 def tensors(outputs: Any) -> list[Tensor]:
-    """All tensors of an output, in a fixed order: of tuples, lists, mappings and what lies in them."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    if isinstance(outputs, Mapping):
-        return [t for value in outputs.values() for t in tensors(value)]
-    return [t for value in outputs for t in tensors(value)] if isinstance(outputs, tuple | list) else []
+    """All tensors of an output, in a fixed order: of tuples, lists, mappings, dataclasses and what lies in them."""
+    return [tensor for _, tensor in named_tensors(outputs)]
 
 
 def _difference(a: Tensor, b: Tensor) -> Difference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class OnnxFile:
             name = "the exported network" if isinstance(source, bytes) else str(source)
             raise DamagedFile(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0][:300]}") from error
         self._inputs = [(i.name, i.shape) for i in self._session.get_inputs()]
+        self._outputs = [o.name for o in self._session.get_outputs()]
 
     @property
     def batch(self) -> int | None:
@@ -64,19 +66,34 @@ class OnnxFile:
             found.append(drawn.to(_TYPES[given.type]))
         return tuple(found)
 
-    def __call__(self, *inputs: Any) -> Any:
-        """Outputs as a tensor, or a tuple of them where there are several.
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Outputs as a tensor; where there are several as a tuple, or by name where one of them is called ``logits``.
+
+        Args:
+            inputs: by position, in the file's order.
+            named: by the file's names instead; others (labels, say) are left out.
 
         Raises:
             InvalidOption: when the inputs do not fit the file.
         """
+        if named:
+            inputs = self._by_name(inputs, named)
         size = batch_size(inputs)
         step = self.batch or size
         parts = [self._run(resized(_cut(inputs, size, at, step), step)) for at in range(0, size, step)]
-        joined = tuple(
-            torch.cat(column)[:size] if len(column) > 1 else column[0][:size] for column in zip(*parts, strict=True)
-        )
+        joined = tuple(_joined(column, size) for column in zip(*parts, strict=True))
+        if len(joined) > 1 and "logits" in self._outputs:
+            return dict(zip(self._outputs, joined, strict=True))
         return joined[0] if len(joined) == 1 else joined
+
+    def _by_name(self, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        wanted = [name for name, _ in self._inputs]
+        if inputs or any(name not in named for name in wanted):
+            raise InvalidOption(
+                f"the file reads {', '.join(wanted)}, got {', '.join(named)}"
+                f"{f' and {len(inputs)} by position' if inputs else ''}; give all of them by these names"
+            )
+        return tuple(named[name] for name in wanted)
 
     def _run(self, inputs: tuple[Any, ...]) -> list[Tensor]:
         arrays = [x.detach().cpu().numpy() for x in inputs if isinstance(x, Tensor)]
@@ -87,6 +104,12 @@ class OnnxFile:
             return [torch.from_numpy(y) for y in self._session.run(None, feed)]
         except Exception as error:  # the runtime raises many kinds
             raise InvalidOption(f"the file cannot run these inputs: {str(error).splitlines()[0][:300]}") from error
+
+
+def _joined(parts: tuple[Tensor, ...], size: int) -> Tensor:
+    if parts[0].ndim == 0:  # a mean over the batch has no items
+        return parts[0]
+    return torch.cat(parts)[:size] if len(parts) > 1 else parts[0][:size]
 
 
 def _cut(inputs: tuple[Any, ...], size: int, start: int, step: int) -> tuple[Any, ...]:

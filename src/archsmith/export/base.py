@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,7 +52,13 @@ class FileFormat(Method):
 
     @abstractmethod
     def write(
-        self, module: nn.Module, example_inputs: tuple[Any, ...], path: Path, *, origin: Origin | None = None
+        self,
+        module: nn.Module,
+        example_inputs: tuple[Any, ...],
+        path: Path,
+        *,
+        names: Sequence[str] = (),
+        origin: Origin | None = None,
     ) -> WrittenFile:
         """Write ``module``, in evaluation mode, at ``path`` and beside it; all or nothing of each file.
 
@@ -60,6 +66,7 @@ class FileFormat(Method):
             module: lent; it comes back as it was.
             example_inputs: tensors of one call.
             path: ends in :attr:`suffix`.
+            names: of the inputs, where the module takes them by name.
             origin: for formats that cannot hold the network's structure themselves.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -14,6 +15,7 @@ from archsmith.export._candidate import OPSET, quiet_exporter
 from archsmith.export._compare import Difference, difference
 from archsmith.export._inputs import batch_size, has_batch, random_like, resized
 from archsmith.export._onnx_file import OnnxFile
+from archsmith.export._positional import Positional, flattened, positional
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
 from archsmith.files import replacing
 from archsmith.method import OURS
@@ -28,6 +30,7 @@ class Onnx(FileFormat):
 
     One file with the weights inside, opset 20, without remarks on where it was made: equal networks give equal
     bytes with equal versions of torch. The file is run on random inputs at two batch sizes before it is written.
+    Inputs that the network takes by name keep their names, and so do the fields of what it returns.
     """
 
     paper = OURS
@@ -39,6 +42,7 @@ class Onnx(FileFormat):
         example_inputs: tuple[Any, ...],
         path: Path,
         *,
+        names: Sequence[str] = (),
         origin: Origin | None = None,  # noqa: ARG002 - the file holds the whole network
     ) -> WrittenFile:
         """Export, check against ``module``, write.
@@ -50,12 +54,12 @@ class Onnx(FileFormat):
         """
         check_suffix(path, self.suffix)
         require("onnxscript", extra="onnx", purpose="Exporting to ONNX")
-        network = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
+        network = positional(copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False), names)
         try:
-            network(*example_inputs)
+            network, outputs = flattened(network, example_inputs)
         except Exception as error:  # a user's network may raise anything
             raise InvalidModel(f"the network cannot run on the example inputs: {error}") from error
-        content, dynamic, apart = _checked(network, example_inputs)
+        content, dynamic, apart = _checked(network, example_inputs, _input_names(example_inputs, names), outputs)
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         details = {
@@ -68,7 +72,17 @@ class Onnx(FileFormat):
         return WrittenFile(paths=(path,), details=details)
 
 
-def _checked(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[bytes, bool, Difference]:
+def _input_names(inputs: tuple[Any, ...], names: Sequence[str]) -> list[str]:
+    """Of the tensors among the inputs: those by which the network takes them, else ``input`` or ``input_0`` ..."""
+    tensors = [i for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)]
+    if names:
+        return [names[i] for i in tensors]
+    return ["input"] if len(tensors) == 1 else [f"input_{i}" for i in range(len(tensors))]
+
+
+def _checked(
+    network: nn.Module, inputs: tuple[Any, ...], names: Sequence[str], outputs: Sequence[str]
+) -> tuple[bytes, bool, Difference]:
     """The file for any batch, else for the example's, the first that computes what the network does."""
     size = batch_size(inputs)
     tried = []
@@ -76,7 +90,7 @@ def _checked(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[bytes, bool, 
         # the tracer takes a batch of 1 for a constant
         example = resized(inputs, max(2, size)) if dynamic else inputs
         try:
-            content = _export(network, example, dynamic=dynamic)
+            content = _export(network, example, names, outputs, dynamic=dynamic)
             file = OnnxFile(content)
             sizes = (size, size + 1) if dynamic else (size,)
             apart = [_apart(network, file, random_like(resized(inputs, n), SEED)) for n in sizes]
@@ -95,12 +109,14 @@ def _apart(network: nn.Module, file: OnnxFile, inputs: tuple[Any, ...]) -> Diffe
         return difference(network(*inputs), file(*inputs))
 
 
-def _export(network: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> bytes:
+def _export(
+    network: nn.Module, inputs: tuple[Any, ...], names: Sequence[str], outputs: Sequence[str], *, dynamic: bool
+) -> bytes:
     size = batch_size(inputs)
     batch = torch.export.Dim("batch")
-    shapes = tuple({0: batch} if has_batch(x, size) else None for x in inputs) if dynamic else None
-    tensors = sum(isinstance(x, torch.Tensor) for x in inputs)
-    names = ["input"] if tensors == 1 else [f"input_{i}" for i in range(tensors)]
+    shapes: Any = tuple({0: batch} if has_batch(x, size) else None for x in inputs) if dynamic else None
+    if dynamic and isinstance(network, Positional):
+        shapes = (shapes,)  # its forward has one parameter, *inputs
     with quiet_exporter():
         program = torch.onnx.export(
             network,
@@ -108,7 +124,8 @@ def _export(network: nn.Module, inputs: tuple[Any, ...], *, dynamic: bool) -> by
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=shapes,
-            input_names=names,
+            input_names=list(names),
+            output_names=list(outputs) or None,
             verbose=False,
         )
     if program is None:

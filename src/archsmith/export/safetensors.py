@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
@@ -36,14 +37,21 @@ class Safetensors(FileFormat):
     """Weights as safetensors, and a JSON file from which the module is built again; never a pickle.
 
     ``NAME.architecture.json`` holds where the supernet comes from, the architecture, its plan, the shapes of the
-    inputs and the hash of ``NAME.safetensors``; :func:`load_network` is the way back.
+    inputs (their values where they are integers: token ids are not drawn at random) and the hash of
+    ``NAME.safetensors``; :func:`load_network` is the way back.
     """
 
     paper = OURS
     suffix: ClassVar[str] = ".safetensors"
 
     def write(
-        self, module: nn.Module, example_inputs: tuple[Any, ...], path: Path, *, origin: Origin | None = None
+        self,
+        module: nn.Module,
+        example_inputs: tuple[Any, ...],
+        path: Path,
+        *,
+        names: Sequence[str] = (),
+        origin: Origin | None = None,
     ) -> WrittenFile:
         """Write weights and architecture.
 
@@ -68,7 +76,7 @@ class Safetensors(FileFormat):
                 "source": dict(origin.source),
                 "architecture": origin.architecture.to_json(),
                 "plan": origin.plan.to_json(),
-                "inputs": [_described(x) for x in example_inputs],
+                "inputs": [_described(x, name) for x, name in zip_longest(example_inputs, names)],
                 "weights": {"file": path.name, "sha256": sha256(path)},
             },
         )
@@ -152,19 +160,35 @@ def _fill(module: nn.Module, file: Path) -> None:
         raise RunMismatch(f"the weights in {file} do not fit the network that its source builds: {error}") from error
 
 
-def _described(x: Any) -> dict[str, Any]:
-    if isinstance(x, Tensor):
-        return {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch.")}
-    return {"value": repr(x)}
+def _described(x: Any, name: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {} if name is None else {"name": name}
+    if not isinstance(x, Tensor):
+        plain = x is None or isinstance(x, bool | int | float | str)
+        return found | {"value": x if plain else repr(x)}
+    found |= {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch.")}
+    if not (x.is_floating_point() or x.is_complex()):
+        found["values"] = x.detach().cpu().tolist()
+    return found
 
 
-def inputs_from(described: list[dict[str, Any]]) -> tuple[Tensor, ...]:
-    """Zeros of the recorded shapes and types.
+def inputs_from(described: list[dict[str, Any]]) -> tuple[Any, ...]:
+    """The recorded inputs; zeros in place of numbers that are not whole.
 
     Raises:
-        DamagedFile: when something other than a tensor was recorded.
+        DamagedFile: when the record is not one of inputs.
     """
     try:
-        return tuple(torch.zeros(x["shape"], dtype=getattr(torch, x["dtype"])) for x in described)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise DamagedFile(f"cannot make inputs like {described}: {error}") from error
+        return tuple(x["value"] if "value" in x else _tensor(x) for x in described)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise DamagedFile(f"cannot make inputs like {str(described)[:200]}: {error}") from error
+
+
+def names_from(described: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Names of the recorded inputs; none where the network takes them by position."""
+    return tuple(str(x["name"]) for x in described if "name" in x)
+
+
+def _tensor(described: Mapping[str, Any]) -> Tensor:
+    dtype = getattr(torch, described["dtype"])
+    zeros = torch.zeros(described["shape"], dtype=dtype)
+    return torch.tensor(described["values"], dtype=dtype).reshape(zeros.shape) if "values" in described else zeros

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from archsmith.errors import InvalidData
 from archsmith.supernet._shadow import Assignment, Program, Shadow
 from archsmith.supernet._structure import qualified
+from archsmith.supernet.calls import arguments, map_tensors
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -32,10 +33,7 @@ def batch_of(given: Any) -> Batch:
         if not given:
             raise InvalidData("a calibration batch is empty; give inputs or (inputs, targets)")
         given = given[0]
-    given = torch.utils._pytree.tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, given)
-    if isinstance(given, Mapping):
-        return Batch((), given)
-    return Batch(tuple(given) if isinstance(given, list | tuple) else (given,), {})
+    return Batch(*map_tensors(lambda x: x.detach().clone(), arguments(given)))
 
 
 def norms_of(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
@@ -90,7 +88,7 @@ def statistics(shadow: Shadow, subnet: Program, batches: Iterable[Batch]) -> dic
     device = next((p.device for p in shadow.model.parameters()), torch.device("cpu"))
     with torch.no_grad(), torch.autocast(device.type, enabled=False), shadow.running(measuring):
         for batch in batches:
-            here = torch.utils._pytree.tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, batch)
+            here = map_tensors(lambda x: x.to(device), batch)
             try:
                 shadow.model(*here.inputs, **here.keywords)
             except ValueError as error:

@@ -25,6 +25,7 @@ from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of
 from archsmith.supernet.axes import Elastic
+from archsmith.supernet.calls import arguments, call
 from archsmith.supernet.relaxed import Relaxed
 
 PLANS_KEPT = 256
@@ -42,11 +43,17 @@ class Supernet(nn.Module):
         model: with choice modules in it, or modules named in ``elastic``. Its outputs are those of the largest
             architecture.
         elastic: module name -> what its dimensions are.
-        example_inputs: of one call; where given, the smallest architecture is run once to prove the declaration.
+        example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name; where given, the
+            smallest architecture is run once to prove the declaration.
         constraints: rules of the search space, such as ``"stage1.width <= stage2.width"``.
         symmetries: groups of choices that may be swapped.
+        seed: of :meth:`sampled` without a generator.
         copy: work on a deep copy. With ``False`` the model itself is trained: its weights and batch-norm statistics
             change with the supernet's, and while a call runs its modules hold slices; nothing else of it changes.
+
+    Attributes:
+        example_inputs: as a tuple, by position.
+        input_names: what the model calls them, in the same order; none where it takes them by position.
 
     Raises:
         UnknownName: for a module that the model does not have.
@@ -58,9 +65,10 @@ class Supernet(nn.Module):
         model: nn.Module,
         elastic: Mapping[str, Elastic] | None = None,
         *,
-        example_inputs: Sequence[Any] = (),
+        example_inputs: Any = (),
         constraints: Sequence[Constraint | str] = (),
         symmetries: Sequence[Interchangeable] = (),
+        seed: int = 0,
         copy: bool = True,
     ) -> None:
         super().__init__()
@@ -69,11 +77,13 @@ class Supernet(nn.Module):
         self.model = _copied(model) if copy else model
         self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
         self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
-        self.example_inputs = tuple(example_inputs)
+        positional, named = arguments(example_inputs)
+        self.example_inputs, self.input_names = positional or tuple(named.values()), tuple(named)
+        self._sampler = np.random.default_rng(seed)
         self._calibration: tuple[Batch, ...] = ()
         self._set_up()
         self.training = self.model.training
-        if example_inputs:
+        if self.example_inputs:
             self._prove()
 
     def _set_up(self) -> None:
@@ -102,6 +112,13 @@ class Supernet(nn.Module):
     def random(self, rng: np.random.Generator) -> Architecture:
         """One random architecture, uniform per choice."""
         return self.space.sample(1, rng)[0]
+
+    @property
+    def example_call(self) -> Any:
+        """The example inputs as the model takes them: a tuple, or a dict by name."""
+        if not self.input_names:
+            return self.example_inputs
+        return dict(zip(self.input_names, self.example_inputs, strict=True))
 
     # Running -----------------------------------------------------------------------------------------------------
 
@@ -143,9 +160,9 @@ class Supernet(nn.Module):
             stack.pop()
 
     @contextmanager
-    def sampled(self, rng: np.random.Generator) -> Iterator[Architecture]:
-        """:meth:`active` with a random architecture."""
-        with self.active(self.random(rng)) as arch:
+    def sampled(self, rng: np.random.Generator | None = None) -> Iterator[Architecture]:
+        """:meth:`active` with a random architecture, drawn with ``rng`` or else with the supernet's own generator."""
+        with self.active(self.random(self._sampler if rng is None else rng)) as arch:
             yield arch
 
     # Plans -------------------------------------------------------------------------------------------------------
@@ -245,8 +262,8 @@ class Supernet(nn.Module):
         was = self.training
         self.eval()
         try:
-            with torch.no_grad():
-                self(*self.example_inputs, arch=self.smallest)
+            with torch.no_grad(), self.active(self.smallest):
+                call(self, self.example_call)
         except (RuntimeError, ValueError, IndexError) as error:
             raise InvalidModel(
                 f"the smallest architecture does not run: {error}. A module that reads or writes an elastic dimension "

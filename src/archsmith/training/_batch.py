@@ -11,6 +11,7 @@ from torch import Tensor
 
 from archsmith.architecture import Architecture
 from archsmith.errors import InvalidData, InvalidOption
+from archsmith.supernet.calls import arguments, logits_of, map_tensors
 from archsmith.supernet.supernet import Supernet
 from archsmith.training.base import Loss, is_cross_entropy
 
@@ -54,13 +55,11 @@ class Batch:
         """
         if not isinstance(item, tuple | list) or len(item) != 2:
             form = f"{type(item).__name__} of {len(item)}" if isinstance(item, Sized) else type(item).__name__
-            raise InvalidData(f"the loader yields a {form}; each batch must be a pair (inputs, targets)")
-        inputs, targets = torch.utils._pytree.tree_map(
-            lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, tuple(item)
-        )
-        if isinstance(inputs, Mapping):
-            return cls((), inputs, targets)
-        return cls(tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,), {}, targets)
+            way_out = "; pair it with its labels, such as (batch, batch['labels'])" if isinstance(item, Mapping) else ""
+            raise InvalidData(f"the loader yields a {form}; each batch must be a pair (inputs, targets){way_out}")
+        positional, named = arguments(item[0])
+        moved = map_tensors(lambda x: x.to(device, non_blocking=True), (positional, named, item[1]))
+        return cls(*moved)
 
     def runner(self, supernet: Supernet, device: torch.device, precision: Precision) -> Callable[[Architecture], Any]:
         """Computes a subnet's outputs for this batch, in single precision whatever the forward pass was in."""
@@ -68,7 +67,7 @@ class Batch:
         def run(architecture: Architecture) -> Any:
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
                 outputs = supernet(*self.inputs, arch=architecture, **self.named)
-            return torch.utils._pytree.tree_map(_single, outputs)
+            return map_tensors(_single, outputs)
 
         return run
 
@@ -103,6 +102,8 @@ def checked(loss: Loss) -> Loss:
 
     def compare(outputs: Any, targets: Any) -> Tensor:
         if is_cross_entropy(loss):
+            logits = logits_of(outputs)
+            outputs = outputs if logits is None else logits
             _check_classes(outputs, targets, ignored=getattr(loss, "ignore_index", -100))
         value = loss(outputs, targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -142,6 +143,5 @@ def _form(thing: Any) -> str:
     return f"{thing.dtype} {tuple(thing.shape)}" if isinstance(thing, Tensor) else f"a {type(thing).__name__}"
 
 
-def _single(value: Any) -> Any:
-    low = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-    return value.float() if low else value
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from archsmith.architecture import Architecture
 from archsmith.method import Method
+from archsmith.supernet.calls import map_tensors
 from archsmith.supernet.supernet import Supernet
 
 Loss = Callable[[Any, Any], Tensor]
-"""``loss(outputs, targets) -> scalar``; cross-entropy unless the user gives another."""
+"""``loss(outputs, targets) -> scalar``; cross-entropy unless the user gives another.
+
+Cross-entropy is given the logits among the outputs, any other loss the outputs as the network returns them.
+"""
 
 Run = Callable[[Architecture], Any]
 """``run(architecture) -> outputs``: one subnet on the inputs of the batch, in mixed precision where that is on."""
@@ -58,7 +61,7 @@ class TrainingMethod(Method):
 
 def detached(outputs: Any) -> Any:
     """Outputs cut from the graph: a teacher's, for distillation."""
-    return torch.utils._pytree.tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, outputs)
+    return map_tensors(Tensor.detach, outputs)
 
 
 def is_cross_entropy(loss: Loss) -> bool:

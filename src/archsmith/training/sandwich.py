@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from archsmith.errors import InvalidOption
 from archsmith.method import Paper
+from archsmith.supernet.calls import logits_of
 from archsmith.supernet.supernet import Supernet
 from archsmith.training.base import Loss, Run, TrainingMethod, detached, is_cross_entropy
 
@@ -74,7 +75,10 @@ class Sandwich(TrainingMethod):
             losses.setdefault(part, []).append(value.item())
         return {"largest": of_largest.item(), **{part: sum(v) / len(v) for part, v in losses.items()}}
 
-    def _soft_cross_entropy(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+    def _soft_cross_entropy(self, outputs: Any, teacher: Any) -> Tensor:
         """Cross-entropy ``(b, k, ...)`` with the teacher's classes; its gradient is that of the KL divergence."""
-        soft = F.softmax(teacher / self.temperature, dim=1)
-        return F.cross_entropy(outputs / self.temperature, soft) * self.temperature**2
+        logits, fixed = logits_of(outputs), logits_of(teacher)
+        assert logits is not None  # the loss of the largest network has found them
+        assert fixed is not None
+        soft = F.softmax(fixed / self.temperature, dim=1)
+        return F.cross_entropy(logits / self.temperature, soft) * self.temperature**2
