@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from archsmith.errors import InvalidModel
+from archsmith.space import Constraint, Interchangeable
 from archsmith.supernet._structure import Structure, assemble
-from archsmith.supernet.discovery import Discovered, Wanted, discover
+from archsmith.supernet.discovery import Elasticity, discover
 from archsmith.supernet.proof import Prover
 from archsmith.supernet.tracing import Inputs, trace
 
@@ -19,14 +20,22 @@ Told = Callable[[str], None]
 
 
 def found_structure(
-    model: nn.Module, inputs: Inputs, wanted: Wanted, told: Told = lambda _: None
-) -> tuple[Structure, Discovered]:
+    model: nn.Module,
+    inputs: Inputs,
+    wanted: Elasticity,
+    constraints: Sequence[Constraint | str] = (),
+    symmetries: Sequence[Interchangeable] = (),
+    *,
+    told: Told = lambda _: None,
+) -> Structure:
     """What is elastic in ``model``, proved.
 
     Args:
         model: stays as it is.
         inputs: of one call.
         wanted: by the user.
+        constraints: rules of the search space.
+        symmetries: groups of choices that may be swapped.
         told: receives progress.
 
     Raises:
@@ -40,12 +49,12 @@ def found_structure(
         discovered = discover(model, traced, wanted, dropped)
         if not discovered.widths and not discovered.blocks and not any(d.kernel for d in discovered.declared.values()):
             raise InvalidModel(_nothing(discovered.rigid))
-        structure = assemble(model, discovered.declared, discovered.blocks)
+        structure = assemble(model, discovered.declared, discovered.blocks, constraints, symmetries)
         told(f"proving {len(structure.space.choices)} choices")
         prover = prover or Prover(model, inputs, traced)
         faults = prover.fault(discovered, structure)
         if not faults:
-            return replace(structure, reasons=dict(discovered.rigid)), discovered
+            return replace(structure, reasons=dict(discovered.rigid))
         for fault in faults:
             tied = [name for name, (_, width) in discovered.widths.items() if fault.choice in (width.choice, name)]
             dropped |= dict.fromkeys(tied or [fault.choice], fault.reason)

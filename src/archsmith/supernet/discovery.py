@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import groupby
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -27,7 +27,7 @@ Sizes = Sequence[int | float]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Elasticity:
     """What may become elastic.
 
     Patterns are those of the shell (``"blocks.*.mlp.*"``). They are matched with the names of choices, and with those
@@ -42,6 +42,7 @@ class Wanted:
         freeze: patterns of what must not.
         tie: patterns; the choices that match one become one choice of that name.
         options: pattern of choices -> sizes, or shares of the full size.
+        importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
 
     Raises:
         InvalidOption: for values outside these rules.
@@ -55,6 +56,7 @@ class Wanted:
     freeze: Sequence[str] = ()
     tie: Sequence[str] = ()
     options: Mapping[str, Sizes] = field(default_factory=dict)
+    importance: Literal["l1"] | None = "l1"
 
     def __post_init__(self) -> None:
         for name in ("only", "freeze", "tie"):
@@ -138,7 +140,7 @@ class Discovered:
     axis: Callable[[Dim], Axis | None]
 
 
-def discover(model: nn.Module, trace: Trace, wanted: Wanted, dropped: Mapping[str, str]) -> Discovered:
+def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mapping[str, str]) -> Discovered:
     """What is elastic in a traced model.
 
     Args:
@@ -298,7 +300,7 @@ def _inputs_of_groups(
     return {"in_channels": as_axis(groups or module.groups) * (each or one)}
 
 
-def _kernels(modules: Mapping[str, nn.Module], wanted: Wanted, rigid: dict[str, str]) -> dict[str, Kernel]:
+def _kernels(modules: Mapping[str, nn.Module], wanted: Elasticity, rigid: dict[str, str]) -> dict[str, Kernel]:
     """Elastic kernels: of square odd convolutions of 5 and more."""
     found: dict[str, Kernel] = {}
     if wanted.kernel is None:

@@ -56,7 +56,7 @@ class Prover:
         else:
             self._copy, self._given = copy.deepcopy(model).eval(), inputs
         self._shadow = Shadow(self._copy)
-        self._shapes = _shapes(self._plainly(self._copy, self._given))
+        self._largest: dict[bool, list[tuple[int, ...]]] = {}
 
     def fault(self, discovered: Discovered, structure: Structure) -> list[Fault]:
         """Choices that must not be offered so; none where everything holds."""
@@ -74,13 +74,21 @@ class Prover:
                 outputs = self._plainly(self._copy, self._given)
         except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        if _shapes(outputs) != self._shapes:
-            return f"the outputs have the shapes {_shapes(outputs)} instead of {self._shapes}"
+        wanted = self._outputs_of_largest()
+        if _shapes(outputs) != wanted:
+            return f"the outputs have the shapes {_shapes(outputs)} instead of {wanted}"
         if len(anchors.shapes) == len(expected):
             for i, (found, foretold) in enumerate(zip(anchors.shapes, expected, strict=True)):
                 if found != foretold:
                     return f"operator {i} ({anchors.names[i]}) gives {found} where {foretold} was foretold"
         return ""
+
+    def _outputs_of_largest(self) -> list[tuple[int, ...]]:
+        training = self._copy.training
+        if training not in self._largest:
+            with Shapes():
+                self._largest[training] = _shapes(self._plainly(self._copy, self._given))
+        return self._largest[training]
 
     def _plainly(self, model: nn.Module, inputs: Inputs) -> Any:
         with torch.no_grad(), slow_attention():
@@ -144,11 +152,13 @@ class _Runs:
     def together(self) -> list[Fault]:
         """The first architecture that fails although every choice alone is right, reduced to one choice."""
         rng = np.random.default_rng(0)
-        tried = [self._space.smallest(), *self._space.sample(RANDOM, rng)]
-        for architecture in tried:
-            why = self.runs(architecture)
-            if why:
+        for architecture in [self._space.smallest(), *self._space.sample(RANDOM, rng)]:
+            if why := self.runs(architecture):
                 return [self._reduced(architecture, why)]
+        if self._prover._trace.trains:
+            with _training(self._prover._copy):
+                if why := self.runs(self._space.smallest()):
+                    return [self._reduced(self._space.smallest(), f"in training mode, {why}")]
         return []
 
     def _reduced(self, architecture: Architecture, why: str) -> Fault:
@@ -234,6 +244,15 @@ class _Law:
             with torch.no_grad():
                 for tensor, value in zip(self._tensors, self._values, strict=True):
                     tensor.copy_(value)
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 def _first(*args: Any, **kwargs: Any) -> Any:

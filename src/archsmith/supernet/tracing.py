@@ -64,6 +64,7 @@ class Trace:
         operations: in order.
         unknown: operators that no family knows, with how often they ran.
         on: the device it ran on: ``"meta"``, or the model's own.
+        trains: whether it ran in training mode too.
     """
 
     algebra: Algebra
@@ -73,6 +74,7 @@ class Trace:
     operations: list[Operation] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
     on: str = "meta"
+    trains: bool = True
 
 
 def trace(model: nn.Module, inputs: Inputs) -> Trace:
@@ -120,10 +122,11 @@ class _Run:
         self.trace = Trace(Algebra(), on=on)
         self._known: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._path = [""]
+        self._used: set[int] = set()
         self._constants: list[Tensor] = []
 
     def follow(self, inputs: Inputs) -> Trace:
-        """The trace of one call."""
+        """The trace of one call in evaluation mode, and of one in training mode where the model has that."""
         algebra = self.trace.algebra
         for name, tensor in _named_tensors(self._model):
             if tensor not in self._known:
@@ -134,14 +137,36 @@ class _Run:
                 self._known[leaf] = algebra.dims(leaf.shape, "it is a size of the inputs")
                 self._constants.append(leaf)
         marks = Marks(self._model, algebra, self.dims)
+        self._run(inputs, marks)
+        self._train(inputs, marks)
+        for tensor in [*self._model.parameters(), *self._model.buffers()]:
+            if id(tensor) not in self._used:
+                for dim in self.dims(tensor):
+                    algebra.freeze(dim, "nothing reads it in a call like the example")
+        self.trace.attributes = marks.found
+        return self.trace
+
+    def _run(self, inputs: Inputs, marks: Marks) -> None:
         with self._hooked(), torch.no_grad(), slow_attention(), _Dispatched(self), marks:
             outputs = self._model(*inputs[0], **inputs[1])
         for leaf in tree_leaves(opened(outputs)):
             if isinstance(leaf, Tensor):
                 for dim in self.dims(leaf):
-                    algebra.freeze(dim, "it is a size of the outputs")
-        self.trace.attributes = marks.found
-        return self.trace
+                    self.trace.algebra.freeze(dim, "it is a size of the outputs")
+
+    def _train(self, inputs: Inputs, marks: Marks) -> None:
+        """What only training reads (auxiliary heads) follows too; its calls and operators are not kept."""
+        calls, operations = self.trace.calls, self.trace.operations
+        self.trace.calls, self.trace.operations = {}, []
+        self._model.train()
+        try:
+            self._run(inputs, marks)
+        except Exception:  # noqa: BLE001 - some models want targets in training, some norms more than one value
+            self.trace.trains = False
+        finally:
+            self._model.eval()
+            self._path = [""]
+            self.trace.calls, self.trace.operations = calls, operations
 
     def dims(self, tensor: Tensor) -> Dims:
         """The dimensions of a tensor; those of tensors that came from nowhere are fixed."""
@@ -157,6 +182,7 @@ class _Run:
         if not outputs:
             return
         name = function._schema.name.partition("::")[2]
+        self._used.update(id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         call = Call(name, _bound(function._schema, args, kwargs), outputs, self.trace.algebra, self.dims)
         family = families().get(name) or families().get(name.rstrip("_"))
         if family is None and torch.Tag.pointwise in function.tags:
