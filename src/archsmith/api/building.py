@@ -37,8 +37,8 @@ def elastic(
     what became elastic and why the rest did not. A model with choice modules in it, or one for which ``axes`` are
     given, is taken as it is declared instead.
 
-    Patterns are those of the shell (``"blocks.*.mlp.*"``), matched with the names of choices, and for ``only`` and
-    ``freeze`` also with those of the modules and tensors that a choice changes.
+    Patterns are those of the shell (``"blocks.*.mlp.*"``) and stand for all names that begin so (``"blocks.0"``). They
+    are matched with the names of choices, which say where in the model a choice is.
 
     Args:
         model: any module; it is copied and stays as it is.
@@ -49,7 +49,7 @@ def elastic(
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all.
         multiple: widths are rounded to multiples of it; counts of heads and groups are not.
         only: patterns of what may vary.
-        freeze: patterns of what must not.
+        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
         tie: patterns; the choices that match one become one choice.
         options: pattern of choices -> sizes (integers), or shares of the full size (floats).
         importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;

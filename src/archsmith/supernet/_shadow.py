@@ -104,6 +104,8 @@ class _Entry:
         self.module = module
         self.place = module.__dict__
         self.static: Attributes = dict(NO_COPY)
+        if isinstance(module, nn.RNNBase):  # collects its weights anew when it sees other ones, and keeps them
+            self.static |= {name: list(vars(module)[name]) for name in ("_flat_weights", "_flat_weight_refs")}
         self.slots: list[TensorSlot] = []
         self.given: dict[str, Tensor] = {}
 

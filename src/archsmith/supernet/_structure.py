@@ -47,6 +47,8 @@ class Structure:
         containers: module name -> choice module, or the blocks of a container of the model's own.
         chains: name of a declared module or container -> the containers around it, for each of its places.
         reasons: choice, tensor or block that does not vary -> why, as far as somebody asked.
+        spanned: atoms over which some operator normalises, averages or takes a softmax, as far as a trace tells:
+            dropping their units is not zeroing them.
     """
 
     space: ChoiceSpace
@@ -54,6 +56,7 @@ class Structure:
     containers: Mapping[str, Container]
     chains: Mapping[str, tuple[Chain, ...]]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    spanned: frozenset[str] = frozenset()
 
     def numbers(self, architecture: Architecture) -> dict[str, int]:
         """Option number by choice; inactive choices have 0.

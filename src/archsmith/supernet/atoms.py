@@ -14,6 +14,8 @@ reshape cuts it, into a concatenation where a slice does. What cannot be express
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
@@ -105,6 +107,20 @@ class Algebra:
                 found[-1] = (found[-1][0] + (factors[0] if factors else -1),)
             else:
                 found.append(tuple(factors) if factors else (-1,))
+        return found
+
+    def polynomial(self, *dims: Dim) -> Counter[tuple[int, ...]]:
+        """The size of a product of dimensions as a sum of products of free atoms: monomial -> coefficient."""
+        found: Counter[tuple[int, ...]] = Counter({(): 1})
+        for dim in dims:
+            terms: Counter[tuple[int, ...]] = Counter()
+            for segment in self.resolved(dim):
+                free = tuple(sorted(id(a) for a in segment if not a.frozen))
+                terms[free] += prod(a.size for a in segment if a.frozen)
+            product: Counter[tuple[int, ...]] = Counter()
+            for (left, m), (right, n) in itertools.product(found.items(), terms.items()):
+                product[tuple(sorted((*left, *right)))] += m * n
+            found = product
         return found
 
     def _segments(self, segment: Segment) -> list[Segment]:

@@ -54,7 +54,8 @@ def found_structure(
         prover = prover or Prover(model, inputs, traced)
         faults = prover.fault(discovered, structure)
         if not faults:
-            return replace(structure, reasons=dict(discovered.rigid))
+            spanned = frozenset(name for name, (member, _) in discovered.widths.items() if member.atom.spanned)
+            return replace(structure, reasons=dict(discovered.rigid), spanned=spanned)
         for fault in faults:
             tied = [name for name, (_, width) in discovered.widths.items() if fault.choice in (width.choice, name)]
             dropped |= dict.fromkeys(tied or [fault.choice], fault.reason)

@@ -67,8 +67,9 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
         droppable = []
         for child in children:
             name = f"{path}.{child}" if path else child
-            if not any(p.ndim > 1 for p in module._modules[child].parameters()):  # type: ignore[union-attr]
-                continue
+            block = module._modules[child]
+            if block is None or not block._modules or not any(p.ndim > 1 for p in block.parameters()):
+                continue  # single layers are no blocks
             reason = _why_not(trace, name)
             if not reason:
                 droppable.append(child)

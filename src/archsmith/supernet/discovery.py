@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -30,8 +29,8 @@ Sizes = Sequence[int | float]
 class Elasticity:
     """What may become elastic.
 
-    Patterns are those of the shell (``"blocks.*.mlp.*"``). They are matched with the names of choices, and with those
-    of the modules and tensors that a choice changes.
+    Patterns are those of the shell (``"blocks.*.mlp.*"``), and stand for all names that begin so (``"blocks.0"``). They
+    are matched with the names of choices.
 
     Args:
         width: shares of every width that are offered; ``(1.0,)`` keeps all widths.
@@ -39,7 +38,7 @@ class Elasticity:
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all kernels.
         multiple: sizes are rounded to multiples of it; counts of heads and groups are not.
         only: patterns of what may vary; empty for everything.
-        freeze: patterns of what must not.
+        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
         tie: patterns; the choices that match one become one choice of that name.
         options: pattern of choices -> sizes, or shares of the full size.
         importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
@@ -75,11 +74,10 @@ class Elasticity:
 
     def refusal(self, name: str, places: Iterable[str]) -> str:
         """Why a choice that changes ``places`` was not wanted, or ``""``."""
-        names = (name, *places)
         for pattern in self.freeze:
-            if any(_matches(n, pattern) for n in names):
+            if any(_matches(n, pattern) for n in (name, *places)):
                 return f"frozen by {pattern!r}"
-        if self.only and not any(_matches(n, p) for n in names for p in self.only):
+        if self.only and not any(_matches(name, p) for p in self.only):
             return "not among what may vary (only=...)"
         return ""
 
@@ -113,10 +111,10 @@ class Elasticity:
         Raises:
             UnknownName: with the nearest name.
         """
-        for pattern in (*self.only, *self.freeze):
+        for pattern in self.freeze:
             if not any(_matches(n, pattern) for n in known):
                 raise unknown("choice, module or tensor", pattern, choices)
-        for pattern in (*self.tie, *self.options):
+        for pattern in (*self.only, *self.tie, *self.options):
             if not any(_matches(n, pattern) for n in choices):
                 raise unknown("choice", pattern, choices)
 
@@ -240,6 +238,8 @@ def _declared(
     for name, module in modules.items():
         if name in held or name in sizes or name in kernels:
             here = held.get(name, {})
+            if name in kernels:
+                here.setdefault("weight", (None,) * module.get_parameter("weight").ndim)
             attributes = _shown(module, here)
             for attribute, items in sizes.get(name, {}).items():
                 attributes[attribute] = _whole(getattr(module, attribute), items)
@@ -333,5 +333,5 @@ def _check_ties(widths: Iterable[tuple[Member, Width]]) -> None:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Shell patterns; dots in names are plain text."""
-    return fnmatchcase(name, pattern) or re.fullmatch(re.escape(pattern) + r"\..*", name) is not None
+    """Shell patterns; what begins like a whole match matches too."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -18,16 +19,28 @@ Arrivals = Iterator[tuple[Any, Dim]]
 
 
 class Marked(int):
-    """An integer that knows the attribute it was read from."""
+    """An integer that knows where it was read: from an attribute, or from the size of a dimension.
 
-    attribute: Attribute
+    ``over`` is what it was divided by since.
+    """
+
+    origin: Attribute | list[Dim]
+    over: int | None = None
 
     @classmethod
-    def of(cls, value: int, attribute: Attribute) -> Marked:
-        """``value``, read from ``attribute``."""
+    def of(cls, value: int, origin: Attribute | list[Dim]) -> Marked:
+        """``value``, read from an attribute, or from the one dimension in a list."""
         marked = cls(value)
-        marked.attribute = attribute
+        marked.origin = origin
         return marked
+
+    def __floordiv__(self, other: Any) -> int:
+        quotient = int(self) // int(other) if isinstance(other, int) else NotImplemented
+        if isinstance(quotient, int) and self.over is None and quotient > 1 and int(self) % int(other) == 0:
+            marked = Marked.of(quotient, self.origin)
+            marked.over = other
+            return marked
+        return quotient
 
 
 class Marks(TorchFunctionMode):
@@ -57,12 +70,57 @@ class Marks(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
         result = func(*args, **(kwargs or {}))
-        arrivals = _ARRIVALS.get(getattr(func, "__name__", "").rstrip("_") or "")
+        name = _property(func) or getattr(func, "__name__", "").rstrip("_")
+        if name in ("size", "shape"):
+            return self._read(args, kwargs or {}, result)
+        arrivals = _ARRIVALS.get(name)
         if arrivals is not None:
             for number, dim in arrivals(self, args, kwargs or {}, result):
                 if isinstance(number, Marked):
-                    self.found.setdefault(number.attribute, []).append(dim)
+                    self._arrived(number, dim)
         return result
+
+    def _read(self, args: Any, kwargs: Any, result: Any) -> Any:
+        """Sizes of tensors are marked too: what is built with one is as large as what it was read from."""
+        dims = self._dims(args[0])
+        if isinstance(result, int):
+            where = args[1] if len(args) > 1 else kwargs["dim"]
+            return Marked.of(result, [dims[where]]) if result > 1 else result
+        marked = (Marked.of(n, [d]) if n > 1 else n for n, d in zip(result, dims, strict=True))
+        return torch.Size(tuple(marked))
+
+    def _arrived(self, number: Marked, dim: Dim) -> None:
+        if isinstance(number.origin, tuple):
+            if number.over is None:
+                self.found.setdefault(number.origin, []).append(dim)
+        elif not self._as_large(number, number.origin[0], dim):
+            self._equate(number, number.origin[0], dim)
+
+    def _as_large(self, number: Marked, source: Dim, dim: Dim) -> bool:
+        """Whether the size of ``dim`` is that of ``source`` in every architecture as it is."""
+        over: list[Dim] = []
+        if isinstance(number.over, Marked) and isinstance(number.over.origin, tuple):
+            if number.over.origin not in self.found:
+                return False
+            over = self.found[number.over.origin][:1]
+        elif number.over is not None:
+            over = self._algebra.dims([int(number.over)], "a number")
+        return self._algebra.polynomial(*over, dim) == self._algebra.polynomial(source)
+
+    def _equate(self, number: Marked, source: Dim, dim: Dim) -> None:
+        if number.over is None:
+            self._algebra.unify(source, dim, "it is as large as another that cannot be taken apart alike")
+            return
+        parts = self._algebra.split(source, (int(number.over), int(number)))
+        if parts is None:
+            self._algebra.freeze(source, "it is divided by a number that it is no product of")
+            self._algebra.freeze(dim, "it is a part of another that cannot be taken apart alike")
+            return
+        self._algebra.unify(parts[1], dim, "it is a part of another that cannot be taken apart alike")
+        if isinstance(number.over, Marked):
+            self._arrived(number.over, parts[0])
+        else:
+            self._algebra.freeze(parts[0], "it is divided by this number")
 
     # Where numbers arrive -----------------------------------------------------------------------------------------
 
@@ -88,6 +146,14 @@ class Marks(TorchFunctionMode):
         each = sizes if isinstance(sizes, tuple | list) else [sizes] * (len(result) - 1 or 1)
         for size, output in zip(each, result, strict=False):
             yield size, self._dims(output)[dim]
+
+    def _chunked(self, args: Any, kwargs: Any, result: Any) -> Arrivals:
+        """Chunks are equal parts of whatever size there is."""
+        dim = kwargs.get("dim", args[2] if len(args) > 2 else 0)
+        parts = [self._dims(output)[dim] for output in result]
+        for part in parts[1:]:
+            self._algebra.unify(parts[0], part, "a chunk is smaller than the others")
+        yield from ()
 
     def _indexed(self, args: Any, _kwargs: Any, result: Any) -> Arrivals:
         """``x[..., :a]``: from the left up to the ellipsis, from the right behind it."""
@@ -144,6 +210,11 @@ class Marks(TorchFunctionMode):
         yield from ()
 
 
+def _property(func: Any) -> str:
+    getter = getattr(func, "__name__", "") == "__get__"
+    return getattr(getattr(func, "__self__", None), "__name__", "") if getter else ""
+
+
 _ARRIVALS: dict[str, Callable[[Marks, Any, Any, Any], Arrivals]] = {
     **dict.fromkeys(("view", "reshape", "expand", "new_zeros", "new_ones", "new_empty"), Marks._sizes),
     **dict.fromkeys(("zeros", "ones", "empty"), Marks._created),
@@ -151,6 +222,7 @@ _ARRIVALS: dict[str, Callable[[Marks, Any, Any, Any], Arrivals]] = {
     **dict.fromkeys(("layer_norm", "rms_norm"), Marks._normalised),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), Marks._convolved),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), Marks._transposed),
+    **dict.fromkeys(("chunk", "tensor_split"), Marks._chunked),
     "unflatten": Marks._unflattened,
     "__getitem__": Marks._indexed,
     "group_norm": Marks._grouped,

@@ -78,7 +78,8 @@ def _role(atom: Atom, places: Sequence[_Place]) -> Role:
     longest = max(places, key=lambda p: len(p.product))
     if len(longest.product) > 1:
         i = next(i for i, a in enumerate(longest.product) if a is atom)
-        if longest.rank > 2 and len(longest.product) == 2:
+        matrices = any(p.rank == 2 and len(p.product) > 1 for p in places)
+        if not matrices and len(longest.product) == 2:
             return ("groups", "group_width")[i]  # type: ignore[return-value]
         if len(longest.product) == 2:
             return ("heads", "head_size")[i]  # type: ignore[return-value]

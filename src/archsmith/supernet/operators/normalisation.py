@@ -36,6 +36,9 @@ class Normalisation(Operators):
         if "batch_norm" in call.name:
             for dims in affine:
                 call.algebra.unify(x[1], dims[0])
+            if call.arguments.get("running_mean") is None:
+                for dim in (*x[:1], *x[2:]):
+                    call.algebra.span(dim)
             return self._with_statistics(call, x)
         if call.name == "native_group_norm":
             return self._group_norm(call, x, affine)

@@ -19,7 +19,7 @@ class Views(Operators):
         {
             *("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "view_copy", "flatten"),
             *("permute", "transpose", "t", "transpose_", "squeeze", "unsqueeze", "squeeze_", "unsqueeze_"),
-            *("expand", "repeat", "movedim", "numpy_T", "permute_copy", "as_strided", "expand_copy"),
+            *("expand", "repeat", "movedim", "numpy_T", "permute_copy", "as_strided", "as_strided_", "expand_copy"),
         }
     )
 
@@ -46,7 +46,8 @@ class Views(Operators):
         if name == "repeat":
             return [self._repeated(call, x)]
         if name == "as_strided":
-            return []
+            same = tuple(call["size"]) == tuple(call.algebra.size(d) for d in x)
+            return [x] if same else []  # torch itself lays the same positions out otherwise
         return [reshaped(call, x, call.shape)]
 
     def _squeezed(self, call: Call, x: Dims) -> Dims:
