@@ -126,9 +126,12 @@ class Algebra:
     def _segments(self, segment: Segment) -> list[Segment]:
         """The segments of a product; concatenations inside it are spread out, behind constants only."""
         found: list[Segment] = [()]
+        alone = sum(a.size > 1 for a in segment) == 1
         for factor in segment:
             atom = self.root(factor)
             inner = [(atom,)] if atom.parts is None else [s for part in atom.parts for s in self._segments(part)]
+            if not alone:
+                inner = self._repeated(inner)
             if len(inner) == 1:
                 found = [(*left, *inner[0]) for left in found]
                 continue
@@ -141,6 +144,13 @@ class Algebra:
             else:
                 found = [right for n in repeats for _ in range(n) for right in inner]
         return found
+
+    def _repeated(self, segments: list[Segment]) -> list[Segment]:
+        """Equal segments one behind the other are a product that begins with their number."""
+        first = segments[0]
+        if len(segments) == 1 or any([id(a) for a in s] != [id(a) for a in first] for s in segments[1:]):
+            return segments
+        return [(Atom(len(segments), "it counts equal parts"), *first)]
 
     # Writing -----------------------------------------------------------------------------------------------------
 
@@ -205,7 +215,7 @@ class Algebra:
         """Dimensions flattened into one; ``None`` where a concatenation stands behind something that may vary."""
         found: list[Segment] = [()]
         for dim in dims:
-            segments = self.resolved(dim)
+            segments = self._repeated(self.resolved(dim))
             if len(segments) == 1:
                 found = [(*left, *segments[0]) for left in found]
                 continue

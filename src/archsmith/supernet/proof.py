@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from archsmith.architecture import Architecture
@@ -22,7 +23,7 @@ from archsmith.supernet.axes import Axis, Numbers, Width
 from archsmith.supernet.blocks import Blocks
 from archsmith.supernet.discovery import Discovered
 from archsmith.supernet.shapes import ANCHORS, Shapes
-from archsmith.supernet.tracing import Inputs, Trace, meta_copy, on_meta, opened, slow_attention
+from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
 from archsmith.supernet.units import reorder, zero_dropped
 
 RANDOM = 20
@@ -183,15 +184,15 @@ class _Law:
         self._values = [t.detach().clone() for t in self._tensors]
         self._shadow = Shadow(model)
         self._inputs = inputs
-        self._expected = self._outputs()
-        double = all(t.dtype == torch.float64 for t in self._expected)
-        self.tolerance = TOLERANCE if double else TOLERANCE_SINGLE
+        with _Precision() as precision:
+            self._expected = self._outputs()
+        self.tolerance = TOLERANCE if precision.double else TOLERANCE_SINGLE
 
     def _outputs(self) -> list[Tensor]:
         with torch.no_grad(), torch.random.fork_rng(), slow_attention():
             torch.manual_seed(0)
             outputs = self._model(*self._inputs[0], **self._inputs[1])
-        return [t for t in tree_leaves(opened(outputs)) if isinstance(t, Tensor) and t.is_floating_point()]
+        return [t for t in fixed_outputs(outputs) if t.is_floating_point()]
 
     def culprits(
         self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]
@@ -246,6 +247,20 @@ class _Law:
                     tensor.copy_(value)
 
 
+class _Precision(TorchDispatchMode):
+    """Sees whether everything is computed in double precision; some models cast as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
+            self.double = False
+        return result
+
+
 @contextmanager
 def _training(model: nn.Module) -> Iterator[None]:
     model.train()
@@ -271,7 +286,7 @@ def _one(inputs: Inputs) -> Inputs:
 
 
 def _shapes(outputs: Any) -> list[tuple[int, ...]]:
-    return [tuple(t.shape) for t in tree_leaves(opened(outputs)) if isinstance(t, Tensor)]
+    return [tuple(t.shape) for t in fixed_outputs(outputs)]
 
 
 def _gap(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

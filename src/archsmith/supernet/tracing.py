@@ -149,10 +149,9 @@ class _Run:
     def _run(self, inputs: Inputs, marks: Marks) -> None:
         with self._hooked(), torch.no_grad(), slow_attention(), _Dispatched(self), marks:
             outputs = self._model(*inputs[0], **inputs[1])
-        for leaf in tree_leaves(opened(outputs)):
-            if isinstance(leaf, Tensor):
-                for dim in self.dims(leaf):
-                    self.trace.algebra.freeze(dim, "it is a size of the outputs")
+        for tensor in fixed_outputs(outputs):
+            for dim in self.dims(tensor):
+                self.trace.algebra.freeze(dim, "it is a size of the outputs")
 
     def _train(self, inputs: Inputs, marks: Marks) -> None:
         """What only training reads (auxiliary heads) follows too; its calls and operators are not kept."""
@@ -267,6 +266,17 @@ def _bound(schema: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters(remove_duplicate=False)
     yield from model.named_buffers(remove_duplicate=False)
+
+
+def fixed_outputs(outputs: Any) -> list[Tensor]:
+    """The tensors whose sizes users rely on: all that come out, or the logits alone where a model names them.
+
+    What comes beside logits (hidden states, caches) is as wide as the subnet.
+    """
+    named = outputs if isinstance(outputs, Mapping) else opened(outputs)
+    if isinstance(named, Mapping) and isinstance(named.get("logits"), Tensor):
+        return [named["logits"]]
+    return [t for t in tree_leaves(named) if isinstance(t, Tensor)]
 
 
 def opened(outputs: Any) -> Any:

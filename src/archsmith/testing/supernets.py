@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from archsmith.architecture import Architecture
 from archsmith.plan import Index, Plan, positions
 from archsmith.supernet import Axis, Relaxed, Supernet, Width
-from archsmith.supernet.tracing import opened
+from archsmith.supernet.tracing import fixed_outputs
 from archsmith.supernet.units import reorder, zero_dropped
 
 Inputs = tuple[Any, ...]
@@ -257,8 +256,8 @@ def _restored(model: nn.Module) -> Iterator[None]:
 
 
 def outputs_of(outputs: Any) -> Tensor:
-    """All floating-point tensors of a network's outputs as one: the only one as it is, several flattened."""
-    found = [t for t in tree_leaves(opened(outputs)) if isinstance(t, Tensor) and t.is_floating_point()]
+    """The floating-point tensors that a subnet owes its user as one: the only one as it is, several flattened."""
+    found = [t for t in fixed_outputs(outputs) if t.is_floating_point()]
     return found[0] if len(found) == 1 else torch.cat([t.flatten() for t in found])
 
 
