@@ -258,7 +258,7 @@ class Session:
         stop: Stop,
     ) -> None:
         self.run, self.store, self.materials, self.question = run, store, materials, question
-        self.user_metrics = [m.bind(materials.supernet) for m in metrics]
+        self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
         self.meter: MeterOnUse | None = None
         self.environment = environment()
