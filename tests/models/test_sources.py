@@ -227,6 +227,20 @@ def test_a_missing_package(spec, package, monkeypatch):
         source_named(spec).check(spec)
 
 
+def test_a_torchvision_that_fails_deep_inside_transformers(monkeypatch, folders):
+    import transformers
+
+    def broken(*args, **kwargs):
+        try:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        except RuntimeError as error:
+            raise ModuleNotFoundError("Could not import module") from error
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", broken)
+    with pytest.raises(UserError, match="compiled for another torch than the one that is installed"):
+        build(f"hf/{folders}/bert")
+
+
 def test_a_torchvision_that_does_not_fit_its_torch(monkeypatch):
     from archsmith.models import _zoo
 

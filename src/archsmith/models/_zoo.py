@@ -21,13 +21,9 @@ def library(package: str, spec: str) -> ModuleType:
     try:
         return require(package, extra="zoo", purpose=f"The model {spec!r}")
     except RuntimeError as error:
-        if "torchvision::" not in str(error):
+        if not _torchvision_fails(error):
             raise
-        raise UserError(
-            f"{spec!r} cannot be built: importing {package} fails ({error}), because torchvision was compiled for "
-            "another torch than the one that is installed; install both from the same index (pip install torch "
-            "torchvision --index-url https://download.pytorch.org/whl/cpu, for a CPU)"
-        ) from error
+        raise _other_torch(spec) from error
 
 
 def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, unaided: str) -> nn.Module:
@@ -55,6 +51,8 @@ def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, una
     except TypeError as error:
         raise InvalidOption(f"{spec!r} cannot be built with {_given(options)}: {_short(error)}") from error
     except Exception as error:  # constructors of published models raise many kinds
+        if _torchvision_fails(error):
+            raise _other_torch(spec) from error
         raise InvalidModel(f"{spec!r} cannot be built with {_given(options)}: {_short(error)}") from error
     return found
 
@@ -62,6 +60,23 @@ def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, una
 def refuses(error: TypeError, argument: str) -> bool:
     """Whether a constructor failed because it has no such argument."""
     return "unexpected keyword argument" in str(error) and repr(argument) in str(error)
+
+
+def _torchvision_fails(error: BaseException | None) -> bool:
+    """Whether an import ended in torchvision's missing operators, however deep."""
+    while error is not None:
+        if "torchvision::" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _other_torch(spec: str) -> UserError:
+    return UserError(
+        f"{spec!r} cannot be built: torchvision, which it needs, was compiled for another torch than the one that is "
+        "installed; install both from the same index (pip install torch torchvision --index-url "
+        "https://download.pytorch.org/whl/cpu, for a CPU)"
+    )
 
 
 def _given(options: Mapping[str, Any]) -> str:
