@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,19 @@ class TestTables:
         old, new = (open_data(path, options={"tokenizer": str(t)}) for t in (folder, tmp_path / "kept.json"))
         assert old.fingerprint == new.fingerprint
         assert decoded(old) == decoded(open_data(path, options={"tokenizer": tokenizer}))
+
+
+def test_a_function_that_returns_texts(tmp_path, tokenizer, monkeypatch):
+    path = write(tmp_path / "a.tsv", rows(60))
+    (tmp_path / "my_texts.py").write_text(
+        "import archsmith as smith\n"
+        f"def make(): return smith.open_data({path!r}, options={{'tokenizer': {tokenizer!r}}})"
+    )
+    monkeypatch.chdir(tmp_path)
+    found, whole = open_data("my_texts:make"), open_data(path, options={"tokenizer": tokenizer})
+    sys.modules.pop("my_texts")
+    assert found.fingerprint == whole.fingerprint
+    assert found.notes == whole.notes
 
 
 class TestBatches:

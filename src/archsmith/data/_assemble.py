@@ -52,7 +52,7 @@ def assemble(
     if isinstance(loaded, Tokens):
         ids = loaded.inputs["input_ids"]
         twice = duplicates([ids[at] for at in places], found.noun, "token for token")
-        return text_data(loaded, labels[kept], places, classes, (*loaded.notes, *notes, *twice))
+        return text_data(loaded, labels[kept], places, classes, _once(*loaded.notes, *notes, *twice))
     return _image_data(loaded, labels[kept], places, classes, notes, found, spec)
 
 
@@ -72,7 +72,14 @@ def _image_data(
     train, val, test = (Split(images[at], labels[at]) for at in places)
     mean, std = found.normalisation or channel_statistics(train.images)
     _check_normalisation(mean, std, images.shape[1], spec)
-    return Data(train, val, test, classes, mean, std, (*notes, *duplicates([p.images for p in (train, val, test)])))
+    return Data(
+        train, val, test, classes, mean, std, _once(*notes, *duplicates([p.images for p in (train, val, test)]))
+    )
+
+
+def _once(*notes: str) -> tuple[str, ...]:
+    """Notes without repetitions: data that were opened before bring theirs."""
+    return tuple(dict.fromkeys(notes))
 
 
 def with_all_splits(

@@ -25,7 +25,7 @@ from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of
 from archsmith.supernet.axes import Elastic
-from archsmith.supernet.calls import arguments, call
+from archsmith.supernet.calls import arguments, call, check_call
 from archsmith.supernet.relaxed import Relaxed
 
 PLANS_KEPT = 256
@@ -78,6 +78,8 @@ class Supernet(nn.Module):
         self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
         self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
         positional, named = arguments(example_inputs)
+        if positional or named:
+            check_call(self.model, example_inputs)
         self.example_inputs, self.input_names = positional or tuple(named.values()), tuple(named)
         self._sampler = np.random.default_rng(seed)
         self._calibration: tuple[Batch, ...] = ()
@@ -262,15 +264,28 @@ class Supernet(nn.Module):
         was = self.training
         self.eval()
         try:
-            with torch.no_grad(), self.active(self.smallest):
-                call(self, self.example_call)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise InvalidModel(
-                f"the smallest architecture does not run: {error}. A module that reads or writes an elastic dimension "
-                "is probably not declared; print(supernet.account()) lists those that are"
-            ) from error
+            error = self._failure(self.smallest)
+            if error is not None and (of_model := self._failure(self.largest)) is not None:
+                raise InvalidModel(
+                    f"the model does not run on the example inputs: {of_model}. Give inputs of the shapes, types and "
+                    "device that its forward takes"
+                ) from of_model
+            if error is not None:
+                raise InvalidModel(
+                    f"the smallest architecture does not run: {error}. A module that reads or writes an elastic "
+                    "dimension is probably not declared; print(supernet.account()) lists those that are"
+                ) from error
         finally:
             self.train(was)
+
+    def _failure(self, arch: Architecture) -> Exception | None:
+        """Why ``arch`` does not run on the example inputs."""
+        try:
+            with torch.no_grad(), self.active(arch):
+                call(self, self.example_call)
+        except Exception as error:  # noqa: BLE001 - a user's network may raise anything; the caller reports it
+            return error
+        return None
 
     def _refuse_running(self) -> None:
         if self._shadow.program is not None:
