@@ -355,6 +355,27 @@ class TestForms:
         with pytest.raises(InvalidOption, match="the file reads input_ids, attention_mask, got input_ids"):
             OnnxFile(case.path)(input_ids=examples()["input_ids"])
 
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            (
+                torch.ones(2, 7),
+                "Named cannot be called with 1 inputs by position: .*forward takes input_ids, attention",
+            ),
+            ({"input_idz": torch.ones(2, 7)}, "called with inputs called input_idz: .*required argument: 'input_ids'"),
+            (
+                {**examples(), "input_ids": torch.ones(2, 7)},
+                "the model does not run on the example inputs: .*scalar type",
+            ),
+            ({**examples(), "attention_mask": None}, "the model does not run on the example inputs: .*NoneType"),
+        ],
+    )
+    def test_example_inputs_that_the_model_cannot_take(self, inputs, message):
+        width = smith.Width("width", (8, 24))
+        axes = {"up": smith.Elastic(out=width), "down": smith.Elastic(into=width)}
+        with pytest.raises(InvalidModel, match=message):
+            smith.elastic(Named("dict"), inputs, axes)
+
     def test_the_smallest_is_proved_by_name(self):
         class Fixed(Named):
             def forward(self, *, input_ids, attention_mask):

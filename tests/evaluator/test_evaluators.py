@@ -1,5 +1,6 @@
 """Evaluators keep their contract, and each finds what it should."""
 
+import functools
 import math
 
 import pytest
@@ -111,6 +112,24 @@ class TestUserMetric(EvaluatorConformance):
 
         made = [UserMetric("one", one, version=v).bind(supernet).fingerprint for v in ("1", "2", "1")]
         assert made[0] == made[2] != made[1]
+
+    def test_of_network_and_data(self, supernet, batches):
+        def right(network, given):
+            return sum(int((network(x).argmax(1) == y).sum()) for x, y in given)
+
+        metric = UserMetric("right", right, on_data=True)
+        found = metric.bind(supernet, batches).measure(Proposal(supernet.smallest), seed=0)["right"].value
+        accuracy = Accuracy(supernet, batches).measure(Proposal(supernet.smallest), seed=0)["accuracy_top1"].value
+        assert accuracy == 100 * found / 24
+        fingerprints = [metric.bind(supernet, data).fingerprint for data in (batches, batches[:2], list(batches))]
+        assert fingerprints[0] == fingerprints[2] != fingerprints[1]
+        with pytest.raises(InvalidOption, match="metric 'right' is a function of the data, which are not at hand"):
+            metric.bind(supernet)
+
+    def test_functions_without_a_name(self, supernet):
+        metric = UserMetric("partial", functools.partial(lambda net, value: value, value=2.0)).bind(supernet)
+        assert metric.measure(Proposal(supernet.smallest), seed=0)["partial"].value == 2
+        assert len(metric.fingerprint) == 16
 
     def test_unbound_or_misdirected_is_refused(self, supernet):
         with pytest.raises(InvalidOption, match="bind"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from archsmith import certificate as proofs
 from archsmith.api.front import Front, Member
-from archsmith.api.materials import EVALUATION_BATCH, Materials, build
+from archsmith.api.materials import EVALUATION_BATCH, Materials, rebuild
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.run import Run
 from archsmith.certificate import Certificate, Exported, Verdict
@@ -116,7 +116,7 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
     check_suffix(path, ".onnx")
     supernet, inputs, names = materials.supernet, materials.supernet.example_inputs, materials.supernet.input_names
     module = supernet.extract(member.architecture)
-    rebuild = build if materials.source is not None else lambda _: supernet
+    again: proofs.Build = rebuild if materials.source is not None else lambda _: supernet
     origin = Origin(
         source=materials.source or {"live": "a Python model that only the process that searched it has"},
         architecture=member.architecture,
@@ -135,7 +135,7 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
                 path=path,
                 supernet=supernet,
                 architecture=member.architecture,
-                build=rebuild,
+                build=again,
                 inputs=inputs,
                 names=names,
             ),
@@ -251,6 +251,7 @@ def _batches(described: Mapping[str, Any] | None, moved: str | None) -> dict[str
             resize=described["resize"],
             seed=described["seed"],
             limit=described["images"],
+            options=described.get("options"),
         )
     except UserError:
         if moved:
@@ -267,5 +268,5 @@ def _builder(path: Path) -> proofs.Build | None:
     try:
         source = read_architecture(path.with_name(stem + ARCHITECTURE))["source"]
     except DamagedFile:
-        return build  # the check itself will say what is wrong with the file
-    return None if "live" in source else build
+        return rebuild  # the check itself will say what is wrong with the file
+    return None if "live" in source else rebuild

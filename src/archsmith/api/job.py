@@ -14,14 +14,22 @@ import archsmith
 from archsmith import loop, method
 from archsmith.api.exporting import export_front, exports_intact
 from archsmith.api.front import Front
-from archsmith.api.materials import EVALUATION_BATCH, WEIGHTS, Materials, build, load_weights, source_of
+from archsmith.api.materials import (
+    EVALUATION_BATCH,
+    WEIGHTS,
+    Materials,
+    build,
+    check_model,
+    load_weights,
+    source_of,
+)
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
 from archsmith.api.searching import CALIBRATION_BATCHES, Question, available_metrics, conduct, describe
 from archsmith.changes import differences
 from archsmith.data import open_data
-from archsmith.data.base import Data
+from archsmith.data.base import AnyData
 from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidData, InvalidOption, RunMismatch, UserError
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import open_device
@@ -45,11 +53,12 @@ class Job:
     Args:
         run: folder of the run; the same job resumes it.
         data: what :func:`archsmith.open_data` reads.
-        model: a built-in network, or ``module:factory``.
+        data_options: of the data's format, such as the tokenizer of texts.
+        model: a built-in network, ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``, or ``module:factory``.
         model_options: of the network.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
-        images: use at most so many images, in proportion to splits and classes.
+        images: use at most so many images or texts, in proportion to splits and classes.
         maximize: metrics.
         minimize: metrics.
         limits: hard bounds as text.
@@ -62,7 +71,7 @@ class Job:
         seed: of everything random.
         train: how to train.
         epochs: passes over the data.
-        batch_size: images a step.
+        batch_size: inputs a step.
         lr: peak learning rate; the optimiser's own default unless given.
         optimizer: ``"adamw"`` or ``"sgd"``.
         trained: another run whose trained supernet is taken instead of training again.
@@ -72,6 +81,7 @@ class Job:
 
     run: Path
     data: str
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
@@ -172,20 +182,20 @@ class Job:
         method.load("training", self.train)
         check_rates(self.optimizer, self.lr, None)
         method.check_options(method.load("strategy", self.strategy), self.options)
-        if ":" not in self.model:
-            method.load("supernet.networks", self.model)
+        check_model(self.model)
         if question.baseline is not None:
             method.load("strategy", question.baseline[0])
         return question
 
-    def _read(self, on_progress: Listener) -> Data:
+    def _read(self, on_progress: Listener) -> AnyData:
         on_progress(Progress("data", f"reading {self.data}"))
         data = open_data(
             self.data,
             resize=self.resize,
             seed=self.seed,
             limit=self.images,
-            on_progress=lambda done, total: on_progress(Progress("data", "decoding images", done, total)),
+            options=self.data_options,
+            on_progress=lambda done, total: on_progress(Progress("data", "decoding", done, total)),
         )
         if self.classes is not None and self.classes != len(data.classes):
             raise InvalidData(
@@ -193,16 +203,17 @@ class Job:
                 f"({', '.join(data.classes[:12])}); correct either"
             )
         sizes = ", ".join(f"{len(getattr(data, s))} {s}" for s in ("train", "val", "test"))
-        on_progress(Progress("data", f"{sizes}, {len(data.classes)} classes, {'x'.join(map(str, data.shape))}", 1, 1))
+        on_progress(Progress("data", f"{sizes}, {len(data.classes)} classes, {data.form}", 1, 1))
         return data
 
-    def _fixed(self, supernet: Supernet, source: Mapping[str, Any], data: Data) -> dict[str, Any]:
+    def _fixed(self, supernet: Supernet, source: Mapping[str, Any], data: AnyData) -> dict[str, Any]:
         described = {
             "spec": self.data,
             "resize": self.resize,
             "images": self.images,
             "seed": self.seed,
             "fingerprint": data.fingerprint,
+            **({"options": {k: _plain(v) for k, v in self.data_options.items()}} if self.data_options else {}),
         }
         if self.trained is not None:
             described_there = Run.open(self.trained).fixed
@@ -217,7 +228,7 @@ class Job:
         }
         return describe(supernet, source, on=self.on, data=described, training=learnt)
 
-    def _train(self, run: Run, supernet: Supernet, data: Data, on_progress: Listener, stop: Stop) -> None:
+    def _train(self, run: Run, supernet: Supernet, data: AnyData, on_progress: Listener, stop: Stop) -> None:
         """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
         if run.weights:
             try:
@@ -264,6 +275,10 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
     load_weights(other, supernet)
     run.keep(training=other.training)
     run.note(f"the trained supernet was taken from {folder}")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _user_metric(path: str) -> UserMetric:

@@ -6,16 +6,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from archsmith import method as registry
+from archsmith.api.building import elastic
 from archsmith.api.run import Run
 from archsmith.data import open_data
-from archsmith.data.base import Data
-from archsmith.errors import ArchsmithError, DamagedFile, InvalidModel, InvalidOption, RunMismatch, require
+from archsmith.data.base import AnyData
+from archsmith.errors import (
+    ArchsmithError,
+    DamagedFile,
+    InvalidModel,
+    InvalidOption,
+    RunMismatch,
+    UnknownName,
+    require,
+)
 from archsmith.files import replacing
-from archsmith.models.factory import Factory
+from archsmith.models import FORMS, source_named
 from archsmith.supernet import Supernet
 from archsmith.supernet._calibration import Batch
 
@@ -23,6 +33,8 @@ EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
 WEIGHTS = ("supernet", "calibration")
 """The files that :func:`save_weights` writes, without ``.safetensors``."""
+SHAPE = ("channels", "classes", "image_size", "tokens", "vocabulary")
+"""What a source of models is told of the data."""
 _WAY_OUT = "restore it, or give the run's search again: it makes the file anew"
 
 
@@ -49,23 +61,47 @@ class Materials:
     anchor_ms: float | None = None
 
 
-def build(source: Mapping[str, Any], *, seed: int = 0) -> Supernet:
+def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True) -> Supernet:
     """The untrained supernet that ``source`` describes.
 
     Args:
-        source: ``{"network": NAME, "options": {...}}`` or ``{"factory": "module:function", "options": {...}}``.
+        source: ``{"network": NAME, "options": {...}}``, ``{"factory": "module:function", "options": {...}}`` or
+            ``{"model": "timm/NAME", "options": {...}}``.
         seed: of the initial weights; torch's own generator is left as it was.
+        weights: whether pretrained ones are loaded, where the source asks for them; ``False`` where others are put in
+            afterwards.
 
     Raises:
         UnknownName: when there is no such network.
-        InvalidModel: when the factory gives no network, or one with nothing elastic.
+        InvalidModel: when the source gives no network, or one with nothing elastic.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _built(source)
+        return _built(source, weights=weights)
 
 
-def _built(source: Mapping[str, Any]) -> Supernet:
+def rebuild(source: Mapping[str, Any]) -> Supernet:
+    """:func:`build` for weights that come from a file of ours: nothing is fetched."""
+    return build(source, weights=False)
+
+
+def check_model(model: str) -> None:
+    """Refuse the name of a model that cannot be built, as far as that is known before the data are read.
+
+    Raises:
+        UnknownName: naming the nearest.
+        MissingExtra: when the package that it comes from is not installed.
+    """
+    if "/" in model or ":" in model:
+        return source_named(model).check(model)
+    try:
+        registry.load("supernet.networks", model)
+    except UnknownName as error:
+        raise UnknownName(f"{error}; other models are written {FORMS}") from error
+    return None
+
+
+def _built(source: Mapping[str, Any], *, weights: bool) -> Supernet:
     options = dict(source["options"])
     if "network" in source:
         network = registry.load("supernet.networks", source["network"])
@@ -80,27 +116,52 @@ def _built(source: Mapping[str, Any]) -> Supernet:
                 f"{source['network']}({given}) cannot be built: {error}; lists are written NAME=1,2"
             ) from error
     else:
-        shape = {name: options.pop(name, None) for name in ("channels", "classes", "image_size")}
-        found = Factory().build(source["factory"], **shape, **options)
+        name = source.get("model") or source["factory"]
+        example = _example(options)
+        shape = {key: options.pop(key, None) for key in SHAPE}
+        maker = source_named(name)
+        found = maker.build(name, **shape, **(options if weights else {**options, **maker.without_weights}))
     if isinstance(found, Supernet):
         return found
-    if source["options"].get("image_size") is None:
-        raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs, axes)")
-    channels, size = source["options"]["channels"], source["options"]["image_size"]
-    return Supernet(found, example_inputs=(torch.zeros(1, channels, *size),))
+    if example is None:
+        raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs)")
+    return elastic(found, example)
 
 
-def source_of(model: str, options: Mapping[str, Any], data: Data) -> dict[str, Any]:
+def _example(options: dict[str, Any]) -> Any:
+    """Inputs of one call that fit the data which a source was made for; ``None`` where it does not tell.
+
+    Images are zeros; texts are token ids drawn at random, every second of them padded.
+    """
+    names = options.pop("inputs", None)
+    if options.get("image_size"):
+        return torch.zeros(2, options["channels"], *options["image_size"])
+    if not names:
+        return None
+    tokens, rng = options["tokens"], np.random.default_rng(0)
+    mask = torch.ones(2, tokens, dtype=torch.long)
+    mask[1, 1 + tokens // 2 :] = 0
+    known = {
+        "input_ids": torch.from_numpy(rng.integers(0, options["vocabulary"], (2, tokens))),
+        "attention_mask": mask,
+        "token_type_ids": 1 - mask,  # a second text where the first has its padding
+    }
+    return {name: known[name] for name in names}
+
+
+def source_of(model: str, options: Mapping[str, Any], data: AnyData) -> dict[str, Any]:
     """How the network that ``model`` names is built for ``data``, as plain data.
 
     Raises:
         InvalidOption: for an option that contradicts the data.
+        InvalidModel: for a built-in network and data that it is not for.
     """
-    channels, height, width = data.shape
-    shape = {"channels": channels, "classes": len(data.classes), "image_size": [height, width]}
+    shape = data.network_options
     if wrong := [f"{name}={options[name]!r}" for name in shape if name in options]:
         raise InvalidOption(f"the network is built for the data, so {', '.join(wrong)} cannot be given as its option")
-    kind = "factory" if ":" in model else "network"
+    kind = "model" if "/" in model else "factory" if ":" in model else "network"
+    if kind == "network" and "tokens" in shape:
+        raise InvalidModel(f"{model} is a network for images, the data are texts; give --model hf/FOLDER, or {FORMS}")
     return {
         kind: model,
         "options": {**shape, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}},
@@ -153,13 +214,17 @@ def materials_of(run: Run, *, data: str | None = None) -> Materials:
             f"{run.path} was searched from a live Python model, so its networks cannot be rebuilt here; "
             'give smith.search(..., model="module:factory") a function that builds it'
         )
-    supernet = build(source)
+    supernet = rebuild(source)
     load_weights(run, supernet)
     val = test = None
     described = run.fixed["data"]
     if described and described.get("spec"):
         found = open_data(
-            data or described["spec"], resize=described["resize"], seed=described["seed"], limit=described["images"]
+            data or described["spec"],
+            resize=described["resize"],
+            seed=described["seed"],
+            limit=described["images"],
+            options=described.get("options"),
         )
         if found.fingerprint != described["fingerprint"]:
             raise RunMismatch(

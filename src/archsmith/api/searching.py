@@ -18,7 +18,7 @@ from archsmith import loop
 from archsmith import method as registry
 from archsmith.api.finalising import finalise
 from archsmith.api.front import Front
-from archsmith.api.materials import WEIGHTS, Materials, build, save_weights
+from archsmith.api.materials import WEIGHTS, Materials, rebuild, save_weights
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
@@ -258,7 +258,7 @@ class Session:
         stop: Stop,
     ) -> None:
         self.run, self.store, self.materials, self.question = run, store, materials, question
-        self.user_metrics = [m.bind(materials.supernet) for m in metrics]
+        self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
         self.meter: MeterOnUse | None = None
         self.environment = environment()
@@ -421,7 +421,7 @@ def _source(model: str | Mapping[str, Any] | None, supernet: Supernet) -> dict[s
     if model is None:
         return None
     source = {"factory": model, "options": {}} if isinstance(model, str) else dict(model)
-    rebuilt = build(source)
+    rebuilt = rebuild(source)
     if rebuilt.space.fingerprint != supernet.space.fingerprint:
         raise RunMismatch(f"model={model!r} builds another search space than the supernet that is searched")
     return source

@@ -27,12 +27,21 @@ def search(
     data: Annotated[
         str,
         typer.Option(
-            help="`digits`, a folder of images, a .npz or .parquet file or folder, or module:factory.",
+            help="`digits`, a folder of images, a .npz, .parquet, .tsv or .csv file or a folder of them, a folder of "
+            "Hugging Face datasets, or module:factory.",
             rich_help_panel=_JOB,
         ),
     ],
+    data_option: Annotated[
+        list[str],
+        typer.Option(help="NAME=VALUE for the data, such as tokenizer=FOLDER; may be repeated.", rich_help_panel=_JOB),
+    ] = [],  # noqa: B006 - Typer copies it
     model: Annotated[
-        str, typer.Option(help="A built-in network or module:factory.", rich_help_panel=_JOB)
+        str,
+        typer.Option(
+            help="A built-in network, timm/NAME, torchvision/NAME, hf/FOLDER, hf/ORG/NAME, or module:factory.",
+            rich_help_panel=_JOB,
+        ),
     ] = "residual_convnet",
     model_option: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the network; may be repeated.", rich_help_panel=_JOB)
@@ -44,7 +53,7 @@ def search(
         int | None, typer.Option(help="Resize images to this height and width.", rich_help_panel=_JOB)
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="Use at most so many images, over all splits.", rich_help_panel=_JOB)
+        int | None, typer.Option(help="Use at most so many images or texts, over all splits.", rich_help_panel=_JOB)
     ] = None,
     maximize: Annotated[
         list[str], typer.Option(help="Metric to maximise; may be repeated.", rich_help_panel=_SEARCH)
@@ -86,7 +95,7 @@ def search(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data; 12 unless given.", rich_help_panel=_TRAINING)
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.", rich_help_panel=_TRAINING)] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs a step.", rich_help_panel=_TRAINING)] = 64,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.", rich_help_panel=_TRAINING)] = "adamw",
     trained: Annotated[
@@ -111,6 +120,7 @@ def search(
     job = Job(
         run=run,
         data=data,
+        data_options=parse_options(data_option),
         model=model,
         model_options=parse_options(model_option),
         classes=classes,

@@ -1,14 +1,16 @@
-"""Where images and labels come from, one format a file."""
+"""Where images, texts and their labels come from, one format a file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archsmith.errors import InvalidData, unknown
-from archsmith.method import load, names
+from archsmith.method import check_options, load, names
 
 if TYPE_CHECKING:
+    from archsmith.data._texts import TextData
     from archsmith.data.base import Data, OnProgress
 
 ROLE = "read training, validation and test splits"
@@ -22,24 +24,27 @@ def open_data(
     resize: int | None = None,
     seed: int = 0,
     limit: int | None = None,
+    options: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
-) -> Data:
+) -> Data | TextData:
     """Read data into memory as three checked splits.
 
-    Splits that are missing are taken from the training images: stratified, and reproducible from ``seed``.
+    Splits that are missing are taken from the training split: stratified, and reproducible from ``seed``.
 
     Args:
         spec: a built-in name (``digits``), a folder of images, an ``.npz`` file, a ``.parquet`` file or a folder of
-            them, or ``module:factory``.
+            them, a ``.tsv`` or ``.csv`` file of texts or a folder of them, a folder of a Hugging Face data set, or
+            ``module:factory``.
         resize: side of the square that every image becomes, in pixels; the aspect ratio is not kept.
         seed: for the splits that have to be made and for ``limit``.
-        limit: at most so many images over all splits, in proportion to splits and classes.
-        on_progress: called with images read so far and images to read.
+        limit: at most so many images or texts over all splits, in proportion to splits and classes.
+        options: of the format, such as ``{"tokenizer": "folder"}`` for texts.
+        on_progress: called with images or texts read so far and to read.
 
     Raises:
         UnknownName: when no source recognises ``spec``.
         InvalidData: for data that cannot be trained or judged on; the message says what to change.
-        InvalidOption: for ``resize`` or ``limit`` out of range.
+        InvalidOption: for ``resize`` or ``limit`` out of range, and for an option that the format does not have.
         MissingExtra: when the format needs a package that is not installed.
 
     >>> data = open_data("digits")
@@ -52,7 +57,8 @@ def open_data(
     sources = {name: load("data", name) for name in names("data")}
     for source in sources.values():
         if source.recognises(spec):
-            collection = source().read(spec)
+            check_options(source, options or {})
+            collection = source(**(options or {})).read(spec)
             return assemble(collection, spec, resize=resize, seed=seed, limit=limit, on_progress=on_progress)
     accepted = "; ".join(source.accepts for source in sources.values())
     if Path(spec).exists():

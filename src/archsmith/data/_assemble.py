@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.data._labels import number
-from archsmith.data.base import SPLITS, Collection, Data, OnProgress, Pixels, Split
+from archsmith.data._texts import TextData, text_data
+from archsmith.data.base import SPLITS, Collection, Data, OnProgress, Pixels, Split, Tokens
 from archsmith.errors import InvalidData, InvalidOption
 
 SIDES = (4, 1024)  # pixels; what --resize takes
@@ -22,8 +25,8 @@ Labels = NDArray[np.int64]
 
 def assemble(
     found: Collection, spec: str, *, resize: int | None, seed: int, limit: int | None, on_progress: OnProgress | None
-) -> Data:
-    """Number the labels, make missing splits, keep ``limit`` images, read them, check and normalise.
+) -> Data | TextData:
+    """Number the labels, make missing splits, keep ``limit`` images or texts, read them, check and normalise.
 
     Raises:
         InvalidData: for data that cannot be trained or judged on.
@@ -34,29 +37,53 @@ def assemble(
     if resize is not None and not SIDES[0] <= resize <= SIDES[1]:
         raise InvalidOption(f"resize must lie in {SIDES[0]}..{SIDES[1]} pixels, got {resize}")
     if len(found.labels) == 0:
-        raise InvalidData(f"{spec!r} holds no images")
-    labels, classes, label_notes = number(found.labels, found.splits, found.classes, spec)
-    given_notes = _check_given(labels, found.splits, classes, spec)
-    splits, made = with_all_splits(labels, found.splits, classes, spec, seed)
-    kept = np.arange(len(labels)) if limit is None else limited(labels, splits, limit, seed)
-    images = found.load(kept, resize=resize, on_progress=on_progress)
+        raise InvalidData(f"{spec!r} holds no {found.noun}s")
+    labels, classes, label_notes = number(found.labels, found.splits, found.classes, spec, found.noun)
+    given_notes = _check_given(labels, found.splits, classes, spec, found.noun)
+    splits, made = with_all_splits(labels, found.splits, classes, spec, seed, found.noun)
+    kept = np.arange(len(labels)) if limit is None else limited(labels, splits, limit, seed, found.noun)
+    loaded = found.load(kept, resize=resize, on_progress=on_progress)
+    made_notes = [
+        f"{SPLITS[code]}: {(splits[kept] == code).sum():,} {found.noun}s taken from train (stratified, seed {seed})"
+        for code in made
+    ]
+    notes = (*found.notes, *label_notes, *given_notes, *made_notes)
+    places = [np.flatnonzero(splits[kept] == code) for code in range(3)]
+    if isinstance(loaded, Tokens):
+        ids = loaded.inputs["input_ids"]
+        twice = duplicates([ids[at] for at in places], found.noun, "token for token")
+        return text_data(loaded, labels[kept], places, classes, _once(*loaded.notes, *notes, *twice))
+    return _image_data(loaded, labels[kept], places, classes, notes, found, spec)
+
+
+def _image_data(
+    images: Pixels,
+    labels: Labels,
+    places: list[NDArray[np.intp]],
+    classes: tuple[str, ...],
+    notes: tuple[str, ...],
+    found: Collection,
+    spec: str,
+) -> Data:
     if min(images.shape[2:]) < SIDES[0]:
         raise InvalidData(
             f"images of {spec!r} have {images.shape[2]}x{images.shape[3]} pixels; {SIDES[0]} is the least"
         )
-    train, val, test = (Split(images[splits[kept] == code], labels[kept][splits[kept] == code]) for code in range(3))
+    train, val, test = (Split(images[at], labels[at]) for at in places)
     mean, std = found.normalisation or channel_statistics(train.images)
     _check_normalisation(mean, std, images.shape[1], spec)
-    made_notes = [
-        f"{SPLITS[code]}: {(splits[kept] == code).sum():,} images taken from train (stratified, seed {seed})"
-        for code in made
-    ]
-    notes = (*found.notes, *label_notes, *given_notes, *made_notes, *duplicates((train, val, test)))
-    return Data(train, val, test, classes, mean, std, notes)
+    return Data(
+        train, val, test, classes, mean, std, _once(*notes, *duplicates([p.images for p in (train, val, test)]))
+    )
+
+
+def _once(*notes: str) -> tuple[str, ...]:
+    """Notes without repetitions: data that were opened before bring theirs."""
+    return tuple(dict.fromkeys(notes))
 
 
 def with_all_splits(
-    labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str, seed: int
+    labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str, seed: int, noun: str = "image"
 ) -> tuple[Codes, list[int]]:
     """Split codes ``(n,)`` where val and test exist, and those of the splits that had to be made.
 
@@ -69,7 +96,7 @@ def with_all_splits(
     if counts.min() < 2 + len(missing):
         reason = f", from which {' and '.join(SPLITS[code] for code in missing)} are taken too" if missing else ""
         raise InvalidData(
-            f"class {classes[counts.argmin()]!r} has {counts.min()} training images in {spec!r}; "
+            f"class {classes[counts.argmin()]!r} has {counts.min()} training {noun}s in {spec!r}; "
             f"{2 + len(missing)} are the least{reason}"
         )
     if not missing:
@@ -85,7 +112,7 @@ def with_all_splits(
     return splits, missing
 
 
-def limited(labels: Labels, splits: Codes, limit: int, seed: int) -> NDArray[np.intp]:
+def limited(labels: Labels, splits: Codes, limit: int, seed: int, noun: str = "image") -> NDArray[np.intp]:
     """At most ``limit`` positions, ascending: in proportion to splits and classes, at least two of each.
 
     Raises:
@@ -95,7 +122,7 @@ def limited(labels: Labels, splits: Codes, limit: int, seed: int) -> NDArray[np.
     counts = np.bincount(cell)
     least = np.minimum(counts, 2)
     if limit < least.sum():
-        raise InvalidOption(f"limit={limit} is too small for two images of every class in each split: {least.sum()}")
+        raise InvalidOption(f"limit={limit} is too small for two {noun}s of every class in each split: {least.sum()}")
     wanted = (counts - least) * min(1.0, (limit - least.sum()) / max(1, (counts - least).sum()))
     sizes = least + np.floor(wanted).astype(int)
     spare = min(limit, len(labels)) - sizes.sum()
@@ -127,32 +154,38 @@ def _check_normalisation(mean: tuple[float, ...], std: tuple[float, ...], channe
         )
 
 
-def duplicates(parts: tuple[Split, Split, Split]) -> list[str]:
-    """A note for every two splits that share images, pixel for pixel (SemiOccam's CleanSTL-10 found such leaks)."""
-    digests = [[hashlib.blake2b(i.tobytes(), digest_size=16).digest() for i in part.images] for part in parts]
+def duplicates(parts: Sequence[NDArray[Any]], noun: str = "image", same: str = "pixel for pixel") -> list[str]:
+    """A note for every two splits that share images or texts (SemiOccam's CleanSTL-10 found such leaks).
+
+    Args:
+        parts: of train, val and test, one item a row.
+        noun: what they are.
+        same: in which way they are the same.
+    """
+    digests = [[hashlib.blake2b(item.tobytes(), digest_size=16).digest() for item in part] for part in parts]
     notes = []
     for later, earlier in ((1, 0), (2, 0), (2, 1)):
         known = set(digests[earlier])
         if shared := sum(digest in known for digest in digests[later]):
-            images = "1 image" if shared == 1 else f"{shared:,} images"
+            items = f"1 {noun}" if shared == 1 else f"{shared:,} {noun}s"
             share = 100 * shared / len(parts[later])
             notes.append(
-                f"{images} of {SPLITS[later]} ({share:.1f} %) also in {SPLITS[earlier]}, pixel for pixel: "
+                f"{items} of {SPLITS[later]} ({share:.1f} %) also in {SPLITS[earlier]}, {same}: "
                 "accuracy there is flattered"
             )
     return notes
 
 
-def _check_given(labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str) -> list[str]:
+def _check_given(labels: Labels, splits: Codes, classes: tuple[str, ...], spec: str, noun: str) -> list[str]:
     """Refuse val and test splits too small to judge on; a note for each that lacks a class."""
     notes = []
     for code in (1, 2):
         counts = np.bincount(labels[splits == code], minlength=len(classes))
         if 0 < counts.sum() < 2 * len(classes):
             raise InvalidData(
-                f"the {SPLITS[code]} split of {spec!r} has {counts.sum()} images for {len(classes)} classes; two a "
+                f"the {SPLITS[code]} split of {spec!r} has {counts.sum()} {noun}s for {len(classes)} classes; two a "
                 f"class are the least. Give more, or leave {SPLITS[code]} out: it is then taken from train"
             )
         if counts.sum() and len(absent := np.flatnonzero(counts == 0)):
-            notes.append(f"{SPLITS[code]} has no image of {', '.join(classes[i] for i in absent)}")
+            notes.append(f"{SPLITS[code]} has no {noun} of {', '.join(classes[i] for i in absent)}")
     return notes

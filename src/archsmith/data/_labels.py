@@ -12,7 +12,7 @@ from archsmith.errors import InvalidData
 
 
 def number(
-    labels: NDArray[Any], splits: NDArray[np.int8], classes: tuple[str, ...] | None, spec: str
+    labels: NDArray[Any], splits: NDArray[np.int8], classes: tuple[str, ...] | None, spec: str, noun: str = "image"
 ) -> tuple[NDArray[np.int64], tuple[str, ...], list[str]]:
     """Labels ``(n,)`` in ``0..k-1``, the classes' names, and a note where labels had to be numbered anew.
 
@@ -21,9 +21,9 @@ def number(
     Raises:
         InvalidData: for a single class, labels that are no classes, or classes that train lacks.
     """
-    labels = _clean(labels, spec)
+    labels = _clean(labels, spec, noun)
     if not (splits == 0).any():
-        raise InvalidData(f"{spec!r} has no training images")
+        raise InvalidData(f"{spec!r} has no training {noun}s")
     known = np.unique(labels[splits == 0])
     if len(known) < 2:
         raise InvalidData(f"{spec!r} has one class only, {known[0].item()!r}: there is nothing to tell apart")
@@ -31,7 +31,7 @@ def number(
         if len(strange := np.setdiff1d(labels[splits == code], known)):
             raise InvalidData(
                 f"the {SPLITS[code]} split of {spec!r} has classes that train lacks: {_some(strange)}; "
-                "add training images of them or remove them"
+                f"add training {noun}s of them or remove them"
             )
     names = tuple(map(str, known.tolist()))
     notes = []
@@ -43,11 +43,11 @@ def number(
     return np.searchsorted(known, labels).astype(np.int64), names, notes
 
 
-def _clean(labels: NDArray[Any], spec: str) -> NDArray[Any]:
+def _clean(labels: NDArray[Any], spec: str, noun: str) -> NDArray[Any]:
     """The labels as integers or text."""
     if labels.dtype.kind == "O":
         if any(value is None for value in labels):
-            raise InvalidData(f"{spec!r} has images without a label; remove them or give them one")
+            raise InvalidData(f"{spec!r} has {noun}s without a label; remove them or give them one")
         labels = np.array(labels.tolist())
     if labels.dtype.kind == "f":
         if not (np.isfinite(labels) & (labels == np.rint(labels))).all():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -52,9 +52,56 @@ class Split:
         return digest.hexdigest()[:16]
 
 
+class AnyData(ABC):
+    """Three splits with disjoint purposes, of whatever the inputs are: what a job needs to know of its data.
+
+    Attributes:
+        train: weights and batch-norm statistics come from here.
+        val: the search reads this.
+        test: the search never sees this.
+        classes: names, in the order of the labels.
+        notes: what the user should know.
+    """
+
+    train: Any
+    val: Any
+    test: Any
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def form(self) -> str:
+        """One input in a few characters, such as ``3x32x32``."""
+
+    @property
+    @abstractmethod
+    def network_options(self) -> dict[str, Any]:
+        """What a network for these data must be built with, as plain data."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of all inputs and labels."""
+
+    @abstractmethod
+    def batches(self, split: str, size: int, *, shuffle: bool = False, seed: int = 0) -> Iterable[tuple[Any, Tensor]]:
+        """Batches ``(inputs, labels)`` of at most ``size`` items of ``"train"``, ``"val"`` or ``"test"``."""
+
+    def split(self, name: str) -> Any:
+        """The split called ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            UnknownName: for any other name.
+        """
+        if name not in SPLITS:
+            raise unknown("split", name, SPLITS)
+        return getattr(self, name)
+
+
 @dataclass(frozen=True, eq=False)
-class Data:
-    """Three splits with disjoint purposes: training, the search's choices, the final claim.
+class Data(AnyData):
+    """Images in three splits with disjoint purposes: training, the search's choices, the final claim.
 
     Args:
         train: weights and batch-norm statistics come from here.
@@ -80,22 +127,22 @@ class Data:
         c, h, w = self.train.images.shape[1:]
         return c, h, w
 
+    @property
+    def form(self) -> str:
+        """``channels x height x width``."""
+        return "x".join(map(str, self.shape))
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """Channels, classes and the images' height and width."""
+        channels, height, width = self.shape
+        return {"channels": channels, "classes": len(self.classes), "image_size": [height, width]}
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of all splits and the normalisation."""
         text = repr([s.fingerprint for s in (self.train, self.val, self.test)] + [self.classes, self.mean, self.std])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def split(self, name: str) -> Split:
-        """The split called ``"train"``, ``"val"`` or ``"test"``.
-
-        Raises:
-            UnknownName: for any other name.
-        """
-        if name not in SPLITS:
-            raise unknown("split", name, SPLITS)
-        split: Split = getattr(self, name)
-        return split
 
     def batches(self, split: str, size: int, *, shuffle: bool = False, seed: int = 0) -> Batches:
         """Normalised batches of at most ``size`` images of ``"train"``, ``"val"`` or ``"test"``."""
@@ -138,29 +185,49 @@ class Batches:
             yield (scaled - mean) / std, torch.from_numpy(self.split.labels[chosen])
 
 
-class Loader(Protocol):
-    """Reads some of a collection's images into memory."""
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Texts as token ids.
 
-    def __call__(self, chosen: NDArray[np.intp], *, resize: int | None, on_progress: OnProgress | None) -> Pixels:
-        """Images ``(len(chosen), c, h, w)``: ``resize x resize`` pixels if asked, else as they are.
+    Args:
+        inputs: argument of the network -> ``(n, tokens)`` integers: ``input_ids``, ``attention_mask`` and, for pairs of
+            texts, ``token_type_ids``.
+        vocabulary: token ids are below this.
+        notes: what the user should know.
+    """
+
+    inputs: Mapping[str, NDArray[np.int32]]
+    vocabulary: int
+    notes: tuple[str, ...] = ()
+
+
+class Loader(Protocol):
+    """Reads some of a collection's images or texts into memory."""
+
+    def __call__(
+        self, chosen: NDArray[np.intp], *, resize: int | None, on_progress: OnProgress | None
+    ) -> Pixels | Tokens:
+        """Images ``(len(chosen), c, h, w)``, ``resize x resize`` pixels if asked, else as they are; or texts.
 
         Raises:
-            InvalidData: naming the image, the rule and the way out.
+            InvalidData: naming the image or text, the rule and the way out.
+            InvalidOption: for ``resize`` where there are no images.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """What a source found: labels at once, images when they are asked for.
+    """What a source found: labels at once, images or texts when they are asked for.
 
     Args:
         labels: ``(n,)``, integers or names; checked and numbered by :func:`archsmith.data.open_data`.
         splits: ``(n,)``, 0 for train, 1 for val, 2 for test, as the source has them.
-        load: reads the images of the given positions.
+        load: reads the images or texts of the given positions.
         classes: names of the classes where the labels are their numbers.
         normalisation: mean and std per channel, where the user brings his own.
         notes: what the user should know.
+        noun: what they are, for messages.
     """
 
     labels: NDArray[Any]
@@ -169,10 +236,14 @@ class Collection:
     classes: tuple[str, ...] | None = None
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     notes: tuple[str, ...] = ()
+    noun: Literal["image", "text"] = "image"
 
 
 class DataSource(Method):
-    """Reads one kind of data; :func:`archsmith.data.open_data` checks, splits, limits and normalises it."""
+    """Reads one kind of data; :func:`archsmith.data.open_data` checks, splits, limits and normalises it.
+
+    Built from keyword options only.
+    """
 
     accepts: ClassVar[str]
     """What a spec of this kind looks like, for messages."""
@@ -184,7 +255,7 @@ class DataSource(Method):
 
     @abstractmethod
     def read(self, spec: str) -> Collection:
-        """Labels and splits of everything there is, and the means to read the images.
+        """Labels and splits of everything there is, and the means to read the images or texts.
 
         Raises:
             InvalidData: naming the file or value, the rule and the way out.

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from archsmith.data._arrays import ACCEPTED, array_loader, as_pixels, collection_of
-from archsmith.data.base import Collection, Data, DataSource
+from archsmith.data._texts import TextData
+from archsmith.data._tokenizers import refuse_resize
+from archsmith.data.base import Collection, Data, DataSource, OnProgress, Tokens
 from archsmith.errors import ArchsmithError, InvalidData
 from archsmith.method import OURS, import_object, importable_here
 
@@ -18,7 +21,8 @@ from archsmith.method import OURS, import_object, importable_here
 class Factory(DataSource):
     """Data from a function of yours: ``module:factory``, importable from the current folder, called without arguments.
 
-    It returns a ``Data``, a mapping of arrays with the names of an ``.npz`` file, or a pair ``(images, labels)``.
+    It returns what ``open_data`` gives, a mapping of arrays with the names of an ``.npz`` file, or a pair
+    ``(images, labels)``.
     """
 
     paper = OURS
@@ -43,6 +47,8 @@ class Factory(DataSource):
                 raise InvalidData(f"{spec!r} failed with {type(error).__name__}: {error}") from error
         if isinstance(found, Data):
             return _from_data(found, spec)
+        if isinstance(found, TextData):
+            return _from_texts(found, spec)
         if isinstance(found, tuple | list) and len(found) == 2:
             found = {"x": found[0], "y": found[1]}
         if not isinstance(found, Mapping):
@@ -56,3 +62,18 @@ def _from_data(data: Data, spec: str) -> Collection:
     splits = np.repeat(np.arange(3), [len(part) for part in parts]).astype(np.int8)
     labels = np.concatenate([part.labels for part in parts])
     return Collection(labels, splits, array_loader(images), data.classes, (data.mean, data.std), data.notes)
+
+
+def _from_texts(data: TextData, spec: str) -> Collection:
+    parts = (data.train, data.val, data.test)
+    inputs = {name: np.concatenate([part.inputs[name] for part in parts]) for name in data.train.inputs}
+    splits = np.repeat(np.arange(3), [len(part) for part in parts]).astype(np.int8)
+
+    def load(chosen: NDArray[np.intp], *, resize: int | None, on_progress: OnProgress | None) -> Tokens:
+        refuse_resize(resize, spec)
+        if on_progress is not None:
+            on_progress(len(chosen), len(chosen))
+        return Tokens({name: array[chosen] for name, array in inputs.items()}, data.vocabulary)
+
+    labels = np.concatenate([part.labels for part in parts])
+    return Collection(labels, splits, load, data.classes, notes=data.notes, noun="text")

@@ -28,8 +28,9 @@ class ImageFolder(DataSource):
 
     @classmethod
     def recognises(cls, spec: str) -> bool:
-        """Any folder without Parquet files."""
-        return Path(spec).is_dir() and not any(Path(spec).glob("*.parquet"))
+        """Any folder without tables."""
+        tables = ("*.parquet", "train*.tsv", "train*.csv", "dataset_dict.json", "state.json")
+        return Path(spec).is_dir() and not any(any(Path(spec).glob(pattern)) for pattern in tables)
 
     def read(self, spec: str) -> Collection:
         """The classes are the names of the folders, hidden ones left out."""

@@ -1,9 +1,9 @@
-"""A metric of the user's own: a name, a unit, a direction and a function of the network."""
+"""A metric of the user's own: a name, a unit, a direction and a function of the network, or of network and data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_supernet
+from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import Goal, Metric
@@ -26,6 +26,8 @@ class UserMetric(Evaluator):
     Args:
         name: of the metric, with its unit where it has one.
         function: called without gradients; a number that is not finite fails the evaluation.
+        on_data: call it as ``function(network, batches)`` with the validation split, an iterable of
+            ``(inputs, labels)``.
         unit: for tables and axes.
         goal: the direction that is usually wanted.
         version: change it when the function's meaning changes, so that old values are not taken for new ones.
@@ -37,8 +39,9 @@ class UserMetric(Evaluator):
     def __init__(
         self,
         name: str,
-        function: Callable[[Any], float],
+        function: Callable[..., float],
         *,
+        on_data: bool = False,
         unit: str = "1",
         goal: Goal = "max",
         version: str = "1",
@@ -46,13 +49,26 @@ class UserMetric(Evaluator):
         if goal not in ("max", "min"):
             raise InvalidOption(f"goal={goal!r} of metric {name!r} must be 'max' or 'min'")
         self._metric, self._function, self._version = Metric(name, unit, goal), function, version
+        self._on_data = on_data
         self._supernet: Supernet | None = None
+        self._batches: Iterable[Any] | None = None
+        self._data = ""
 
-    def bind(self, supernet: Supernet) -> UserMetric:
-        """The same metric, measured on subnets of ``supernet``."""
+    def bind(self, supernet: Supernet, batches: Iterable[Any] | None = None) -> UserMetric:
+        """The same metric, measured on subnets of ``supernet`` and, if it is ``on_data``, with these batches.
+
+        Raises:
+            InvalidOption: when it needs batches and there are none.
+        """
         m = self._metric
-        bound = UserMetric(m.name, self._function, unit=m.unit, goal=m.goal, version=self._version)
+        bound = UserMetric(
+            m.name, self._function, on_data=self._on_data, unit=m.unit, goal=m.goal, version=self._version
+        )
         bound._supernet = supernet
+        if self._on_data:
+            if batches is None:
+                raise InvalidOption(f"metric {m.name!r} is a function of the data, which are not at hand")
+            bound._batches, bound._data = batches, fingerprint_of_batches(batches)
         return bound
 
     @property
@@ -61,17 +77,20 @@ class UserMetric(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        function = f"{self._function.__module__}.{self._function.__qualname__}"
+        named = self._function if hasattr(self._function, "__qualname__") else type(self._function)
+        function = f"{named.__module__}.{named.__qualname__}"
         weights = fingerprint_of_supernet(self._supernet) if self._supernet is not None else ""
-        return fingerprint_of("user", self._metric.name, function, self._version, weights)
+        data = (self._data,) if self._on_data else ()
+        return fingerprint_of("user", self._metric.name, function, self._version, weights, *data)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the function has its own say in randomness
         if self._supernet is None:
             raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
         network: nn.Module = self._supernet.extract(proposal.architecture)
+        arguments = (network, self._batches) if self._on_data else (network,)
         with torch.no_grad():
-            value = float(self._function(network))
+            value = float(self._function(*arguments))
         if not math.isfinite(value):
             raise EvaluationFailed(f"{self._metric.name} is {value}, which is no finite number")
         return {self._metric.name: Value(value, "measured")}

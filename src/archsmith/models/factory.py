@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from torch import nn
 
@@ -18,16 +18,22 @@ from archsmith.models.base import ModelSource
 class Factory(ModelSource):
     """A network from a function of yours: ``module:factory``, importable from the current folder.
 
-    The function (or class) is called by keyword with those of ``channels``, ``classes`` and ``image_size`` that it
-    has parameters for.
+    The function (or class) is called by keyword with those of ``channels``, ``classes`` and ``image_size`` of images,
+    ``classes``, ``tokens`` and ``vocabulary`` of texts that it has parameters for.
     """
 
     paper = OURS
+    without_weights: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def recognises(cls, spec: str) -> bool:
         """Two dotted names with a colon between them."""
         return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec) is not None
+
+    def check(self, spec: str) -> None:
+        """The form of the name; the function is looked for when it is called."""
+        if not self.recognises(spec):
+            raise InvalidModel(f"{spec!r} does not name a function; write it as module:factory")
 
     def build(
         self,
@@ -36,12 +42,14 @@ class Factory(ModelSource):
         channels: int | None = None,
         classes: int | None = None,
         image_size: Sequence[int] | None = None,
+        tokens: int | None = None,
+        vocabulary: int | None = None,
         **options: Any,
     ) -> nn.Module:
         """What the function returns."""
-        if not self.recognises(spec):
-            raise InvalidModel(f"{spec!r} does not name a function; write it as module:factory")
+        self.check(spec)
         known = {"channels": channels, "classes": classes, "image_size": image_size and tuple(image_size)}
+        known |= {"tokens": tokens, "vocabulary": vocabulary}
         with importable_here():
             make = import_object(spec, what="model")
             if not callable(make):
@@ -78,6 +86,6 @@ def _arguments(
     if lacking := [name for name in required if name not in arguments]:
         raise InvalidModel(
             f"{spec!r} needs {', '.join(lacking)}, which nothing gives; a factory is called with channels, classes, "
-            "image_size and the options of the command; give the others defaults"
+            "image_size (tokens, vocabulary for texts) and the options of the command; give the others defaults"
         )
     return arguments

@@ -84,6 +84,8 @@ def statistics(shadow: Shadow, subnet: Program, batches: Iterable[Batch]) -> dic
     Raises:
         InvalidData: for batches with one value a channel.
     """
+    if not norms_of(shadow.model):
+        return {}
     measuring = _Measuring(subnet, shadow.model)
     device = next((p.device for p in shadow.model.parameters()), torch.device("cpu"))
     with torch.no_grad(), torch.autocast(device.type, enabled=False), shadow.running(measuring):

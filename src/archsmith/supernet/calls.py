@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archsmith.errors import InvalidModel
 
@@ -31,6 +32,28 @@ def call(network: Callable[..., Any], inputs: Any) -> Any:
     """``network`` on one batch's inputs: a tensor, a tuple or list of them, or a mapping by name."""
     positional, named = arguments(inputs)
     return network(*positional, **named)
+
+
+def check_call(model: nn.Module, inputs: Any) -> None:
+    """Refuse inputs that the model's ``forward`` has no parameters for.
+
+    Raises:
+        InvalidModel: showing what it takes.
+    """
+    positional, named = arguments(inputs)
+    try:
+        signature = inspect.signature(model.forward)
+    except ValueError:  # not written in Python
+        return
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        how = f"inputs called {', '.join(named)}" if named else f"{len(positional)} inputs by position"
+        takes = ", ".join(signature.parameters) or "nothing"
+        raise InvalidModel(
+            f"{type(model).__name__} cannot be called with {how}: {error}. Its forward takes {takes}; give example "
+            "inputs as a tensor, a tuple by position, or a mapping by name"
+        ) from error
 
 
 def in_order(inputs: Any, names: tuple[str, ...]) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of, explained
 from archsmith.supernet.automatic import found_structure
 from archsmith.supernet.axes import Elastic
-from archsmith.supernet.calls import arguments, call
+from archsmith.supernet.calls import arguments, call, check_call
 from archsmith.supernet.discovery import Elasticity
 from archsmith.supernet.importance import Importance, sort_units
 from archsmith.supernet.relaxed import Relaxed
@@ -84,6 +84,8 @@ class Supernet(nn.Module):
         if not isinstance(elastic, Elasticity):
             declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies
         self.model = _copied(model) if copy else model
+        if positional or named:
+            check_call(self.model, example_inputs)
         if isinstance(elastic, Elasticity):
             self.structure = found_structure(
                 self.model, (positional, named), elastic, constraints, symmetries, told=told
@@ -311,15 +313,28 @@ class Supernet(nn.Module):
         was = self.training
         self.eval()
         try:
-            with torch.no_grad(), self.active(self.smallest):
-                call(self, self.example_call)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise InvalidModel(
-                f"the smallest architecture does not run: {error}. A module that reads or writes an elastic dimension "
-                "is probably not declared; print(supernet.account()) lists those that are"
-            ) from error
+            error = self._failure(self.smallest)
+            if error is not None and (of_model := self._failure(self.largest)) is not None:
+                raise InvalidModel(
+                    f"the model does not run on the example inputs: {of_model}. Give inputs of the shapes, types and "
+                    "device that its forward takes"
+                ) from of_model
+            if error is not None:
+                raise InvalidModel(
+                    f"the smallest architecture does not run: {error}. A module that reads or writes an elastic "
+                    "dimension is probably not declared; print(supernet.account()) lists those that are"
+                ) from error
         finally:
             self.train(was)
+
+    def _failure(self, arch: Architecture) -> Exception | None:
+        """Why ``arch`` does not run on the example inputs."""
+        try:
+            with torch.no_grad(), self.active(arch):
+                call(self, self.example_call)
+        except Exception as error:  # noqa: BLE001 - a user's network may raise anything; the caller reports it
+            return error
+        return None
 
     def _refuse_running(self) -> None:
         if self._shadow.program is not None:
