@@ -13,7 +13,7 @@ from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.discovery import Elasticity, Sizes
 
 
-def elastic(
+def elastic(  # noqa: PLR0913 - what users may say, each by name
     model: nn.Module,
     example_inputs: Any,
     axes: Mapping[str, Elastic] | None = None,

@@ -47,7 +47,7 @@ def sort_units(
     if by not in get_args(Importance):
         raise InvalidOption(f"importance is one of {', '.join(get_args(Importance))}, or None; got {by!r}")
     given = list(batches)
-    values = _magnitudes
+    values: Callable[[Tensor], Tensor | None] = _magnitudes
     if by == "taylor":
         if not given or loss is None:
             raise InvalidOption("importance='taylor' needs batches=[(inputs, targets), ...] and loss=function")
@@ -90,7 +90,7 @@ def _taylor_values(
             value = loss(model(*batch.inputs, **batch.keywords), item[1])
             for total, grad in zip(sums, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
                 if grad is not None:
-                    total += grad / len(batches)
+                    total.add_(grad, alpha=1 / len(batches))
     finally:
         for module, mode in modes:
             module.training = mode

@@ -1,11 +1,14 @@
-"""What is offered is proved: every choice alone, the smallest architecture and random ones run as the trace foretells,
-and the coupling of every atom holds in numbers.
+"""What is offered is proved.
+
+Every choice alone, the smallest architecture and random ones run as the trace foretells, and the coupling of every
+atom holds in numbers.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from archsmith.architecture import Architecture
+from archsmith.supernet._observing import Observer
 from archsmith.supernet._shadow import PlanProgram, Shadow
 from archsmith.supernet._structure import Structure
 from archsmith.supernet.axes import Axis, Numbers, Width
@@ -32,6 +35,7 @@ TOLERANCE = 1e-10
 """Of the coupling law in double precision, relative to the largest output."""
 TOLERANCE_SINGLE = 1e-4
 """Where a model computes in single precision whatever its inputs are."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -128,9 +132,7 @@ class _Runs:
         self._prover, self._structure, self._space = prover, structure, structure.space
         self._largest = structure.space.largest().to_dict()
         self._anchors = [
-            (o.module, [discovered.axis(d) or d for d in o.dims])
-            for o in prover._trace.operations
-            if o.name in ANCHORS
+            (o.module, [discovered.axis(d) or d for d in o.dims]) for o in prover._trace.operations if o.name in ANCHORS
         ]
         self._algebra = prover._trace.algebra
 
@@ -194,9 +196,7 @@ class _Law:
             outputs = self._model(*self._inputs[0], **self._inputs[1])
         return [t for t in fixed_outputs(outputs) if t.is_floating_point()]
 
-    def culprits(
-        self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]
-    ) -> list[tuple[Width, float]]:
+    def culprits(self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]) -> list[tuple[Width, float]]:
         """The atoms whose law does not hold, found by halving."""
         if not widths:
             return []
@@ -247,18 +247,16 @@ class _Law:
                     tensor.copy_(value)
 
 
-class _Precision(TorchDispatchMode):
+class _Precision(Observer):  # type: ignore[no-untyped-call]
     """Sees whether everything is computed in double precision; some models cast as they like."""
 
     def __init__(self) -> None:
         super().__init__()
         self.double = True
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        result = func(*args, **(kwargs or {}))
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:  # noqa: ARG002
         if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
             self.double = False
-        return result
 
 
 @contextmanager
@@ -282,7 +280,7 @@ def _double(x: Any) -> Any:
 def _one(inputs: Inputs) -> Inputs:
     """The first item of a batch, where all tensors that go in have as many: what holds for one holds for all."""
     sizes = {t.shape[:1] for t in tree_leaves(inputs) if isinstance(t, Tensor)}
-    return tree_map(lambda x: x[:1] if isinstance(x, Tensor) else x, inputs) if len(sizes) == 1 else inputs  # type: ignore[no-any-return]
+    return tree_map(lambda x: x[:1] if isinstance(x, Tensor) else x, inputs) if len(sizes) == 1 else inputs
 
 
 def _shapes(outputs: Any) -> list[tuple[int, ...]]:
@@ -298,4 +296,4 @@ def _gap(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
         if ours.numel():
             scale = float(theirs.abs().max().clamp_min(1e-300))
             worst = max(worst, float((ours - theirs).abs().max()) / scale)
-    return worst if worst == worst else float("inf")  # NaN compares unequal to itself
+    return float("inf") if math.isnan(worst) else worst

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 
 from archsmith.errors import InvalidModel
 from archsmith.method import load, names
+from archsmith.supernet._observing import Observer
 from archsmith.supernet.atoms import Algebra, Dim
 from archsmith.supernet.marks import Attribute, Marks
 from archsmith.supernet.operators.base import Call, Dims, Operators
@@ -175,12 +175,11 @@ class _Run:
         found: Dims = self._known[tensor]
         return found
 
-    def operator(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    def operator(self, function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Learn from one operator call."""
         outputs = [t for t in (result if isinstance(result, list | tuple) else [result]) if isinstance(t, Tensor)]
         if not outputs:
             return
-        name = function._schema.name.partition("::")[2]
         self._used.update(id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         call = Call(name, _bound(function._schema, args, kwargs), outputs, self.trace.algebra, self.dims)
         family = families().get(name) or families().get(name.rstrip("_"))
@@ -233,17 +232,15 @@ class _Run:
         return leave
 
 
-class _Dispatched(TorchDispatchMode):
+class _Dispatched(Observer):  # type: ignore[no-untyped-call]
     """Tells a run of every operator."""
 
     def __init__(self, run: _Run) -> None:
         super().__init__()
         self._run = run
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        result = func(*args, **(kwargs or {}))
-        self._run.operator(func, args, kwargs or {}, result)
-        return result
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        self._run.operator(func, name, args, kwargs, result)
 
 
 @cache
