@@ -63,7 +63,8 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         UnknownName: for patterns that match nothing.
     """
     declared: Mapping[str, Elastic] | Elasticity = dict(axes or {})
-    if not axes and not any(isinstance(m, ChoiceModule) for m in model.modules()):
+    chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
+    if not axes and not chosen:
         declared = Elasticity(
             width, depth, kernel, multiple, only, freeze, tie, dict(options or {}), importance
         )  # checks them

@@ -176,7 +176,7 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
                     f"{name}: no rule knows {type(module).__name__}; there are rules for "
                     f"{', '.join(names('supernet.rules'))}; leave it rigid, or add a rule"
                 )
-            _check_given(name, module)
+            check_given(name, module)
             found[name] = rule.declare(name, module, elastic[name])
             _check_held(name, module, found[name])
     return found
@@ -185,9 +185,9 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
 _REMOVE = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
 
 
-def _check_given(name: str, module: nn.Module) -> None:
-    """Refuse tensors that a parametrisation computes, which would ignore a shadow, and those without a size."""
-    if parametrize.is_parametrized(module):
+def check_given(name: str, module: nn.Module, *, parametrised: bool = True) -> None:
+    """Refuse tensors without a size, and those that a parametrisation computes, which would ignore a shadow."""
+    if parametrised and parametrize.is_parametrized(module):
         raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {_REMOVE}")
     if any(isinstance(t, UninitializedParameter | UninitializedBuffer) for t in _own(module).values()):
         raise InvalidModel(f"{name} ({type(module).__name__}) has no size yet; run the model once before")

@@ -53,7 +53,9 @@ def sort_units(
             raise InvalidOption("importance='taylor' needs batches=[(inputs, targets), ...] and loss=function")
         values = _taylor_values(model, given, loss)
     kept = _lasting(model)
-    movable = [w for w in widths if all(id(t) in kept for t, _, _ in reached(model, declared, [w]))]
+    movable = [
+        w for w in widths if all(id(t) in kept and t.device.type != "meta" for t, _, _ in reached(model, declared, [w]))
+    ]
     scores = {w: np.zeros(w.full) for w in movable}
     for width in movable:
         places = list(reached(model, declared, [width]))

@@ -91,8 +91,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
         with torch.random.fork_rng():
             return _Run(copy.deepcopy(model).eval(), "").follow(inputs)
     except Exception as error:
+        said = str(error).strip().partition("\n")[0]
         raise InvalidModel(
-            f"the model does not run on the example inputs: {type(error).__name__}: {error}. Give inputs of one call, "
+            f"the model does not run on the example inputs: {type(error).__name__}: {said}. Give inputs of one call, "
             "a tensor, a tuple of positional inputs or a dict by name, on the model's device"
         ) from error
 
@@ -137,8 +138,12 @@ class _Run:
                 self._known[leaf] = algebra.dims(leaf.shape, "it is a size of the inputs")
                 self._constants.append(leaf)
         marks = Marks(self._model, algebra, self.dims)
-        self._run(inputs, marks)
-        self._train(inputs, marks)
+        with _assigned_buffers(self._model) as assigned:
+            self._run(inputs, marks)
+            self._train(inputs, marks)
+        for tensor in assigned:
+            for dim in self.dims(tensor):
+                algebra.freeze(dim, "a module assigns such a buffer when it runs, and would keep a subnet's")
         for tensor in [*self._model.parameters(), *self._model.buffers()]:
             if id(tensor) not in self._used:
                 for dim in self.dims(tensor):
@@ -241,6 +246,33 @@ class _Dispatched(Observer):  # type: ignore[no-untyped-call]
 
     def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         self._run.operator(func, name, args, kwargs, result)
+
+
+class _Buffers(dict[str, Any]):
+    """The buffers of a module, which notes those that are assigned to."""
+
+    def __init__(self, buffers: Mapping[str, Any], assigned: list[Tensor]) -> None:
+        super().__init__(buffers)
+        self._assigned = assigned
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(self.get(name), Tensor):
+            self._assigned.append(self[name])
+        super().__setitem__(name, value)
+
+
+@contextmanager
+def _assigned_buffers(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The buffers that modules assign to, which are as before when this ends."""
+    assigned: list[Tensor] = []
+    before = [(module, module._buffers) for module in model.modules()]
+    for module, buffers in before:
+        module.__dict__["_buffers"] = _Buffers(buffers, assigned)
+    try:
+        yield assigned
+    finally:
+        for module, buffers in before:
+            module.__dict__["_buffers"] = buffers
 
 
 @cache
