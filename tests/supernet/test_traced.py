@@ -350,6 +350,36 @@ def test_choices_inside_a_block_matter_only_if_it_runs():
     assert conditions["blocks.0.fc1.width"] is None
 
 
+def test_residual_branches_can_be_left_out():
+    class Parts(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.norm1, self.attn, self.norm2 = nn.LayerNorm(size), Attention(size, 4), nn.LayerNorm(size)
+            self.mlp = nn.Sequential(nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size))
+            self.scale = nn.Parameter(torch.rand(size))
+
+        def forward(self, x):
+            x = x + self.attn(self.norm1(x))
+            return x + F.dropout(self.scale * self.mlp(self.norm2(x)), 0.1, self.training)
+
+    model = nn.Sequential(nn.Linear(6, 32), Parts(32), Parts(32), nn.Linear(32, 3))
+    inputs = torch.rand(2, 7, 6)
+    supernet = elastic(model, inputs, branches=True).eval()
+    branches = [c for c in supernet.space.choices if c.name.endswith("branch")]
+    assert [c.name for c in branches] == ["1.attn.branch", "1.mlp.branch", "2.attn.branch", "2.mlp.branch"]
+    assert next(c for c in supernet.space.choices if c.name == "1.attn.heads").when == ("1.attn.branch", (True,))
+    check_laws(supernet, (inputs,))
+    values = {**supernet.largest.to_dict(), "1.attn.branch": False}
+    arch = supernet.space.architecture(
+        {k: v for k, v in values.items() if k not in ("1.attn.heads", "1.attn.head_size")}
+    )
+    network = supernet.extract(arch)
+    assert isinstance(network[1].attn, nn.Hardshrink)
+    x = supernet.model[0](inputs)
+    block = supernet.model[1]
+    torch.testing.assert_close(network[1](x), x + block.scale * block.mlp(block.norm2(x)))
+
+
 def test_branches_are_no_depth():
     class Branches(nn.Module):
         def __init__(self):

@@ -14,7 +14,7 @@ from torch import nn
 from archsmith.errors import InvalidModel, InvalidOption, unknown
 from archsmith.supernet.atoms import Dim
 from archsmith.supernet.axes import Axis, Factor, Kernel, Segment, Width, as_axis
-from archsmith.supernet.blocks import Blocks, found_blocks
+from archsmith.supernet.blocks import Blocks, Branch, found_blocks, found_branches
 from archsmith.supernet.naming import COUNTS, Member, members
 from archsmith.supernet.operators.base import Dims
 from archsmith.supernet.rules.base import Declared
@@ -35,6 +35,7 @@ class Elasticity:
     Args:
         width: shares of every width that are offered; ``(1.0,)`` keeps all widths.
         depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all kernels.
         multiple: sizes are rounded to multiples of it; counts of heads and groups are not.
         only: patterns of what may vary; empty for everything.
@@ -49,6 +50,7 @@ class Elasticity:
 
     width: Sizes = (0.5, 0.75, 1.0)
     depth: float = 0.5
+    branches: bool = False
     kernel: int | None = 3
     multiple: int = 8
     only: Sequence[str] = ()
@@ -125,14 +127,14 @@ class Discovered:
 
     Args:
         declared: module -> axes of its tensors and attributes.
-        blocks: container -> its depth.
+        blocks: container -> its depth, or a residual branch -> whether it runs.
         widths: choice of its own (before ties) -> the atom's member and its options.
         rigid: choice, tensor or block -> why it does not vary.
         axis: reads a dimension of the trace; ``None`` where nothing in it varies.
     """
 
     declared: Mapping[str, Declared]
-    blocks: Mapping[str, Blocks]
+    blocks: Mapping[str, Blocks | Branch]
     widths: Mapping[str, tuple[Member, Width]]
     rigid: Mapping[str, str]
     axis: Callable[[Dim], Axis | None]
@@ -158,7 +160,8 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
             trace.algebra.unify(dims[0], other, "one attribute is the size of both")
     rigid: dict[str, str] = {}
     atoms = members(trace, tensors)
-    blocks = found_blocks(model, trace, wanted.depth, rigid)
+    blocks: dict[str, Blocks | Branch] = {**found_blocks(model, trace, wanted.depth, rigid)}
+    blocks |= found_branches(model, trace) if wanted.branches else {}
     kernels = _kernels(modules, wanted, rigid)
     choices = [*(m.name for m in atoms), *(b.name for b in blocks.values()), *(k.choice for k in kernels.values())]
     wanted.check([*choices, *tensors, *modules], choices)

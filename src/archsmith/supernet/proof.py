@@ -23,7 +23,7 @@ from archsmith.supernet._observing import Observer
 from archsmith.supernet._shadow import PlanProgram, Shadow
 from archsmith.supernet._structure import Structure
 from archsmith.supernet.axes import Axis, Numbers, Width
-from archsmith.supernet.blocks import Blocks
+from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.discovery import Discovered
 from archsmith.supernet.shapes import ANCHORS, Shapes
 from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
@@ -215,7 +215,7 @@ class _Law:
             reorder(self._model, self._structure.declared, {w: rng.permutation(w.full) for w in widths})
             return _gap(self._outputs(), self._expected)
 
-    def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks]]) -> float:
+    def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks | Branch]]) -> float:
         """How far dropping units and blocks is from units of zeros and blocks that return their input.
 
         Atoms that share a choice are dropped together.
@@ -226,16 +226,22 @@ class _Law:
         numbers |= dict.fromkeys([*choices, *(b.name for _, b in blocks)], 0)
         with self._shadow.running(PlanProgram(self._model, self._structure.plan(numbers), {})):
             dropped = self._outputs()
-        passing = [self._model.get_submodule(f"{path}.{c}" if path else c) for path, b in blocks for c in b.dropped(0)]
+        passing = {
+            f"{path}.{child}" if path else child: _first
+            for path, b in blocks
+            if isinstance(b, Blocks)
+            for child in b.dropped(0)
+        }
+        passing |= {path: _zeros for path, b in blocks if isinstance(b, Branch)}
         with self._restored():
             zero_dropped(self._model, self._structure.declared, alike)
             try:
-                for module in passing:
-                    module.__dict__["forward"] = _first
+                for name, forward in passing.items():
+                    self._model.get_submodule(name).__dict__["forward"] = forward
                 return _gap(self._outputs(), dropped)
             finally:
-                for module in passing:
-                    module.__dict__.pop("forward", None)
+                for name in passing:
+                    self._model.get_submodule(name).__dict__.pop("forward", None)
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
@@ -271,6 +277,11 @@ def _training(model: nn.Module) -> Iterator[None]:
 def _first(*args: Any, **kwargs: Any) -> Any:
     """A block that does nothing: its first tensor."""
     return next(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+
+
+def _zeros(*args: Any, **kwargs: Any) -> Any:
+    """A branch that adds nothing."""
+    return torch.zeros_like(_first(*args, **kwargs))
 
 
 def _double(x: Any) -> Any:

@@ -62,6 +62,7 @@ class Trace:
         attributes: attribute of a module -> every dimension whose size it was.
         calls: module -> its calls, in order.
         operations: in order.
+        added: modules whose output, scaled or dropped out at most, is added to something else, in order.
         unknown: operators that no family knows, with how often they ran.
         on: the device it ran on: ``"meta"``, or the model's own.
         trains: whether it ran in training mode too.
@@ -72,6 +73,7 @@ class Trace:
     attributes: dict[Attribute, list[Dim]] = field(default_factory=dict)
     calls: dict[str, list[ModuleCall]] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
+    added: dict[str, None] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     on: str = "meta"
     trains: bool = True
@@ -123,6 +125,7 @@ class _Run:
         self.trace = Trace(Algebra(), on=on)
         self._known: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._path = [""]
+        self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._used: set[int] = set()
         self._constants: list[Tensor] = []
 
@@ -200,7 +203,17 @@ class _Run:
             found = [call.fixed(t.shape, reason) for t in outputs]
         for tensor, dims in zip(outputs, found, strict=False):
             self._known[tensor] = dims
+        self._follow_outputs(name, function, call, outputs[0])
         self.trace.operations.append(Operation(name, self._path[-1], found[0]))
+
+    def _follow_outputs(self, name: str, function: Any, call: Call, output: Tensor) -> None:
+        """Whose outputs an elementwise result is made of, and which of them are added to something else."""
+        if torch.Tag.pointwise not in function.tags and name not in ("clone", "native_dropout"):
+            return
+        sources = [self._outputs_of.get(t, frozenset()) for t in call.tensors]
+        if name in ("add", "add_") and len(sources) == 2:
+            self.trace.added |= dict.fromkeys(sorted(sources[0] ^ sources[1]))
+        self._outputs_of[output] = frozenset().union(*sources)
 
     def _fits(self, dims: Dims, tensor: Tensor) -> bool:
         sizes = [self.trace.algebra.size(d) for d in dims]
@@ -231,6 +244,8 @@ class _Run:
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
             self._path.pop()
             left = self.dims(output) if isinstance(output, Tensor) else None
+            if left is not None:
+                self._outputs_of[output] = self._outputs_of.get(output, frozenset()) | {name}
             calls = self.trace.calls[name]
             calls[-1] = ModuleCall(calls[-1].entered, left)
 
