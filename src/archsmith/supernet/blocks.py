@@ -95,8 +95,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
         least: the smallest share of a container's blocks that stays.
         rigid: receives a reason for every block with weights that cannot be left out.
     """
-    found = {}
-    for path, module in model.named_modules():
+    found: dict[str, Blocks] = {}
+    for path, module in reversed(list(model.named_modules())):  # inner containers first
         if not isinstance(module, nn.ModuleList | nn.Sequential) or len(module) < 2:
             continue
         children = tuple(module._modules)
@@ -106,6 +106,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
             block = module._modules[child]
             if block is None or not block._modules or not any(p.ndim > 1 for p in block.parameters()):
                 continue  # single layers are no blocks
+            if name in found:
+                continue  # a stage whose blocks can be left out one by one
             reason = _why_not(trace, name)
             if not reason:
                 droppable.append(child)
@@ -116,7 +118,7 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
             options = tuple(range(lowest, len(children) + 1))
             if len(options) > 1:
                 found[path] = Blocks(f"{path}.depth" if path else "depth", children, tuple(droppable), options)
-    return found
+    return dict(reversed(found.items()))
 
 
 def _why_not(trace: Trace, name: str) -> str:
