@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import nn
 
+from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.supernet import Elastic, Supernet
+from archsmith.supernet.choices import ChoiceModule
+from archsmith.supernet.discovery import Elasticity, Sizes
 
 
-def elastic(
-    model: nn.Module, example_inputs: Any, axes: Mapping[str, Elastic] | None = None, *, copy: bool = True
+def elastic(  # noqa: PLR0913 - what users may say, each by name
+    model: nn.Module,
+    example_inputs: Any,
+    axes: Mapping[str, Elastic] | None = None,
+    *,
+    width: Sizes = (0.5, 0.75, 1.0),
+    depth: float = 0.5,
+    kernel: int | None = 3,
+    multiple: int = 8,
+    only: Sequence[str] = (),
+    freeze: Sequence[str] = (),
+    tie: Sequence[str] = (),
+    options: Mapping[str, Sizes] | None = None,
+    importance: Literal["l1"] | None = "l1",
+    copy: bool = True,
+    on_progress: Listener = nobody,
 ) -> Supernet:
-    """A supernet of ``model``: its choice modules and the axes declared for its modules become choices.
+    """A supernet of ``model``.
+
+    The model is run once on the example inputs, and everything in it that can vary becomes a choice: widths, heads and
+    head sizes, hidden sizes, depth, kernels. Each choice is proved before it is offered; print ``account()`` to see
+    what became elastic and why the rest did not. A model with choice modules in it, or one for which ``axes`` are
+    given, is taken as it is declared instead.
+
+    Patterns are those of the shell (``"blocks.*.mlp.*"``) and stand for all names that begin so (``"blocks.0"``). They
+    are matched with the names of choices, which say where in the model a choice is.
 
     Args:
         model: any module; it is copied and stays as it is.
         example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name.
-        axes: module name -> which of its dimensions follow which choice.
+        axes: module name -> which of its dimensions follow which choice; then nothing is traced.
+        width: shares of every width that are offered, up to 1.0.
+        depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all.
+        multiple: widths are rounded to multiples of it; counts of heads and groups are not.
+        only: patterns of what may vary.
+        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
+        tie: patterns; the choices that match one become one choice.
+        options: pattern of choices -> sizes (integers), or shares of the full size (floats).
+        importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
+            ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
+        on_progress: hears what is being done.
 
     Raises:
         InvalidModel: naming the module and dimension that does not fit, or when nothing is elastic.
+        InvalidOption: for values outside these rules.
+        UnknownName: for patterns that match nothing.
     """
-    return Supernet(model, dict(axes or {}), example_inputs=example_inputs, copy=copy)
+    declared: Mapping[str, Elastic] | Elasticity = dict(axes or {})
+    if not axes and not any(isinstance(m, ChoiceModule) for m in model.modules()):
+        declared = Elasticity(
+            width, depth, kernel, multiple, only, freeze, tie, dict(options or {}), importance
+        )  # checks them
+    return Supernet(
+        model,
+        declared,
+        example_inputs=example_inputs,
+        copy=copy,
+        told=lambda text: on_progress(Progress("elastic", text)),
+    )

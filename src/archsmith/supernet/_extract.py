@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archsmith.plan import Plan
-from archsmith.supernet._shadow import TensorSlot
+from archsmith.supernet._shadow import TensorSlot, dropped_children, remaining
 from archsmith.supernet.choices import ChoiceModule
 
 
@@ -48,7 +48,13 @@ def extracted(
     for module in reversed(list(model.modules())):  # inner containers before those around them
         if isinstance(module, ChoiceModule):
             memo[id(module)] = module.plain(numbers[module.name], copied)
+    dropped = dropped_children(plan, model)
+    for name, children in dropped.items():
+        memo |= {id(model.get_submodule(f"{name}.{c}" if name else c)): None for c in children}
     network = copied(model)
+    for name, children in dropped.items():
+        container = memo[id(model.get_submodule(name))]
+        container.__dict__["_modules"] = remaining(container._modules, children)
     for name, attributes in plan.attributes.items():
         memo[id(model.get_submodule(name))].__dict__.update(attributes)
     return network.eval()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
@@ -104,6 +104,8 @@ class _Entry:
         self.module = module
         self.place = module.__dict__
         self.static: Attributes = dict(NO_COPY)
+        if isinstance(module, nn.RNNBase):  # collects its weights anew when it sees other ones, and keeps them
+            self.static |= {name: list(vars(module)[name]) for name in ("_flat_weights", "_flat_weight_refs")}
         self.slots: list[TensorSlot] = []
         self.given: dict[str, Tensor] = {}
 
@@ -151,6 +153,8 @@ class PlanProgram:
             entry(owner).given[short] = torch.from_numpy(array)
         for name, container in containers_in(plan, model):
             entry(name).static["_number"] = container.read(name, plan)
+        for name, children in dropped_children(plan, model).items():
+            entry(name).static["_modules"] = remaining(model.get_submodule(name)._modules, children)
         self._entries = list(entries.values())
         self._computed = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.viewed]
         self._graded = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if s.viewed and not s.is_buffer]
@@ -217,6 +221,24 @@ def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceMod
         module = model.get_submodule(name)
         if isinstance(module, ChoiceModule):
             yield name, module
+
+
+def dropped_children(plan: Plan, model: nn.Module) -> dict[str, set[str]]:
+    """Container -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing."""
+    found: dict[str, set[str]] = {}
+    for name in plan.skipped:
+        if not isinstance(model.get_submodule(name), ChoiceModule):
+            container, _, child = name.rpartition(".")
+            found.setdefault(container, set()).add(child)
+    return found
+
+
+def remaining(modules: Mapping[str, nn.Module | None], dropped: Iterable[str]) -> dict[str, nn.Module | None]:
+    """The modules of a list without some of them, counted anew where names are numbers."""
+    kept = {name: module for name, module in modules.items() if name not in dropped}
+    if all(name.isdecimal() for name in modules):
+        return {str(i): module for i, module in enumerate(kept.values())}
+    return kept
 
 
 class Shadow:

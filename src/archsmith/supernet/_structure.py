@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,10 +18,12 @@ from archsmith.plan import Plan, TensorPlan, WeightPolicy
 from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable
 from archsmith.space.choice import Condition, Kind
 from archsmith.supernet.axes import Elastic, Numbers, Width
+from archsmith.supernet.blocks import Blocks
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
 from archsmith.supernet.rules.base import Declared, Rule
 
+Container = ChoiceModule | Blocks
 Chain = tuple[tuple[str, tuple[int, ...]], ...]
 """Choices of the containers around a module, outermost first, with the option numbers under which it runs."""
 
@@ -41,15 +43,20 @@ class Structure:
 
     Args:
         space: the choices.
-        declared: module name -> what its rule says of it.
-        containers: module name -> choice module.
+        declared: module name -> what its rule, or a trace, says of it.
+        containers: module name -> choice module, or the blocks of a container of the model's own.
         chains: name of a declared module or container -> the containers around it, for each of its places.
+        reasons: choice, tensor or block that does not vary -> why, as far as somebody asked.
+        spanned: atoms over which some operator normalises, averages or takes a softmax, as far as a trace tells:
+            dropping their units is not zeroing them.
     """
 
     space: ChoiceSpace
     declared: Mapping[str, Declared]
-    containers: Mapping[str, ChoiceModule]
+    containers: Mapping[str, Container]
     chains: Mapping[str, tuple[Chain, ...]]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    spanned: frozenset[str] = frozenset()
 
     def numbers(self, architecture: Architecture) -> dict[str, int]:
         """Option number by choice; inactive choices have 0.
@@ -123,12 +130,28 @@ def structure_of(
         InvalidModel: for sizes that do not fit, families without a rule, and models with nothing elastic.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
-    containers = {path: m for path, m in modules.items() if isinstance(m, ChoiceModule)}
+    return assemble(model, declare(modules, elastic), {}, constraints, symmetries)
+
+
+def assemble(
+    model: nn.Module,
+    declared: Mapping[str, Declared],
+    blocks: Mapping[str, Blocks],
+    constraints: Sequence[Constraint | str] = (),
+    symmetries: Sequence[Interchangeable] = (),
+) -> Structure:
+    """The structure of what is declared, of blocks that can be left out, and of a model's choice modules.
+
+    Raises:
+        InvalidModel: where nothing is elastic, or one choice has different options in two places.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    containers: dict[str, Container] = {path: m for path, m in modules.items() if isinstance(m, ChoiceModule)}
+    containers |= blocks
     chains = {path: _chain(path, containers) for path in modules}
     by_module: dict[int, list[Chain]] = {}
     for path, module in modules.items():
         by_module.setdefault(id(module), []).append(chains[path])
-    declared = declare(modules, elastic)
     places = {path: tuple(by_module[id(modules[path])]) for path in (*declared, *containers)}
     choices = _choices(_uses(modules, declared, containers, places))
     if not choices:
@@ -220,7 +243,7 @@ def _attributes(declared: Declared, numbers: Numbers) -> dict[str, Any]:
     return found
 
 
-def _chain(path: str, containers: Mapping[str, ChoiceModule]) -> Chain:
+def _chain(path: str, containers: Mapping[str, Container]) -> Chain:
     parts = path.split(".") if path else []
     found = []
     for i in range(len(parts)):
@@ -233,7 +256,7 @@ def _chain(path: str, containers: Mapping[str, ChoiceModule]) -> Chain:
 def _uses(
     modules: Iterable[str],
     declared: Mapping[str, Declared],
-    containers: Mapping[str, ChoiceModule],
+    containers: Mapping[str, Container],
     chains: Mapping[str, tuple[Chain, ...]],
 ) -> dict[str, list[_Use]]:
     """Where each choice is used, in the order of the model."""

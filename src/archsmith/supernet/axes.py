@@ -36,10 +36,12 @@ class Width:
         choice: name of the choice that decides. The same name in several places is one choice; where the sizes
             differ, the option *number* is what they share, and the choice shows the sizes declared first.
         options: sizes in ascending order; the largest is the size in the model.
+        atom: tells apart atoms that share a choice and sizes, whose units are not each other's.
     """
 
     choice: str
     options: tuple[int, ...]
+    atom: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(self.options))

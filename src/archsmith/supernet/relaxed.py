@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archsmith.architecture import Architecture
-from archsmith.errors import InvalidArchitecture, InvalidOption, unknown
+from archsmith.errors import InvalidArchitecture, InvalidModel, InvalidOption, unknown
 from archsmith.space import ChoiceSpace
 from archsmith.supernet._shadow import NO_COPY, Assignment, PlanProgram, Program
 from archsmith.supernet._structure import Structure, policy_prefix
 from archsmith.supernet.axes import Axis, Kernel, Numbers, Width
+from archsmith.supernet.blocks import Blocks
+from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
 
 Mixing = Literal["sum", "sampled_path"]
@@ -110,8 +112,17 @@ class Relaxed:
         policy_tensors: Mapping[str, Tensor],
         bind: Callable[[Architecture], PlanProgram],
     ) -> Program:
-        """What one call shadows; ``bind`` gives the program of an architecture."""
+        """What one call shadows; ``bind`` gives the program of an architecture.
+
+        Raises:
+            InvalidModel: where the depth is that of the model's own containers, which cannot be weighted.
+        """
         self.check(structure.space)
+        if blocks := [c.name for c in structure.containers.values() if isinstance(c, Blocks)]:
+            raise InvalidModel(
+                f"{blocks[0]} leaves blocks out of a container of the model's own, which cannot be weighted by "
+                "probabilities; use elastic(..., depth=1.0), or put Depth or Optional modules into the model"
+            )
         if self.mixing == "sum":
             return _Sum(model, structure, policy_tensors, self.probabilities)
         architecture = self.draw(structure.space)
@@ -147,7 +158,7 @@ class _Sum:
                     mask = _axis_mask(axis, masks).to(weight)
                     values[tensor] = weight * mask.view(-1, *(1,) * (weight.ndim - dim - 1))
             found.append((module.__dict__, {**NO_COPY, **values}))
-        containers = self._structure.containers.values()
+        containers = [c for c in self._structure.containers.values() if isinstance(c, ChoiceModule)]
         return found + [(c.__dict__, {"_mixture": self._probabilities[c.name]}) for c in containers]
 
     def _superposed(self, name: str, kernel: Kernel, weight: Tensor) -> Tensor:
@@ -203,7 +214,7 @@ class _SampledPath:
                     weight = weight * self._gate(choice).to(weight)
                 found.append((module.__dict__, {tensor: weight}))
         for path, container in self._structure.containers.items():
-            if self._structure.live(path, self._numbers):
+            if isinstance(container, ChoiceModule) and self._structure.live(path, self._numbers):
                 found.append((container.__dict__, {"_gate": self._gate(container.name)}))
         return found
 

@@ -6,7 +6,7 @@ import copy as copying
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
@@ -23,9 +23,12 @@ from archsmith.supernet._calibration import Batch, batch_of, statistics, weights
 from archsmith.supernet._extract import extracted
 from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
-from archsmith.supernet.account import Account, account_of
+from archsmith.supernet.account import Account, account_of, explained
+from archsmith.supernet.automatic import found_structure
 from archsmith.supernet.axes import Elastic
 from archsmith.supernet.calls import arguments, call, check_call
+from archsmith.supernet.discovery import Elasticity
+from archsmith.supernet.importance import Importance, sort_units
 from archsmith.supernet.relaxed import Relaxed
 
 PLANS_KEPT = 256
@@ -42,14 +45,17 @@ class Supernet(nn.Module):
     Args:
         model: with choice modules in it, or modules named in ``elastic``. Its outputs are those of the largest
             architecture.
-        elastic: module name -> what its dimensions are.
+        elastic: module name -> what its dimensions are; or an ``Elasticity``, for which the model is traced with the
+            example inputs and everything found in it is proved.
         example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name; where given, the
             smallest architecture is run once to prove the declaration.
         constraints: rules of the search space, such as ``"stage1.width <= stage2.width"``.
         symmetries: groups of choices that may be swapped.
         seed: of :meth:`sampled` without a generator.
         copy: work on a deep copy. With ``False`` the model itself is trained: its weights and batch-norm statistics
-            change with the supernet's, and while a call runs its modules hold slices; nothing else of it changes.
+            change with the supernet's, and while a call runs its modules hold slices; units may be put in another
+            order (:meth:`sort_units`); nothing else of it changes.
+        told: receives what is being done while a model is traced and proved, in a few words.
 
     Attributes:
         example_inputs: as a tuple, by position.
@@ -63,29 +69,39 @@ class Supernet(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        elastic: Mapping[str, Elastic] | None = None,
+        elastic: Mapping[str, Elastic] | Elasticity | None = None,
         *,
         example_inputs: Any = (),
         constraints: Sequence[Constraint | str] = (),
         symmetries: Sequence[Interchangeable] = (),
         seed: int = 0,
         copy: bool = True,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
         _refuse_wrapped(model)
-        declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies
-        self.model = _copied(model) if copy else model
-        self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
-        self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
         positional, named = arguments(example_inputs)
+        if not isinstance(elastic, Elasticity):
+            declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies
+        self.model = _copied(model) if copy else model
         if positional or named:
             check_call(self.model, example_inputs)
+        if isinstance(elastic, Elasticity):
+            self.structure = found_structure(
+                self.model, (positional, named), elastic, constraints, symmetries, told=told
+            )
+        else:
+            self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
+        self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
         self.example_inputs, self.input_names = positional or tuple(named.values()), tuple(named)
         self._sampler = np.random.default_rng(seed)
         self._calibration: tuple[Batch, ...] = ()
         self._set_up()
         self.training = self.model.training
-        if self.example_inputs:
+        if isinstance(elastic, Elasticity):
+            if elastic.importance is not None:
+                self.sort_units(by=elastic.importance)
+        elif self.example_inputs:
             self._prove()
 
     def _set_up(self) -> None:
@@ -219,9 +235,42 @@ class Supernet(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
+    def sort_units(
+        self,
+        *,
+        by: Importance = "l1",
+        batches: Iterable[Any] = (),
+        loss: Callable[[Any, Any], torch.Tensor] | None = None,
+    ) -> None:
+        """Put the units of every width in the order of their importance, so that smaller widths keep what matters.
+
+        The outputs of the largest architecture stay as they are, up to rounding; every tensor's units are where
+        importance puts them, so load weights of the original model before, not after.
+
+        Args:
+            by: ``"l1"`` or ``"taylor"``, see :func:`archsmith.supernet.importance.sort_units`.
+            batches: for ``"taylor"``: pairs ``(inputs, targets)`` of training data; a few are enough.
+            loss: for ``"taylor"``: of outputs and targets, a scalar.
+
+        Raises:
+            InvalidOption: for another measure, or ``"taylor"`` without batches and loss.
+        """
+        with self._shadow.lock:
+            self._refuse_running()
+            sort_units(self.model, self.structure.declared, self.structure.widths, by=by, batches=batches, loss=loss)
+            self._calibrated.clear()
+
     def account(self) -> Account:
-        """What became elastic, what stayed rigid, and how many architectures that makes; print it."""
+        """What became elastic, what stayed rigid and why, and how many architectures that makes; print it."""
         return account_of(self.model, self.structure)
+
+    def explain(self, name: str) -> str:
+        """All that is known of one choice, module or tensor: what is coupled with it, or why it does not vary.
+
+        Raises:
+            UnknownName: for a name that is none of these.
+        """
+        return explained(self.model, self.structure, name)
 
     @property
     def _policy_tensors(self) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from archsmith.architecture import Architecture
 from archsmith.plan import Index, Plan, positions
 from archsmith.supernet import Axis, Relaxed, Supernet, Width
+from archsmith.supernet.tracing import fixed_outputs
+from archsmith.supernet.units import reorder, zero_dropped
 
 Inputs = tuple[Any, ...]
 
@@ -210,16 +211,20 @@ def check_coupling(supernet: Supernet, inputs: Inputs, rng: np.random.Generator,
     double = copy.deepcopy(supernet).double().eval()
     double._calibration = ()
     inputs = tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
-    normed = {
-        w for d in double.structure.declared.values() if "normalized_shape" in d.attributes for w in _widths(d.axes)
+    spanned = {
+        w
+        for d in double.structure.declared.values()
+        for w in _widths(d.axes)
+        if "normalized_shape" in d.attributes or w.atom in double.structure.spanned
     }
     with torch.no_grad():
-        expected = double.model(*inputs)
+        expected = outputs_of(double.model(*inputs))
         for width in double.structure.widths:
-            order = rng.permutation(width.full)
-            with _changed(double, [width], order):
-                _same(double.model(*inputs), expected, tolerance, f"output after permuting {width.choice}")
-            if width not in normed:
+            with _restored(double.model):
+                reorder(double.model, double.structure.declared, {width: rng.permutation(width.full)})
+                found = outputs_of(double.model(*inputs))
+                _same(found, expected, tolerance, f"output after permuting {width.atom or width.choice}")
+            if not spanned.intersection(w for w in double.structure.widths if w.choice == width.choice):
                 _check_zeroing(double, width, inputs, tolerance)
 
 
@@ -230,60 +235,30 @@ def _check_zeroing(double: Supernet, width: Width, inputs: Inputs, tolerance: fl
     if alike[0] != width or len(width.options) < 2:
         return
     values = {**double.largest.to_dict(), choice.name: choice.options[0]}
-    smaller = double(*inputs, arch=double.space.architecture(values))
-    with _changed(double, alike):
-        zeroed = double.model(*inputs)
+    smaller = outputs_of(double(*inputs, arch=double.space.architecture(values)))
+    with _restored(double.model):
+        zero_dropped(double.model, double.structure.declared, {w: w.options[0] for w in alike})
+        zeroed = outputs_of(double.model(*inputs))
     if zeroed.shape == smaller.shape:  # else the model's outputs themselves are narrower
         _same(zeroed, smaller, tolerance, f"output after zeroing {width.choice}")
 
 
 @contextmanager
-def _changed(double: Supernet, widths: Sequence[Width], order: NDArray[Any] | None = None) -> Iterator[None]:
-    """Units permuted, or without ``order`` those zeroed that the smallest option drops."""
-    state = {name: t.clone() for name, t in double.model.state_dict().items()}
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Parameters and buffers have their values back after."""
+    tensors = [*model.parameters(), *model.buffers()]
+    values = [t.detach().clone() for t in tensors]
     try:
-        for width in widths:
-            _apply(double, width, order)
         yield
     finally:
-        double.model.load_state_dict(state)
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
 
 
-def _apply(double: Supernet, width: Width, order: NDArray[Any] | None) -> None:
-    for name, declared in double.structure.declared.items():
-        module = double.model.get_submodule(name)
-        for tensor, axes in declared.tensors.items():
-            full: Tensor = getattr(module, tensor)
-            for dim, axis in enumerate(axes):
-                if axis is None or width not in axis.widths:
-                    continue
-                if order is not None:
-                    full.copy_(full.index_select(dim, torch.from_numpy(_permuted(axis, width, order))))
-                else:
-                    full.index_fill_(dim, torch.from_numpy(_dropped(axis, width)), 0)
-
-
-def _units(axis: Axis, width: Width) -> list[tuple[NDArray[Any], int]]:
-    """Positions of every segment shaped by its factors, with the dimension that ``width`` is, or -1."""
-    found, start = [], 0
-    for segment in axis.segments:
-        shape = [f if isinstance(f, int) else f.full for f in segment]
-        size = int(np.prod(shape))
-        found.append((np.arange(start, start + size).reshape(shape), segment.index(width) if width in segment else -1))
-        start += size
-    return found
-
-
-def _permuted(axis: Axis, width: Width, order: NDArray[Any]) -> NDArray[Any]:
-    parts = [p if dim < 0 else p.take(order, axis=dim) for p, dim in _units(axis, width)]
-    return np.concatenate([p.ravel() for p in parts])
-
-
-def _dropped(axis: Axis, width: Width) -> NDArray[Any]:
-    parts = [
-        p.take(np.arange(width.options[0], width.full), axis=dim).ravel() for p, dim in _units(axis, width) if dim >= 0
-    ]
-    return np.concatenate(parts)
+def outputs_of(outputs: Any) -> Tensor:
+    """The floating-point tensors that a subnet owes its user as one: the only one as it is, several flattened."""
+    found = [t for t in fixed_outputs(outputs) if t.is_floating_point()]
+    return found[0] if len(found) == 1 else torch.cat([t.flatten() for t in found])
 
 
 def _widths(axes: Sequence[Axis]) -> list[Width]:

@@ -42,7 +42,7 @@ class Conv(Rule):
         attributes: dict[str, Axis | tuple[Axis, ...]] = {k: a for k, a in follow.items() if a is not None}
         if elastic.kernel is None:
             return Declared(tensors, attributes, ("weight", 1))
-        sizes = _kernel_attributes(where, module, elastic.kernel)
+        sizes = kernel_attributes(where, module, elastic.kernel)
         return Declared(tensors, attributes, ("weight", 1), elastic.kernel, sizes)
 
 
@@ -82,7 +82,7 @@ def _groups(
     return (leading if leading.widths else None), (per_group if per_group.widths else None)
 
 
-def _kernel_attributes(where: str, module: nn.modules.conv._ConvNd, kernel: Kernel) -> dict[int, dict[str, Any]]:
+def kernel_attributes(where: str, module: nn.modules.conv._ConvNd, kernel: Kernel) -> dict[int, dict[str, Any]]:
     """Kernel size -> kernel size and padding per dimension; the output keeps its size."""
     policy_named(kernel.policy)
     largest = kernel.options[-1]

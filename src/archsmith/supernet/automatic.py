@@ -1,0 +1,72 @@
+"""A supernet of a model that nobody declared anything about: traced, discovered, proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from archsmith.errors import InvalidModel
+from archsmith.space import Constraint, Interchangeable
+from archsmith.supernet._structure import Structure, assemble
+from archsmith.supernet.discovery import Elasticity, discover
+from archsmith.supernet.proof import Prover
+from archsmith.supernet.tracing import Inputs, trace
+
+Told = Callable[[str], None]
+"""Receives what is being done, in a few words."""
+
+
+def found_structure(
+    model: nn.Module,
+    inputs: Inputs,
+    wanted: Elasticity,
+    constraints: Sequence[Constraint | str] = (),
+    symmetries: Sequence[Interchangeable] = (),
+    *,
+    told: Told = lambda _: None,
+) -> Structure:
+    """What is elastic in ``model``, proved.
+
+    Args:
+        model: stays as it is.
+        inputs: of one call.
+        wanted: by the user.
+        constraints: rules of the search space.
+        symmetries: groups of choices that may be swapped.
+        told: receives progress.
+
+    Raises:
+        InvalidModel: where the model does not run, or nothing in it can be elastic.
+    """
+    told("tracing")
+    traced = trace(model, inputs)
+    dropped: dict[str, str] = {}
+    prover: Prover | None = None
+    while True:
+        discovered = discover(model, traced, wanted, dropped)
+        if not discovered.widths and not discovered.blocks and not any(d.kernel for d in discovered.declared.values()):
+            raise InvalidModel(_nothing(discovered.rigid))
+        structure = assemble(model, discovered.declared, discovered.blocks, constraints, symmetries)
+        told(f"proving {len(structure.space.choices)} choices")
+        prover = prover or Prover(model, inputs, traced)
+        faults = prover.fault(discovered, structure)
+        if not faults:
+            spanned = frozenset(name for name, (member, _) in discovered.widths.items() if member.atom.spanned)
+            return replace(structure, reasons=dict(discovered.rigid), spanned=spanned)
+        for fault in faults:
+            tied = [name for name, (_, width) in discovered.widths.items() if fault.choice in (width.choice, name)]
+            dropped |= dict.fromkeys(tied or [fault.choice], fault.reason)
+
+
+def _nothing(rigid: Mapping[str, Any]) -> str:
+    lines = [f"  {name}: {reason}" for name, reason in list(rigid.items())[:10]]
+    return "\n".join(
+        [
+            "nothing in this model can be elastic; declare axes by hand (axes={...}), or put choice modules into it",
+            *lines,
+            *([f"  and {len(rigid) - 10} more"] if len(rigid) > 10 else []),
+        ]
+    )

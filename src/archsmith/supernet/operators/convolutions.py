@@ -1,0 +1,64 @@
+"""Convolutions of any number of spatial dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from archsmith.method import OURS
+from archsmith.supernet.atoms import Dim
+from archsmith.supernet.operators.base import Call, Dims, Operators
+
+SPATIAL = "a convolution runs along it"
+
+
+@final
+class Convolutions(Operators):
+    """Plain, grouped, depthwise and transposed convolutions.
+
+    With groups both sides are a product that begins with the groups; what a group reads and makes varies apart from
+    their number.
+    """
+
+    paper = OURS
+    names = frozenset({"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"})
+
+    def apply(self, call: Call) -> Sequence[Dims]:
+        x, weight = call.dims(call["input"]), call.dims(call["weight"])
+        groups, transposed = call["groups"], call["transposed"]
+        batch = x[: len(x) - len(weight) + 1]
+        channels = x[len(batch)]
+        call.freeze([*x[len(batch) + 1 :], *weight[2:]], SPATIAL)
+        if transposed:
+            out = self._transposed(call, channels, weight, groups)
+        else:
+            out = self._plain(call, channels, weight, groups)
+        if call["bias"] is not None:
+            call.algebra.unify(out, call.dims(call["bias"])[0])
+        return [[*batch, out, *call.fixed(call.shape[len(batch) + 1 :], SPATIAL)]]
+
+    def _plain(self, call: Call, channels: Dim, weight: Dims, groups: int) -> Dim:
+        if groups == 1:
+            call.algebra.unify(channels, weight[1])
+            return weight[0]
+        product = call.algebra.split(weight[0], (groups, call.algebra.size(weight[0]) // groups))
+        if product is None:
+            call.freeze([channels, *weight[:2]], "groups that are not one behind the other")
+            return weight[0]
+        both = call.algebra.product([product[0], weight[1]])
+        if both is None:
+            call.freeze([channels, *weight[:2]], "groups of a concatenation")
+        else:
+            call.algebra.unify(channels, both)
+        return weight[0]
+
+    def _transposed(self, call: Call, channels: Dim, weight: Dims, groups: int) -> Dim:
+        call.algebra.unify(channels, weight[0])
+        if groups == 1:
+            return weight[1]
+        product = call.algebra.split(weight[0], (groups, call.algebra.size(weight[0]) // groups))
+        out = None if product is None else call.algebra.product([product[0], weight[1]])
+        if out is None:
+            call.freeze([channels, *weight[:2]], "groups of a concatenation")
+            return call.fixed([groups * call.algebra.size(weight[1])], "groups of a concatenation")[0]
+        return out
