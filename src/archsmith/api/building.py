@@ -27,6 +27,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     freeze: Sequence[str] = (),
     tie: Sequence[str] = (),
     options: Mapping[str, Sizes] | None = None,
+    homogeneous: bool = False,
     importance: Literal["l1"] | None = "l1",
     copy: bool = True,
     on_progress: Listener = nobody,
@@ -54,6 +55,8 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         freeze: patterns of what must not; also of modules and tensors that must stay as they are.
         tie: patterns; the choices that match one become one choice.
         options: pattern of choices -> sizes (integers), or shares of the full size (floats).
+        homogeneous: only subnets that the class of a transformers model builds from a smaller configuration, all layers
+            alike; ``supernet.stock(arch)`` gives them so.
         importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
             ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
@@ -68,8 +71,8 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
     if not axes and not chosen:
         declared = Elasticity(
-            width, depth, branches, kernel, multiple, only, freeze, tie, dict(options or {}), importance
-        )  # checks them
+            width, depth, branches, kernel, multiple, only, freeze, tie, dict(options or {}), homogeneous, importance
+        )
     return Supernet(
         model,
         declared,

@@ -35,12 +35,13 @@ class Atom:
         frozen: why it cannot vary, or ``""``.
         spanned: whether an operator normalises, averages or takes a softmax over it, so that fewer units are not the
             same as zeros.
+        used: whether an operator other than a slice has read it.
     """
 
-    __slots__ = ("frozen", "merged", "parts", "size", "spanned")
+    __slots__ = ("frozen", "merged", "parts", "size", "spanned", "used")
 
     def __init__(self, size: int, frozen: str = "") -> None:
-        self.size, self.frozen, self.spanned = size, frozen, False
+        self.size, self.frozen, self.spanned, self.used = size, frozen, False, False
         self.merged: Atom | None = None
         self.parts: tuple[Segment, ...] | None = None
 
@@ -176,6 +177,12 @@ class Algebra:
             for atom in segment:
                 atom.spanned = True
 
+    def use(self, dim: Dim) -> None:
+        """An operator reads all of ``dim``."""
+        for segment in self.resolved(dim):
+            for atom in segment:
+                atom.used = True
+
     def unify(
         self, left: Dim, right: Dim, reason: str = "two dimensions meet that cannot be taken apart alike"
     ) -> None:
@@ -263,13 +270,14 @@ class Algebra:
     def _merge(self, kept: Atom, gone: Atom) -> None:
         kept.frozen = kept.frozen or gone.frozen
         kept.spanned = kept.spanned or gone.spanned
+        kept.used = kept.used or gone.used
         gone.merged = kept
 
     def _refine(self, atom: Atom, first: int) -> None:
         """``atom`` becomes the product of ``first`` and the rest."""
         parts = Atom(first, atom.frozen), Atom(atom.size // first, atom.frozen)
         for part in parts:
-            part.spanned = atom.spanned
+            part.spanned, part.used = atom.spanned, atom.used
         atom.parts = (parts,)
 
     def _cut(self, segment: Segment, size: int) -> bool:
@@ -280,7 +288,7 @@ class Algebra:
             if size % rest == 0 and 0 < size // rest < atom.size:
                 parts = Atom(size // rest, atom.frozen), Atom(atom.size - size // rest, atom.frozen)
                 for part in parts:
-                    part.spanned = atom.spanned
+                    part.spanned, part.used = atom.spanned, atom.used
                 atom.parts = tuple((part,) for part in parts)
                 return True
         return False

@@ -12,7 +12,8 @@ from archsmith.errors import InvalidModel
 from archsmith.space import Constraint, Interchangeable
 from archsmith.supernet._structure import Structure, assemble, check_given
 from archsmith.supernet.discovery import Elasticity, discover
-from archsmith.supernet.proof import Prover
+from archsmith.supernet.proof import Fault, Prover
+from archsmith.supernet.stock import Stock, couple_hidden_size
 from archsmith.supernet.tracing import Inputs, trace
 
 Told = Callable[[str], None]
@@ -45,6 +46,8 @@ def found_structure(
         check_given(name, module, parametrised=False)
     told("tracing")
     traced = trace(model, inputs)
+    if wanted.homogeneous:
+        couple_hidden_size(model, traced)
     dropped: dict[str, str] = {}
     prover: Prover | None = None
     while True:
@@ -55,6 +58,9 @@ def found_structure(
         told(f"proving {len(structure.space.choices)} choices")
         prover = prover or Prover(model, inputs, traced)
         faults = prover.fault(discovered, structure)
+        if not faults and wanted.homogeneous:
+            told("building subnets from configurations")
+            faults = [Fault(name, why) for name, why in Stock(model, structure).faults(inputs).items()]
         if not faults:
             spanned = frozenset(name for name, (member, _) in discovered.widths.items() if member.atom.spanned)
             return replace(structure, reasons=dict(discovered.rigid), spanned=spanned)

@@ -77,9 +77,9 @@ def found_branches(model: nn.Module, trace: Trace) -> dict[str, Branch]:
     for path in trace.added:
         module = model.get_submodule(path)
         parent = model.get_submodule(path.rpartition(".")[0])
-        if path and module._modules and not isinstance(parent, nn.ModuleList | nn.Sequential):
-            if not _why_not(trace, path) and any(p.ndim > 1 for p in module.parameters()):
-                found[path] = Branch(f"{path}.branch")
+        alone = path and module._modules and not isinstance(parent, nn.ModuleList | nn.Sequential)
+        if alone and not _why_not(trace, path) and any(p.ndim > 1 for p in module.parameters()):
+            found[path] = Branch(f"{path}.branch")
     return found
 
 

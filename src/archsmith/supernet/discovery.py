@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -42,6 +43,8 @@ class Elasticity:
         freeze: patterns of what must not; also of modules and tensors that must stay as they are.
         tie: patterns; the choices that match one become one choice of that name.
         options: pattern of choices -> sizes, or shares of the full size.
+        homogeneous: all layers alike, as the configuration of a transformers model can say: see
+            :meth:`Supernet.stock`.
         importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
 
     Raises:
@@ -57,6 +60,7 @@ class Elasticity:
     freeze: Sequence[str] = ()
     tie: Sequence[str] = ()
     options: Mapping[str, Sizes] = field(default_factory=dict)
+    homogeneous: bool = False
     importance: Literal["l1"] | None = "l1"
 
     def __post_init__(self) -> None:
@@ -105,7 +109,8 @@ class Elasticity:
 
     def shared(self, name: str) -> str:
         """The name of the choice that ``name`` is tied into, or its own."""
-        return next((p for p in self.tie if _matches(name, p)), name)
+        alike = re.sub(r"\.\d+(?=\.)", ".*", name) if self.homogeneous else name
+        return next((p for p in self.tie if _matches(name, p)), alike)
 
     def check(self, known: Sequence[str], choices: Sequence[str]) -> None:
         """Refuse patterns that match nothing.

@@ -30,6 +30,7 @@ from archsmith.supernet.calls import arguments, call, check_call
 from archsmith.supernet.discovery import Elasticity
 from archsmith.supernet.importance import Importance, sort_units
 from archsmith.supernet.relaxed import Relaxed
+from archsmith.supernet.stock import Stock
 
 PLANS_KEPT = 256
 
@@ -204,6 +205,18 @@ class Supernet(nn.Module):
             self._refuse_running()
             plan = self.calibrated_plan(arch)
             return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
+
+    def stock(self, arch: Architecture) -> nn.Module:
+        """``arch`` as the model's own class builds it from a smaller configuration, with the subnet's weights.
+
+        What ``save_pretrained`` then writes loads anywhere with the stock class. Ask for such a space with
+        ``homogeneous=True``.
+
+        Raises:
+            InvalidModel: for a model without a transformers configuration, or where none expresses ``arch``.
+        """
+        network = self.extract(arch)
+        return Stock(self.model, self.structure).build(arch, network)
 
     def record_calibration(self, batches: Iterable[Any]) -> None:
         """Keep batches of *training* data from which batch-norm statistics of every subnet are computed.

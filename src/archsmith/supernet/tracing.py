@@ -126,7 +126,6 @@ class _Run:
         self._known: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._path = [""]
         self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
-        self._used: set[int] = set()
         self._constants: list[Tensor] = []
 
     def follow(self, inputs: Inputs) -> Trace:
@@ -148,9 +147,9 @@ class _Run:
             for dim in self.dims(tensor):
                 algebra.freeze(dim, "a module assigns such a buffer when it runs, and would keep a subnet's")
         for tensor in [*self._model.parameters(), *self._model.buffers()]:
-            if id(tensor) not in self._used:
-                for dim in self.dims(tensor):
-                    algebra.freeze(dim, "nothing reads it in a call like the example")
+            for atom in algebra.atoms(self.dims(tensor)):
+                if not atom.used:
+                    algebra.freeze([(atom,)], "nothing reads it in a call like the example")
         self.trace.attributes = marks.found
         return self.trace
 
@@ -188,7 +187,6 @@ class _Run:
         outputs = [t for t in (result if isinstance(result, list | tuple) else [result]) if isinstance(t, Tensor)]
         if not outputs:
             return
-        self._used.update(id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         call = Call(name, _bound(function._schema, args, kwargs), outputs, self.trace.algebra, self.dims)
         family = families().get(name) or families().get(name.rstrip("_"))
         if family is None and torch.Tag.pointwise in function.tags:
@@ -203,6 +201,10 @@ class _Run:
             found = [call.fixed(t.shape, reason) for t in outputs]
         for tensor, dims in zip(outputs, found, strict=False):
             self._known[tensor] = dims
+        for tensor in call.tensors:
+            for i, dim in enumerate(self.dims(tensor)):
+                if not (name == "slice" and i == call["dim"] % tensor.ndim):
+                    self.trace.algebra.use(dim)
         self._follow_outputs(name, function, call, outputs[0])
         self.trace.operations.append(Operation(name, self._path[-1], found[0]))
 
