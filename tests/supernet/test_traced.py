@@ -332,7 +332,7 @@ def test_recurrent_layers(kind):
 
 def test_depth_drops_the_last_blocks_and_counts_anew():
     model = Net(["stack"], flat=False)
-    supernet = elastic(model, width=(1.0,), depth=0.3, freeze=["layers.depth"])
+    supernet = elastic(model, width=(1.0,), depth=0.3)
     [choice] = supernet.space.choices
     assert choice.name == "layers.1.depth"
     assert choice.options == (1, 2, 3)
