@@ -1,4 +1,4 @@
-"""Writes docs/methods.md, docs/cli.md and docs/how-strategies-compare.md; a test fails when they are stale.
+"""Writes the generated pages: methods, the command line, coverage, strategies; a test fails when they are stale.
 
 Run as ``make docs``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from archsmith.comparison import markdown, read_summary
 from archsmith.method import MethodInfo, describe, roles
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+from coverage_page import coverage_page  # noqa: E402
 
 
 def methods_page() -> str:
@@ -99,7 +103,12 @@ def comparison_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"methods.md": methods_page, "cli.md": cli_page, "how-strategies-compare.md": comparison_page}
+PAGES = {
+    "methods.md": methods_page,
+    "cli.md": cli_page,
+    "coverage.md": coverage_page,
+    "how-strategies-compare.md": comparison_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

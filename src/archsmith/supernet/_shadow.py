@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archsmith.errors import InvalidModel
-from archsmith.plan import Index, Plan, TensorPlan, positions
+from archsmith.plan import Index, Plan, TensorPlan
 from archsmith.supernet._checkpoint import recomputable
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
@@ -84,15 +84,16 @@ def _cut(index: Sequence[Index], shape: Sequence[int]) -> tuple[tuple[slice, ...
     """Basic slices for prefixes and ranges, positions for the rest."""
     slices: list[slice] = []
     picks = []
-    for dim, (kept, size) in enumerate(zip(index, shape, strict=True)):
-        where = positions(kept, size)
+    for dim, (kept, _) in enumerate(zip(index, shape, strict=True)):
         if kept is None:
             slices.append(slice(None))
-        elif len(where) and int(where[-1]) - int(where[0]) == len(where) - 1:
-            slices.append(slice(int(where[0]), int(where[-1]) + 1))
+        elif isinstance(kept, int):
+            slices.append(slice(kept))
+        elif kept and kept[-1] - kept[0] == len(kept) - 1:
+            slices.append(slice(kept[0], kept[-1] + 1))
         else:
             slices.append(slice(None))
-            picks.append((dim, torch.from_numpy(where)))
+            picks.append((dim, torch.tensor(kept, dtype=torch.int64)))
     while slices and slices[-1] == slice(None):
         slices.pop()
     return tuple(slices), picks

@@ -214,11 +214,11 @@ class Algebra:
             return [segments]
         if len(sizes) == 0:
             return []
-        each = [prod(a.size for a in s) for s in segments]
-        if sizes[0] == len(segments) and len(set(each)) == 1:
-            for other in segments[1:]:
-                self.unify([segments[0]], [other])
-            rest = self.split([segments[0]], sizes[1:])
+        parts = self._equal_parts(segments, sizes[0])
+        if parts is not None:
+            for other in parts[1:]:
+                self.unify(parts[0], other)
+            rest = self.split(parts[0], sizes[1:])
             return None if rest is None else [*self.dims(sizes[:1], "it counts parts that are used one by one"), *rest]
         return self._split_common(segments, sizes)
 
@@ -336,6 +336,17 @@ class Algebra:
                     return None
             found.append([tuple(taken)])
         return found
+
+    def _equal_parts(self, segments: Sequence[Segment], number: int) -> list[Dim] | None:
+        """``segments`` in so many runs of equal size; ``None`` where a segment lies across."""
+        each = sum(prod(a.size for a in s) for s in segments) // max(number, 1)
+        parts: list[list[Segment]] = [[]]
+        for segment in segments:
+            if sum(prod(a.size for a in s) for s in parts[-1]) == each:
+                parts.append([])
+            parts[-1].append(segment)
+        alike = all(sum(prod(a.size for a in s) for s in part) == each for part in parts)
+        return list(parts) if alike and len(parts) == number else None
 
     def _split_common(self, segments: Sequence[Segment], sizes: Sequence[int]) -> list[Dim] | None:
         """Every segment is (its own head) x (a tail that all share)."""

@@ -27,6 +27,9 @@ from archsmith.plan import Index
 Numbers = Mapping[str, int]
 """Choice name -> number of the option taken."""
 
+INDICES_KEPT = 32
+"""Indices that an axis remembers."""
+
 
 @dataclass(frozen=True)
 class Width:
@@ -98,6 +101,19 @@ class Axis:
 
     def index(self, numbers: Numbers) -> Index:
         """What a subnet keeps: ``None`` for all, a prefix wherever it is one, else the positions."""
+        taken = tuple(numbers[width.choice] for width in self.widths)
+        if taken not in self._indices:
+            if len(self._indices) >= INDICES_KEPT:
+                self._indices.clear()
+            self._indices[taken] = self._index(numbers)
+        return self._indices[taken]
+
+    @cached_property
+    def _indices(self) -> dict[tuple[int, ...], Index]:
+        """Option numbers of the widths -> the index, of late: most tensors of a network share few axes."""
+        return {}
+
+    def _index(self, numbers: Numbers) -> Index:
         size = self.size(numbers)
         if size == self.full:
             return None

@@ -21,18 +21,32 @@ Arrivals = Iterator[tuple[Any, Dim]]
 class Marked(int):
     """An integer that knows where it was read: from an attribute, or from the size of a dimension.
 
-    ``over`` is what it was divided by since.
+    ``over`` is what it was divided by since; ``met`` hears of the marked numbers that it was found equal to.
     """
 
     origin: Attribute | list[Dim]
     over: int | None = None
+    met: Callable[[Marked, Marked], None] | None = None
 
     @classmethod
-    def of(cls, value: int, origin: Attribute | list[Dim]) -> Marked:
+    def of(
+        cls, value: int, origin: Attribute | list[Dim], met: Callable[[Marked, Marked], None] | None = None
+    ) -> Marked:
         """``value``, read from an attribute, or from the one dimension in a list."""
         marked = cls(value)
-        marked.origin = origin
+        marked.origin, marked.met = origin, met
         return marked
+
+    def __eq__(self, other: object) -> bool:
+        equal = int.__eq__(self, other)
+        if equal is True and isinstance(other, Marked) and self.met is not None:
+            self.met(self, other)
+        return equal
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
 
     def __floordiv__(self, other: Any) -> int:
         quotient = int(self) // int(other) if isinstance(other, int) else NotImplemented
@@ -62,10 +76,10 @@ class Marks(TorchFunctionMode):
         for name, module in model.named_modules():
             for key, value in list(vars(module).items()):
                 if type(value) is int and value > 1:
-                    vars(module)[key] = Marked.of(value, (name, key, None))
+                    vars(module)[key] = Marked.of(value, (name, key, None), self._met)
                 elif type(value) in (tuple, list) and value and all(type(v) is int for v in value):
                     vars(module)[key] = type(value)(
-                        Marked.of(v, (name, key, i)) if v > 1 else v for i, v in enumerate(value)
+                        Marked.of(v, (name, key, i), self._met) if v > 1 else v for i, v in enumerate(value)
                     )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -85,9 +99,15 @@ class Marks(TorchFunctionMode):
         dims = self._dims(args[0])
         if isinstance(result, int):
             where = args[1] if len(args) > 1 else kwargs["dim"]
-            return Marked.of(result, [dims[where]]) if result > 1 else result
-        marked = (Marked.of(n, [d]) if n > 1 else n for n, d in zip(result, dims, strict=True))
+            return Marked.of(result, [dims[where]], self._met) if result > 1 else result
+        marked = (Marked.of(n, [d], self._met) if n > 1 else n for n, d in zip(result, dims, strict=True))
         return torch.Size(tuple(marked))
+
+    def _met(self, one: Marked, other: Marked) -> None:
+        """A size that is compared with an attribute, and found equal, stays equal to it."""
+        for size, attribute in ((one, other), (other, one)):
+            if isinstance(size.origin, list) and isinstance(attribute.origin, tuple) and size.over is None:
+                self._arrived(attribute, size.origin[0])
 
     def _arrived(self, number: Marked, dim: Dim) -> None:
         if isinstance(number.origin, tuple):
@@ -225,7 +245,7 @@ _ARRIVALS: dict[str, Callable[[Marks, Any, Any, Any], Arrivals]] = {
     **dict.fromkeys(("chunk", "tensor_split"), Marks._chunked),
     "unflatten": Marks._unflattened,
     "__getitem__": Marks._indexed,
-    "group_norm": Marks._grouped,
+    **dict.fromkeys(("group_norm", "channel_shuffle", "native_channel_shuffle"), Marks._grouped),
     "multi_head_attention_forward": Marks._attended,
     "scaled_dot_product_attention": Marks._scaled,
 }

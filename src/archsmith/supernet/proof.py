@@ -18,14 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from archsmith.architecture import Architecture
+from archsmith.architecture import Architecture, Option
+from archsmith.plan import Plan
 from archsmith.supernet._observing import Observer
 from archsmith.supernet._shadow import PlanProgram, Shadow
 from archsmith.supernet._structure import Structure
 from archsmith.supernet.axes import Axis, Numbers, Width
 from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.discovery import Discovered
-from archsmith.supernet.shapes import ANCHORS, Shapes
+from archsmith.supernet.shapes import ANCHORS, Memory, Shapes
 from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
 from archsmith.supernet.units import reorder, zero_dropped
 
@@ -61,21 +62,33 @@ class Prover:
         else:
             self._copy, self._given = copy.deepcopy(model).eval(), inputs
         self._shadow = Shadow(self._copy)
+        self._memory: Memory = {}
         self._largest: dict[bool, list[tuple[int, ...]]] = {}
+        self._right: set[tuple[str, tuple[Option, ...]]] = set()
 
     def fault(self, discovered: Discovered, structure: Structure) -> list[Fault]:
         """Choices that must not be offered so; none where everything holds."""
         runs = _Runs(self, discovered, structure)
-        alone = [Fault(c.name, why) for c in structure.space.choices if (why := runs.wrong({c.name}))]
-        return alone or runs.together() or self._in_numbers(discovered, structure)
+        return self._alone(runs, structure) or runs.together() or self._in_numbers(discovered, structure)
+
+    def _alone(self, runs: _Runs, structure: Structure) -> list[Fault]:
+        """What was right stays so while others are dropped: an architecture of one small choice has no other."""
+        found = []
+        for choice in structure.space.choices:
+            if (choice.name, choice.options) not in self._right:
+                if why := runs.wrong({choice.name}):
+                    found.append(Fault(choice.name, why))
+                else:
+                    self._right.add((choice.name, choice.options))
+        return found
 
     # Shapes ------------------------------------------------------------------------------------------------------
 
-    def wrong(self, structure: Structure, numbers: Numbers, expected: Sequence[tuple[int, ...]]) -> str:
-        """Why an architecture does not run as foretold, or ``""``."""
-        program = PlanProgram(self._copy, structure.plan(numbers), {})
+    def wrong(self, plan: Plan, expected: Sequence[tuple[int, ...]]) -> str:
+        """Why a subnet does not run as foretold, or ``""``."""
+        program = PlanProgram(self._copy, plan, {})
         try:
-            with self._shadow.running(program), Shapes() as anchors:
+            with self._shadow.running(program), Shapes(self._memory) as anchors:
                 outputs = self._plainly(self._copy, self._given)
         except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -91,7 +104,7 @@ class Prover:
     def _outputs_of_largest(self) -> list[tuple[int, ...]]:
         training = self._copy.training
         if training not in self._largest:
-            with Shapes():
+            with Shapes(self._memory):
                 self._largest[training] = _shapes(self._plainly(self._copy, self._given))
         return self._largest[training]
 
@@ -132,9 +145,10 @@ class _Runs:
         self._prover, self._structure, self._space = prover, structure, structure.space
         self._largest = structure.space.largest().to_dict()
         self._anchors = [
-            (o.module, [discovered.axis(d) or d for d in o.dims]) for o in prover._trace.operations if o.name in ANCHORS
+            (o.module, [discovered.axis(d) or prover._trace.algebra.size(d) for d in o.dims])
+            for o in prover._trace.operations
+            if o.name in ANCHORS
         ]
-        self._algebra = prover._trace.algebra
 
     def wrong(self, small: set[str]) -> str:
         """Why the architecture in which ``small`` have their first option does not run, or ``""``."""
@@ -144,13 +158,14 @@ class _Runs:
     def runs(self, architecture: Architecture) -> str:
         """Why an architecture does not run as foretold, or ``""``."""
         numbers = self._structure.numbers(architecture)
-        return self._prover.wrong(self._structure, numbers, list(self._foretold(numbers)))
+        plan = self._structure.plan(numbers)
+        return self._prover.wrong(plan, list(self._foretold(numbers, plan.skipped)))
 
-    def _foretold(self, numbers: Numbers) -> Iterator[tuple[int, ...]]:
-        dropped = self._structure.plan(numbers).skipped
+    def _foretold(self, numbers: Numbers, dropped: Sequence[str]) -> Iterator[tuple[int, ...]]:
+        inside = tuple(f"{d}." for d in dropped)
         for module, dims in self._anchors:
-            if not any(module == d or module.startswith(f"{d}.") for d in dropped):
-                yield tuple(d.size(numbers) if isinstance(d, Axis) else self._algebra.size(d) for d in dims)
+            if not f"{module}.".startswith(inside):
+                yield tuple(d.size(numbers) if isinstance(d, Axis) else d for d in dims)
 
     def together(self) -> list[Fault]:
         """The first architecture that fails although every choice alone is right, reduced to one choice."""
@@ -165,16 +180,21 @@ class _Runs:
         return []
 
     def _reduced(self, architecture: Architecture, why: str) -> Fault:
-        """Choices go back to their largest option, one by one, while the architecture still fails."""
+        """Choices go back to their largest option, many at a time first, while the architecture still fails."""
         values = {**self._largest, **architecture.to_dict()}
-        for name, option in self._largest.items():
-            if values[name] != option:
-                less = self._space.architecture({**values, name: option})
-                if found := self.runs(less):
-                    values, why = {**values, name: option}, found
-        culprits = [n for n, v in values.items() if v != self._largest[n]]
-        rest = f" together with {', '.join(culprits[1:])}" if culprits[1:] else ""
-        return Fault(culprits[0], why + rest)
+        small = [n for n, v in values.items() if v != self._largest[n]]
+        step = max(len(small) // 2, 1)
+        while step:
+            for start in range(0, len(small), step):
+                back = {n: self._largest[n] for n in small[start : start + step]}
+                if len(back) < len([n for n, v in values.items() if v != self._largest[n]]) and (
+                    found := self.runs(self._space.architecture({**values, **back}))
+                ):
+                    values, why = {**values, **back}, found
+            small = [n for n, v in values.items() if v != self._largest[n]]
+            step = min(step // 2, len(small))
+        rest = f" together with {', '.join(small[1:])}" if small[1:] else ""
+        return Fault(small[0], why + rest)
 
 
 class _Law:

@@ -21,10 +21,10 @@ from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 
 from archsmith.errors import InvalidModel
 from archsmith.method import load, names
-from archsmith.supernet._observing import Observer
 from archsmith.supernet.atoms import Algebra, Dim
 from archsmith.supernet.marks import Attribute, Marks
 from archsmith.supernet.operators.base import Call, Dims, Operators
+from archsmith.supernet.shapes import Quick
 
 Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional inputs of one call and those by name."""
@@ -254,11 +254,11 @@ class _Run:
         return leave
 
 
-class _Dispatched(Observer):  # type: ignore[no-untyped-call]
+class _Dispatched(Quick):  # type: ignore[no-untyped-call]
     """Tells a run of every operator."""
 
     def __init__(self, run: _Run) -> None:
-        super().__init__()
+        super().__init__({})
         self._run = run
 
     def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:

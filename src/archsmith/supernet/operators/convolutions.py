@@ -28,14 +28,26 @@ class Convolutions(Operators):
         groups, transposed = call["groups"], call["transposed"]
         batch = x[: len(x) - len(weight) + 1]
         channels = x[len(batch)]
-        call.freeze([*x[len(batch) + 1 :], *weight[2:]], SPATIAL)
+        positions = self._positions(call, x[len(batch) + 1 :], weight[2:])
         if transposed:
             out = self._transposed(call, channels, weight, groups)
         else:
             out = self._plain(call, channels, weight, groups)
         if call["bias"] is not None:
             call.algebra.unify(out, call.dims(call["bias"])[0])
-        return [[*batch, out, *call.fixed(call.shape[len(batch) + 1 :], SPATIAL)]]
+        return [[*batch, out, *positions]]
+
+    def _positions(self, call: Call, given: Dims, kernel: Dims) -> Dims:
+        """A window of one position that moves by one leaves the positions alone."""
+        found = []
+        for i, (dim, window) in enumerate(zip(given, kernel, strict=True)):
+            step, pad = (v[i] if len(v) > 1 else v[0] for v in (call["stride"], call["padding"]))
+            if call.algebra.size(window) == 1 and step == 1 and pad == 0 and not any(call["output_padding"]):
+                found.append(dim)
+            else:
+                call.freeze([dim, window], SPATIAL)
+                found.extend(call.fixed([call.shape[len(call.shape) - len(given) + i]], SPATIAL))
+        return found
 
     def _plain(self, call: Call, channels: Dim, weight: Dims, groups: int) -> Dim:
         if groups == 1:

@@ -30,12 +30,13 @@ class Pieces(Operators):
                 "slice_copy",
             ),
             *("roll", "flip", "select_copy", "unbind_copy", "split_with_sizes_copy", "slice_scatter", "select_scatter"),
+            *("channel_shuffle", "native_channel_shuffle"),
         }
     )
 
     def apply(self, call: Call) -> Sequence[Dims]:
         name = call.name.removesuffix("_copy").removeprefix("unsafe_")
-        if name in ("cat", "stack"):
+        if name in ("cat", "stack", "hstack"):
             return [self._joined(call, stacked=name == "stack")]
         x = call.dims(call.tensors[0])
         where = axis(call.arguments.get("dim", 0) or 0, len(x))
@@ -50,6 +51,8 @@ class Pieces(Operators):
             "slice": self._sliced,
             "glu": self._gated,
             "repeat_interleave": self._interleaved,
+            "channel_shuffle": self._shuffled,
+            "native_channel_shuffle": self._shuffled,
         }
         return handlers.get(name, self._split)(call, x, where)
 
@@ -57,6 +60,13 @@ class Pieces(Operators):
         given = call["dims"] or range(len(x))
         call.freeze([x[axis(d, len(x))] for d in given], f"{call.name} depends on positions")
         return [x]
+
+    def _shuffled(self, call: Call, x: Dims, _where: int) -> Sequence[Dims]:
+        """Groups of channels change places with the channels of a group."""
+        size, groups = call.algebra.size(x[1]), call["groups"]
+        parts = call.algebra.split(x[1], (groups, size // groups))
+        whole = None if parts is None else call.algebra.product(parts[::-1])
+        return [] if whole is None else [[x[0], whole, *x[2:]]]
 
     def _written(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         call.freeze([x[where]], PICKED)
@@ -87,13 +97,26 @@ class Pieces(Operators):
         start, stop, step = (call.arguments.get(n) for n in ("start", "end", "step"))
         start = min(max((start or 0) + (size if (start or 0) < 0 else 0), 0), size)
         stop = size if stop is None else min(max(stop + (size if stop < 0 else 0), 0), size)
-        if (step or 1) == 1 and start == 0 and stop == size:
+        step = step or 1
+        if step == 1 and start == 0 and stop == size:
             return [x]
-        part = call.algebra.part(x[where], start, stop) if (step or 1) == 1 and start < stop else None
+        part = None
+        if step == 1 and start < stop:
+            part = call.algebra.part(x[where], start, stop)
+        elif size % step == 0 and start < step and call.shape[where] == size // step:
+            part = self._every(call, x[where], step)
         if part is None:
             call.freeze([x[where]], "a slice cuts it elsewhere than it is made of")
             part = call.fixed([call.shape[where]], "a slice cuts it elsewhere than it is made of")[0]
         return [[*x[:where], part, *x[where + 1 :]]]
+
+    def _every(self, call: Call, dim: Dim, step: int) -> Dim | None:
+        """One position of every ``step``: what is sliced so is a product that ends with the step."""
+        parts = call.algebra.split(dim, (call.algebra.size(dim) // step, step))
+        if parts is None:
+            return None
+        call.freeze(parts[1:], PICKED)
+        return parts[0]
 
     def _split(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         found, start = [], 0

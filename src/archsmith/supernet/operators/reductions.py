@@ -21,7 +21,7 @@ class Reductions(Operators):
         {
             *("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "logsumexp"),
             *("linalg_vector_norm", "norm", "any", "all", "nansum", "_softmax", "_log_softmax", "softmax"),
-            *("_safe_softmax", "log_softmax", "argmax", "argmin"),
+            *("_safe_softmax", "log_softmax", "argmax", "argmin", "cumsum", "cumprod", "logcumsumexp"),
         }
     )
 
@@ -31,6 +31,9 @@ class Reductions(Operators):
         given = call.arguments.get("dim")
         along = range(rank) if given is None or given == [] else [given] if isinstance(given, int) else given
         where = {axis(d, rank) for d in along}
+        if "cum" in call.name:
+            call.freeze([x[i] for i in where], "a running sum depends on positions")
+            return [x]
         for i in where:
             if call.name not in ("sum", "nansum"):
                 call.algebra.span(x[i])

@@ -25,13 +25,22 @@ class Spatial(Operators):
             *("upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa"),
             *("_upsample_bicubic2d_aa", "_upsample_nearest_exact2d", "_upsample_nearest_exact1d"),
             *("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "replication_pad3d"),
-            *("im2col", "pixel_shuffle", "pixel_unshuffle", "grid_sampler_2d", "_fft_r2c", "_fft_c2r", "_fft_c2c"),
+            *(
+                "im2col",
+                "col2im",
+                "pixel_shuffle",
+                "pixel_unshuffle",
+                "grid_sampler_2d",
+                "_fft_r2c",
+                "_fft_c2r",
+                "_fft_c2c",
+            ),
         }
     )
 
     def apply(self, call: Call) -> Sequence[Dims]:
         x = call.dims(call.tensors[0])
-        if call.name in ("im2col", "pixel_shuffle", "pixel_unshuffle"):
+        if call.name in ("im2col", "col2im", "pixel_shuffle", "pixel_unshuffle"):
             return [self._unfolded(call, x)]
         if call.name == "grid_sampler_2d":
             call.freeze([*x[2:], *call.dims(call["grid"])], SPATIAL)
@@ -49,11 +58,11 @@ class Spatial(Operators):
 
     def _unfolded(self, call: Call, x: Dims) -> Dims:
         """Channels times positions of a window, in this order; pixel shuffles take them apart again."""
-        lead = len(x) - 3
+        lead = len(x) - (2 if call.name == "col2im" else 3)
         call.freeze(x[lead + 1 :], SPATIAL)
         channels, spatial = x[lead], call.fixed(call.shape[lead + 1 :], SPATIAL)
         size, new = call.algebra.size(channels), call.shape[lead]
-        if call.name == "pixel_shuffle":
+        if call.name in ("pixel_shuffle", "col2im"):
             parts = call.algebra.split(channels, (new, size // new))
             if parts is None:
                 return []
