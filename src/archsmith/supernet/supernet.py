@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy as copying
 import hashlib
 import threading
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from archsmith.plan import Plan
 from archsmith.space import ChoiceSpace, Constraint, Interchangeable
 from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
 from archsmith.supernet._extract import extracted
+from archsmith.supernet._refusals import copied, refuse_tracing, refuse_wrapped
 from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of, explained
@@ -80,11 +80,11 @@ class Supernet(nn.Module):
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        _refuse_wrapped(model)
+        refuse_wrapped(model)
         positional, named = arguments(example_inputs)
         if not isinstance(elastic, Elasticity):
             declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies
-        self.model = _copied(model) if copy else model
+        self.model = copied(model) if copy else model
         if positional or named:
             check_call(self.model, example_inputs)
         if isinstance(elastic, Elasticity):
@@ -150,7 +150,7 @@ class Supernet(nn.Module):
             InvalidArchitecture: for an architecture of another space.
             InvalidModel: while tracing, exporting or compiling: extract first.
         """
-        _refuse_tracing()
+        refuse_tracing()
         with self._shadow.lock, self._shadow.running(self._program(arch or self.current)):
             return self.model(*inputs, **kwargs)
 
@@ -372,47 +372,6 @@ class Supernet(nn.Module):
         )
 
 
-_EXTRACT_FIRST = (
-    "a supernet cannot be compiled, traced or exported while it runs as a subnet; extract(architecture) gives a module "
-    "that can"
-)
-
-
 def _forget_oldest(kept: OrderedDict[str, Any]) -> None:
     while len(kept) > PLANS_KEPT:
         kept.popitem(last=False)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copying.deepcopy(model)
-    except RuntimeError as error:
-        raise InvalidModel(
-            f"the model cannot be copied: {error}. Remove weight_norm and tensors that are kept with their graphs; "
-            "copy=False works on the model itself"
-        ) from error
-
-
-def _refuse_wrapped(model: nn.Module) -> None:
-    """Refuse what is no module, and wrappers around the model, or in it, that bypass shadows."""
-    if not isinstance(model, nn.Module):
-        raise InvalidModel(f"a model is a torch.nn.Module, got {type(model).__name__}: {model!r}")
-    for name, module in model.named_modules():
-        where = name or "the model"
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise InvalidModel(
-                f"{where} is wrapped in {type(module).__name__}; make the model inside elastic, then wrap"
-            )
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InvalidModel(f"{where} is scripted; make the Python module elastic")
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
-            raise InvalidModel(f"{where} is compiled; make the plain module elastic, extract a subnet and compile that")
-
-
-def _refuse_tracing() -> None:
-    """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
-    if torch.compiler.is_compiling():  # first: the compiler reads this function, and gives up at the next line
-        raise InvalidModel(_EXTRACT_FIRST)
-    compiler = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # set also where it gave up
-    if callable(compiler) or torch._C._get_tracing_state() is not None:
-        raise InvalidModel(_EXTRACT_FIRST)
