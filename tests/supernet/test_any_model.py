@@ -148,6 +148,18 @@ def test_a_model_without_memory_can_be_looked_at():
     assert supernet(INPUTS.to("meta"), arch=supernet.smallest).shape == (4, 3)
 
 
+def test_modes_of_modules_stay_as_they_are():
+    model = Small()
+    model.block.eval()
+    supernet = smith.elastic(model, INPUTS)
+    width = smith.Width("width", (8, 16))
+    axes = {"0": smith.Elastic(out=width), "1": smith.Elastic(into=width)}
+    pair = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 3).eval())
+    declared = smith.elastic(pair, INPUTS, axes)
+    assert (supernet.model.first.training, supernet.model.block.training) == (True, False)
+    assert (declared.model[0].training, declared.model[1].training) == (True, False)
+
+
 def test_the_model_itself_is_used_where_asked():
     model = Small()
     supernet = smith.elastic(model, INPUTS, copy=False, importance=None)

@@ -29,6 +29,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     options: Mapping[str, Sizes] | None = None,
     homogeneous: bool = False,
     importance: Literal["l1"] | None = "l1",
+    seed: int = 0,
     copy: bool = True,
     on_progress: Listener = nobody,
 ) -> Supernet:
@@ -59,6 +60,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
             alike; ``supernet.stock(arch)`` gives them so.
         importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
             ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
+        seed: of ``supernet.sampled()`` without a generator.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
         on_progress: hears what is being done.
 
@@ -77,6 +79,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         model,
         declared,
         example_inputs=example_inputs,
+        seed=seed,
         copy=copy,
         told=lambda text: on_progress(Progress("elastic", text)),
     )

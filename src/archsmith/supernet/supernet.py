@@ -323,7 +323,7 @@ class Supernet(nn.Module):
 
     def _prove(self) -> None:
         """Run the smallest architecture once."""
-        was = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             error = self._failure(self.smallest)
@@ -338,7 +338,8 @@ class Supernet(nn.Module):
                     "dimension is probably not declared; print(supernet.account()) lists those that are"
                 ) from error
         finally:
-            self.train(was)
+            for module, mode in modes:
+                module.training = mode
 
     def _failure(self, arch: Architecture) -> Exception | None:
         """Why ``arch`` does not run on the example inputs."""
