@@ -21,14 +21,13 @@ class Trend:
     there to the warped scale is that of the known values, with straight lines between them and beyond.
 
     Args:
-        x: encodings, ``(n, w)``.
-        raw: costs, ``(n,)``.
+        line: predicts raw costs of encodings ``(k, w)``.
+        raw: known costs, ``(n,)``.
         warped: a monotone change of them, ``(n,)``.
     """
 
-    def __init__(self, x: Floats, raw: Floats, warped: Floats) -> None:
-        self._ridge = Ridge()
-        self._ridge.fit(x, raw)
+    def __init__(self, line: Ridge, raw: Floats, warped: Floats) -> None:
+        self._line = line
         self._raw, first = np.unique(raw, return_index=True)
         self._warped = warped[first]
         end = max(1, int(END * len(self._raw)))
@@ -36,7 +35,7 @@ class Trend:
 
     def __call__(self, x: Floats) -> Floats:
         """The warped cost that the line promises, ``(k,)``."""
-        raw = self._ridge.predict(x)[0]
+        raw = self._line.mean(x)
         below, above = np.minimum(raw - self._raw[0], 0.0), np.maximum(raw - self._raw[-1], 0.0)
         inside = np.interp(raw, self._raw, self._warped)
         return np.asarray(inside + self._slopes[0] * below + self._slopes[1] * above)
@@ -48,12 +47,14 @@ class Trend:
 
 
 def is_additive(x: Floats, raw: Floats, warped: Floats) -> bool:
-    """Whether left-out costs follow the trend of the others; arguments as for :class:`Trend`."""
+    """Whether left-out costs follow the trend of the others: of encodings ``x (n, w)``, as in :class:`Trend`."""
     spread = float(((warped - warped.mean()) ** 2).sum())
     if len(raw) < 2 * FOLDS or spread == 0:
         return False
     missed, fold = 0.0, np.arange(len(raw)) % FOLDS
     for k in range(FOLDS):
         seen = fold != k
-        missed += float(((Trend(x[seen], raw[seen], warped[seen])(x[~seen]) - warped[~seen]) ** 2).sum())
+        line = Ridge()
+        line.fit(x[seen], raw[seen])
+        missed += float(((Trend(line, raw[seen], warped[seen])(x[~seen]) - warped[~seen]) ** 2).sum())
     return missed <= (1 - TRUSTED) * spread

@@ -16,8 +16,10 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
+from archsmith.strategy._first_designs import even_designs
+from archsmith.strategy._history import usable
 from archsmith.strategy._improvement import MOST, expected_improvement
-from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._ledger import RowLedger, row_names
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._surrogate import Belief, Surrogate
 from archsmith.strategy._views import VIEWS
@@ -77,7 +79,7 @@ class Auto(Strategy):
         graph: use the graph view of the space where it has one.
         free: an encoding of what is known of every candidate without evaluating it, such as parameters and MACs; NaN
             where it is not known.
-        learn_from: evaluations that predictions are fitted on at most, the best ones.
+        learn_from: evaluations that predictions are fitted on at most: half of them the best, half the latest.
 
     Raises:
         InvalidOption: for an option outside its range.
@@ -112,11 +114,11 @@ class Auto(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then what promises most."""
         proposals: list[Proposal] = []
-        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
-        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        known = len(usable(self._ledger))
+        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
         if first > 0:
             proposals += self._first(first)
-        if usable >= ENOUGH and len(proposals) < n:
+        if known >= ENOUGH and len(proposals) < n:
             proposals += self._promising(n - len(proposals))
         return proposals
 
@@ -128,10 +130,7 @@ class Auto(Strategy):
 
     def _first(self, n: int) -> list[Proposal]:
         """The same relative option everywhere, as far as half of ``initial``; then rare options first."""
-        most = self._space.cardinalities.astype(int) - 1
-        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
-        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
-        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        rows = even_designs(self._ledger, self._initial)[:n]
         proposals = self._ledger.propose(self._space.architectures(rows))
         while len(proposals) < n:
             drawn = self._ledger.fresh_rows(50, self._rng)
@@ -170,10 +169,10 @@ class Auto(Strategy):
         worth = promise(pool)
         for _ in range(ROUNDS):
             top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
-            met = {row.tobytes() for row in pool}
+            met = set(row_names(pool))
             near = self._space.neighbour_rows(top)
             near = near[self._ledger.is_new(near)]
-            near = near[[row.tobytes() not in met for row in near]]
+            near = near[[name not in met for name in row_names(near)]]
             if not len(near):
                 break
             near = near[self._rng.permutation(len(near))[:NEIGHBOURS]]
