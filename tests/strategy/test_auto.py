@@ -19,7 +19,7 @@ from archsmith.strategy._history import learnt_from
 from archsmith.strategy._improvement import expected_improvement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._surrogate import Surrogate
-from archsmith.strategy._trend import Trend, is_additive
+from archsmith.strategy._trend import Counts, Trend, best_line
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.nsga2 import Nsga2
 from archsmith.strategy.random import RandomSearch
@@ -178,13 +178,38 @@ def test_a_trend_is_followed_only_where_costs_add_up():
     x = (rng.random((60, 12)) < 0.4).astype(float)
     cost = 1 + x @ rng.random(12)
     seen = x[:40], cost[:40], np.log(cost[:40])
-    assert is_additive(*seen)
-    line = Ridge()
-    line.fit(x[:40], cost[:40])
+    line = best_line(*seen, NO_COUNTS, lambda: 1.0)
+    assert isinstance(line, Ridge)
     np.testing.assert_allclose(Trend(line, *seen[1:])(x[40:]), np.log(cost[40:]), atol=0.05)
-    assert not is_additive(x[:40], rng.random(40), rng.random(40))
-    assert not is_additive(x[:40], np.ones(40), np.zeros(40))
-    assert not is_additive(x[:4], cost[:4], np.log(cost[:4]))
+    for raw, warped in [(rng.random(40), rng.random(40)), (np.ones(40), np.zeros(40))]:
+        assert best_line(x[:40], raw, warped, NO_COUNTS, lambda: 0.01) is None
+    assert best_line(x[:4], cost[:4], np.log(cost[:4]), NO_COUNTS, lambda: 1.0) is None
+
+
+NO_COUNTS = np.full(12, -1)
+
+
+def test_counts_tell_what_rare_combinations_cost():
+    """Operators whose costs span a factor of a thousand: the cheapest networks are known from a few dear ones."""
+    space = ChoiceSpace([Choice(f"layer{i}", ("a", "b", "c", "d", "e"), "categorical") for i in range(5)])
+    code, rng = Thermometer(space), np.random.default_rng(0)
+    each = np.array([0.01, 0.02, 0.1, 3.0, 10.0])
+    rows = space.sample_rows(30, rng)
+    noisy = (0.01 + each[rows].sum(axis=1)) * np.exp(rng.normal(0, 0.1, 30))
+    cheap = rng.integers(0, 2, (20, 5)).astype(np.int16)
+    assert noisy.min() > (0.01 + each[cheap].sum(axis=1)).max()
+    line = Counts(code.alike)
+    line.fit(code.encode(rows), noisy)
+    # Nothing below half of the least that is known is promised, but those are told from all others.
+    assert (line.mean(code.encode(cheap)) <= noisy.min()).all()
+    dear = np.where(rows == 0, 3, rows)
+    np.testing.assert_allclose(np.log(line.mean(code.encode(dear))), np.log(0.01 + each[dear].sum(axis=1)), atol=0.25)
+    ridge = Ridge()
+    ridge.fit(code.encode(rows), noisy)
+    assert (ridge.mean(code.encode(cheap)) > 2 * noisy.min()).any() or (ridge.mean(code.encode(cheap)) < 0).any()
+    y = np.log(noisy)
+    assert isinstance(best_line(code.encode(rows), noisy, y, code.alike, lambda: float(y.var())), Counts)
+    assert best_line(code.encode(rows), noisy, y, code.alike, lambda: 1e-6) is None  # the process alone is better
 
 
 def test_many_objectives_draw_three():
@@ -270,11 +295,13 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
     ledger = told(designs=designs[:40])
     surrogate = Surrogate(ledger, [], 20)
     surrogate.belief("ranks")
+    first = len(tuned)
     surrogate.belief("ranks")
-    assert tuned == [20, 20]  # once an objective
+    assert set(tuned) == {20}
+    assert len(tuned) == first >= 2  # an objective each
     ledger.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
     surrogate.belief("ranks")
-    assert tuned == [20] * 4
+    assert len(tuned) >= first + 2
 
 
 def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):

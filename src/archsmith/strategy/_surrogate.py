@@ -10,11 +10,10 @@ import numpy as np
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, predict_together
-from archsmith.predictor.ridge import Ridge
 from archsmith.strategy._evolution import Floats, Rows
 from archsmith.strategy._history import Indices, learnt_from, limit_values
 from archsmith.strategy._ledger import RowLedger, row_names
-from archsmith.strategy._trend import Trend, is_additive
+from archsmith.strategy._trend import Line, Trend, best_line
 from archsmith.strategy._views import View, warped
 
 FIRST_STEPS, LATER_STEPS = 30, 4
@@ -35,7 +34,7 @@ class _Tuned:
 
     process: ChoiceGaussianProcess
     told: int = 0
-    line: Ridge | None = None
+    line: Line | None = None
 
     def is_due(self, told: int) -> bool:
         """Whether it is to be tuned once so much is told: first, and after every eighth part more."""
@@ -114,6 +113,8 @@ class Surrogate:
         width = len(self._codes.names) + sum(len(e.names) for e in self.encodings)
         self._groups = np.full(width, FEATURE)
         self._groups[: len(self._codes.groups)] = self._codes.groups
+        self._alike = np.full(width, -1)
+        self._alike[: len(self._codes.alike)] = self._codes.alike
         self._vectors = np.zeros((0, width), dtype=np.float32)
 
     def encode(self, rows: Rows) -> Floats:
@@ -148,7 +149,7 @@ class Surrogate:
         goals = [o.goal for o in ledger.objectives]
         costs = np.stack([warped(c, g, view) for c, g in zip(raw.T, goals, strict=True)], axis=1)
         trends = [
-            self._trend((view, str(j)), x, raw[:, j], costs[:, j]) if goal == "min" else None
+            self._trend((view, str(j)), frame, x, raw[:, j], costs[:, j]) if goal == "min" else None
             for j, goal in enumerate(goals)
         ]
         left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
@@ -178,17 +179,14 @@ class Surrogate:
         frame = Frame(self.encode(self.ledger.rows[latest]), self._groups)
         return self._fitted(("failing",), frame, failed[latest].astype(float))
 
-    def _trend(self, name: tuple[str, ...], x: Floats, raw: Floats, y: Floats) -> Trend | None:
+    def _trend(self, name: tuple[str, ...], frame: Frame, x: Floats, raw: Floats, y: Floats) -> Trend | None:
         """The trend of this name where left-out costs follow it; which line it is, is asked when its process is tuned.
 
         Between two tunings the line stays, and only the scale that it is seen on moves.
         """
         tuned = self._known(name)
         if tuned.is_due(len(self.ledger.keys)):
-            tuned.line = None
-            if is_additive(x, raw, y):
-                tuned.line = Ridge()
-                tuned.line.fit(x, raw)
+            tuned.line = best_line(x, raw, y, self._alike, lambda: self._fitted((*name, "alone"), frame, y).left_out)
         return None if tuned.line is None else Trend(tuned.line, raw, y)
 
     def _known(self, name: tuple[str, ...]) -> _Tuned:
