@@ -60,8 +60,8 @@ class Auto(Strategy):
     What makes it robust:
 
     * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
-      best; costs that add up over a network are learnt as what a line on their own scale leaves
-      (:class:`~archsmith.strategy._trend.Trend`);
+      best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
+      often each option is taken (:class:`~archsmith.strategy._trend.Trend`);
     * half of the time the hypervolume counts in a box around everything measured, which pays for what lies beyond the
       ends of the front, half of the time in the front's own, which pays for what lies between them;
     * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
