@@ -14,8 +14,6 @@ from archsmith.strategy._evolution import Floats
 FOLDS = 5
 TRUSTED = 0.05
 """Share of the variance on the warped scale that left-out costs may miss a line by, for it to be followed unasked."""
-PREFERRED = 1.25
-"""Times what the process alone misses that counts may miss, and be followed: they extrapolate, which it does not."""
 END = 0.2
 """Share of the known values, at either end, whose slope goes on beyond the end."""
 FLOOR = 0.5
@@ -110,7 +108,7 @@ def best_line(
     line: Line = Ridge()
     if missed(line, x, raw, warped) > TRUSTED * spread:
         line = Counts(alike)
-        if not raw.min() > 0 or missed(line, x, raw, warped) > min(PREFERRED * alone(), spread):
+        if not raw.min() > 0 or missed(line, x, raw, warped) > min(alone(), spread):
             return None
     line.fit(x, raw)
     return line

@@ -30,11 +30,11 @@ ENOUGH = 3
 REFERENCE = 1.1
 """The corner of the hypervolume, in units of the box around everything measured, or of that around the front."""
 OWN_BOX = 0.5
-"""Share of the proposals for which it is the front's own box."""
+"""Share of the proposals for which it is the front's own box, where there are limits."""
 SKILL = 0.05
 """Share of variance explained below which predictions are not followed half of the time."""
 CROSSOVER = 0.9
-NEIGHBOURS, MUTANTS, CROSSED, RANDOM = 600, 300, 200, 500
+NEIGHBOURS, MUTANTS, CROSSED, RANDOM = 1000, 600, 400, 1000
 """Candidates near the front, two edits away, between two of its members, and anywhere."""
 FEW = 4
 """Members of the front whose neighbours are counted, to know how many members are enough."""
@@ -62,8 +62,8 @@ class Auto(Strategy):
     * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
       best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
       often each option is taken (:class:`~archsmith.strategy._trend.Trend`);
-    * half of the time the hypervolume counts in a box around everything measured, which pays for what lies beyond the
-      ends of the front, half of the time in the front's own, which pays for what lies between them;
+    * the hypervolume counts in a box around everything measured, which pays for what lies beyond the ends of the
+      front; below limits half of the time in the front's own, which pays for what lies between them;
     * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
       promises an improvement;
     * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
@@ -197,8 +197,9 @@ class Auto(Strategy):
             known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
-        # The wide box pays for what lies beyond the ends of the front, its own for what lies between them.
-        own = len(front) > FEW and self._rng.random() < OWN_BOX
+        # The wide box pays for what lies beyond the ends of the front. Below a limit it is too wide by all that breaks
+        # it: there the front's own box, which pays for what lies between the ends, takes turns with it.
+        own = bool(belief.bounds) and len(front) > FEW and self._rng.random() < OWN_BOX
         box = front if own else every
         low, span = box.min(axis=0), np.ptp(box, axis=0)
         span = np.where(span > 0, span, 1.0)
