@@ -8,7 +8,9 @@ from archsmith.predictor.choice_gaussian_process import (
     FEATURE,
     LEAST_NOISE,
     ChoiceGaussianProcess,
+    Covariance,
     Frame,
+    _factor,
     _Posterior,
     predict_together,
 )
@@ -87,3 +89,19 @@ def test_frames_refuse_what_cannot_be_learnt_from():
         Frame(x, GROUPS)
     with pytest.raises(InvalidData, match="for 10"):
         ChoiceGaussianProcess().condition(Frame(pairs(10)[0], GROUPS), y[:9])
+
+
+def test_large_variances_are_no_obstacle():
+    """Rounded to single precision such a covariance has negative eigenvalues."""
+    x, y = pairs(300)
+    process = ChoiceGaussianProcess(groups=GROUPS.tolist())
+    process.fit(x, y)
+    process._theta[:5] += 6
+    process._theta[-1] = -20
+    process.condition(x, y)
+    frame, noise = Frame(x, GROUPS), np.exp(-20) + LEAST_NOISE
+    assert (
+        _factor(Covariance(frame.single, np.exp(process._theta))(frame.single, frame.apart(frame.single)), noise)
+        is None
+    )
+    assert all(np.isfinite(found).all() for found in process.predict(x))

@@ -119,11 +119,13 @@ class ChoiceGaussianProcess(Predictor):
         known, parameters = self._frame.single, np.exp(self._theta)
         self._covariance = Covariance(known, parameters)
         apart = self._frame.apart(known) if known.features.shape[1] else None
-        # Rounding to single precision is a thousandth of the least noise; the factor itself needs double.
-        kernel = self._covariance(known, apart).astype(float)
         noise = parameters[-1] + LEAST_NOISE
-        kernel[np.diag_indices_from(kernel)] += noise
-        factor = cholesky(kernel, lower=True, check_finite=False)
+        factor = _factor(self._covariance(known, apart), noise)
+        if factor is None:  # rounded so far that it is no covariance any more, as large variances make it
+            known, apart = self._frame.known, None if apart is None else self._frame.known_apart
+            kernel = Covariance(known, parameters)(known, apart)
+            while (factor := _factor(kernel, noise)) is None:
+                noise *= 10
         self._weights = cho_solve((factor, True), target, check_finite=False)
         # Many candidates are predicted for each fit: a product with the inverse is faster than solving for them.
         self._inverse = np.asfortranarray(dtrtri(factor, lower=1)[0], dtype=np.float32)
@@ -137,6 +139,16 @@ class ChoiceGaussianProcess(Predictor):
         half = strmm(1.0, self._inverse, kernel.T, lower=1, overwrite_b=1)
         variance = self._covariance.diagonal(data) - np.einsum("ij,ij->j", half, half)
         return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
+
+
+def _factor(kernel: Floats, noise: float) -> Array | None:
+    """The lower Cholesky factor, in double precision, with ``noise`` on the diagonal; ``None`` where there is none."""
+    kernel = kernel.astype(float)
+    kernel[np.diag_indices_from(kernel)] += noise
+    try:
+        return np.asarray(cholesky(kernel, lower=True, check_finite=False))
+    except np.linalg.LinAlgError:
+        return None
 
 
 def predict_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> tuple[Array, Array]:
