@@ -81,6 +81,16 @@ class Breaks(RandomSearch):
     assert "random" in breaks.out
 
 
+def test_a_table_that_is_missing_leaves_its_problems_out_and_the_exit_code_tells(table, tmp_path, archsmith):
+    command = ["bench", "run", "--problems", "macro-flops", "--problems", TINY, "--strategies", "nsga2"]
+    command += ["--seeds", 1, "--budget", 5, "--workers", 1, "--to", tmp_path / "out", "--json"]
+    ended = archsmith(*command)
+    assert ended.code == 1
+    assert "macro-flops is left out" in ended.err
+    assert "archsmith bench import nasbench_macro --from FOLDER" in ended.err
+    assert {r["strategy"] for r in json.loads(ended.out)["results"]} == {"nsga2", "random"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -21,6 +21,13 @@ def test_a_strategy_is_one_text():
     assert (own.name, own.options) == ("archsmith.strategy.nsga2:Nsga2", {"population": 6})
 
 
+@pytest.mark.parametrize("name", ["linas", "archsmith.strategy.linas:Linas"])
+def test_values_of_options_may_hold_colons(name):
+    found = parse_contender(f"{name}:predictor=archsmith.predictor.ridge:Ridge,picks=2,inner=nsga2:Nsga2=3/batch=2@x:y")
+    assert (found.name, found.batch, found.label) == (name, 2, "x:y")
+    assert found.options == {"predictor": "archsmith.predictor.ridge:Ridge", "picks": 2, "inner": "nsga2:Nsga2=3"}
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

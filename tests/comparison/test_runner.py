@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from archsmith.comparison import compare, parse_contender, parse_contenders, search, summarise
+from archsmith.comparison import compare, parse_contender, parse_contenders, parse_problems, search, summarise
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.record import read_record, read_records, record_path
-from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, RunMismatch, UserError
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingTable, RunMismatch, UserError
 
 OWN = """
 import os
@@ -140,6 +140,16 @@ def test_trouble_with_one_strategy_is_told_and_the_others_go_on(tiny, tmp_path, 
         "lacks is left out: this needs the package 'nothing'",
     ]
     assert compare(contenders[:1], tiny[:1], [0], tmp_path).failures  # it is tried again
+
+
+def test_problems_without_their_table_are_left_out(tiny, tmp_path):
+    absent = parse_problems(["macro-flops graph-cora"], budget=20)
+    outcome = compare(parse_contenders(["nsga2"]), [absent[0], *tiny, absent[1]], [0], tmp_path)
+    assert outcome.made == 4
+    assert [text.split(" is left out")[0] for text in outcome.missing] == ["macro-flops", "graph-cora"]
+    assert {r.problem for r in read_records(tmp_path)} == {p.name for p in tiny}
+    with pytest.raises(MissingTable, match="archsmith bench import nasbench_macro"):
+        compare(parse_contenders(["nsga2"]), absent, [0], tmp_path)
 
 
 def test_a_strategy_that_proposes_nothing_has_no_record(tiny, tmp_path, own):

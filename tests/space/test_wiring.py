@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from archsmith.encoding.path_statistics import PathStatistics
 from archsmith.errors import InvalidSpace, UnknownName
 from archsmith.graph import ABSENT
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring, from_json
@@ -48,6 +49,18 @@ def named(graphs, i):
 
 def arrows(graphs, i):
     return {(int(a), int(b)) for a, b in np.argwhere(graphs.edges[i])}
+
+
+def test_operations_may_have_the_names_of_the_ends():
+    """An operation called as an end of the graph, or as a skipped node, is an operation as any other."""
+    options = ("input", "output", "skipped", "conv")
+    space = ChoiceSpace([Choice("a", options, "categorical")], wiring=Wiring([Node("a", ("a",))]))
+    graphs = space.graphs(space.enumerate_rows())
+    assert [named(graphs, i)[1] for i in range(4)] == ["'input'", "'output'", "'skipped'", "conv"]
+    assert len(set(graphs.labels[:, 1]) - {0, 1, 2}) == 4
+    assert not graphs.identities[graphs.labels[:, 1]].any()
+    features = PathStatistics(space).encode(space.enumerate_rows())
+    assert len(np.unique(features, axis=0)) == 4
 
 
 def test_operators_on_edges_and_dead_ones():

@@ -7,15 +7,19 @@ import pytest
 
 from archsmith.architecture import Proposal
 from archsmith.encoding.known_values import KnownValues
+from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation, Value
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume, is_non_dominated
+from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
+from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
+from archsmith.strategy._history import learnt_from
 from archsmith.strategy._improvement import expected_improvement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._surrogate import Surrogate
-from archsmith.strategy._trend import Trend, is_additive
+from archsmith.strategy._trend import Counts, Trend, best_line
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.nsga2 import Nsga2
 from archsmith.strategy.random import RandomSearch
@@ -174,11 +178,38 @@ def test_a_trend_is_followed_only_where_costs_add_up():
     x = (rng.random((60, 12)) < 0.4).astype(float)
     cost = 1 + x @ rng.random(12)
     seen = x[:40], cost[:40], np.log(cost[:40])
-    assert is_additive(*seen)
-    np.testing.assert_allclose(Trend(*seen)(x[40:]), np.log(cost[40:]), atol=0.05)
-    assert not is_additive(x[:40], rng.random(40), rng.random(40))
-    assert not is_additive(x[:40], np.ones(40), np.zeros(40))
-    assert not is_additive(x[:4], cost[:4], np.log(cost[:4]))
+    line = best_line(*seen, NO_COUNTS, lambda: 1.0)
+    assert isinstance(line, Ridge)
+    np.testing.assert_allclose(Trend(line, *seen[1:])(x[40:]), np.log(cost[40:]), atol=0.05)
+    for raw, warped in [(rng.random(40), rng.random(40)), (np.ones(40), np.zeros(40))]:
+        assert best_line(x[:40], raw, warped, NO_COUNTS, lambda: 0.01) is None
+    assert best_line(x[:4], cost[:4], np.log(cost[:4]), NO_COUNTS, lambda: 1.0) is None
+
+
+NO_COUNTS = np.full(12, -1)
+
+
+def test_counts_tell_what_rare_combinations_cost():
+    """Operators whose costs span a factor of a thousand: the cheapest networks are known from a few dear ones."""
+    space = ChoiceSpace([Choice(f"layer{i}", ("a", "b", "c", "d", "e"), "categorical") for i in range(5)])
+    code, rng = Thermometer(space), np.random.default_rng(0)
+    each = np.array([0.01, 0.02, 0.1, 3.0, 10.0])
+    rows = space.sample_rows(30, rng)
+    noisy = (0.01 + each[rows].sum(axis=1)) * np.exp(rng.normal(0, 0.1, 30))
+    cheap = rng.integers(0, 2, (20, 5)).astype(np.int16)
+    assert noisy.min() > (0.01 + each[cheap].sum(axis=1)).max()
+    line = Counts(code.alike)
+    line.fit(code.encode(rows), noisy)
+    # Nothing below half of the least that is known is promised, but those are told from all others.
+    assert (line.mean(code.encode(cheap)) <= noisy.min()).all()
+    dear = np.where(rows == 0, 3, rows)
+    np.testing.assert_allclose(np.log(line.mean(code.encode(dear))), np.log(0.01 + each[dear].sum(axis=1)), atol=0.25)
+    ridge = Ridge()
+    ridge.fit(code.encode(rows), noisy)
+    assert (ridge.mean(code.encode(cheap)) > 2 * noisy.min()).any() or (ridge.mean(code.encode(cheap)) < 0).any()
+    y = np.log(noisy)
+    assert isinstance(best_line(code.encode(rows), noisy, y, code.alike, lambda: float(y.var())), Counts)
+    assert best_line(code.encode(rows), noisy, y, code.alike, lambda: 1e-6) is None  # the process alone is better
 
 
 def test_many_objectives_draw_three():
@@ -197,3 +228,87 @@ def test_many_objectives_draw_three():
 def test_options_outside_their_range(option, value):
     with pytest.raises(InvalidOption, match=option):
         Auto(layered(), PAIR, rng=np.random.default_rng(0), **{option: value})
+
+
+LATENCY = (Limit("latency", "<=", 16.0),)
+
+
+def told(limits=(), *, objectives=PAIR, designs):
+    """A ledger of the layers that was told ``designs`` in that order."""
+    ledger = RowLedger(layered(), objectives, limits)
+    ledger.tell([evaluate_layers(Proposal(a)) for a in designs])
+    return ledger
+
+
+def by_latency(n, seed=0):
+    """``n`` random designs of the layers, the fastest first."""
+    designs = list({a.key: a for a in layered().sample(2 * n, np.random.default_rng(seed))}.values())[:n]
+    return sorted(designs, key=lambda a: evaluate_layers(Proposal(a))["latency"])
+
+
+def test_of_many_evaluations_the_best_and_the_latest_are_learnt_from():
+    designs = by_latency(60)  # all that break the limit were told last
+    ledger = told(LATENCY, designs=designs)
+    at = learnt_from(ledger, 20)
+    assert len(at) == 20
+    assert (np.diff(at) > 0).all()
+    assert at[-10:].tolist() == list(range(50, 60))
+    assert (ledger.violations[at[:10]] == 0).all()
+    assert (ledger.violations[at[10:]] > 0).any()
+
+
+def test_of_a_front_larger_than_can_be_learnt_from_the_newest_stay():
+    many = [Objective("worth", "max"), Objective("latency", "min")]
+    ledger = RowLedger(layered(), many, ())
+    proposals = [Proposal(a) for a in by_latency(60)]
+    values = [{"worth": Value(float(i), "computed"), "latency": Value(float(i), "computed")} for i in range(60)]
+    ledger.tell([Evaluation(proposal=p, values=v, evaluator="toy") for p, v in zip(proposals, values, strict=True)])
+    assert learnt_from(ledger, 20).tolist() == list(range(40, 60))
+
+
+def test_limits_are_learnt_beyond_what_is_learnt_from():
+    """More feasible designs than can be learnt from: what breaks the limit still teaches where it is."""
+
+    def evaluate(architecture):
+        base = evaluate_layers(Proposal(architecture))
+        memory = Value(9.0 if architecture.to_dict()["layer0"] == "large" else 1.0, "computed")
+        return Evaluation(proposal=base.proposal, values={**base.values, "memory": memory}, evaluator="toy")
+
+    ledger = RowLedger(layered(), PAIR, [Limit("memory", "<=", 5.0)])
+    ledger.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
+    assert (ledger.violations == 0).sum() > 40
+    surrogate = Surrogate(ledger, [], 40)
+    fresh = layered().sample(200, np.random.default_rng(5))
+    broken = np.array([evaluate(a)["memory"] > 5 for a in fresh])
+    chance = np.exp(surrogate.belief("ranks").log_chance(surrogate.encode(layered().rows(fresh))))
+    assert chance[broken].max() < 0.1
+    assert chance[~broken].min() > 0.9
+
+
+def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
+    tuned = []
+    retune = ChoiceGaussianProcess.retune
+    monkeypatch.setattr(
+        ChoiceGaussianProcess, "retune", lambda self, x, y, steps: (tuned.append(len(y)), retune(self, x, y, steps))
+    )
+    designs = by_latency(60)
+    ledger = told(designs=designs[:40])
+    surrogate = Surrogate(ledger, [], 20)
+    surrogate.belief("ranks")
+    first = len(tuned)
+    surrogate.belief("ranks")
+    assert set(tuned) == {20}
+    assert len(tuned) == first >= 2  # an objective each
+    ledger.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
+    surrogate.belief("ranks")
+    assert len(tuned) >= first + 2
+
+
+def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr("archsmith.strategy._surrogate.REMEMBERED", 60)
+    space, rng = layered(), np.random.default_rng(0)
+    surrogate = Surrogate(RowLedger(space, PAIR, ()), [], 20)
+    for n in (1, 7, 50, 30, 200, 5):  # grows, repeats itself, and forgets
+        rows = space.rows(space.sample(n, rng))
+        rows = np.concatenate([rows, rows[::2]])
+        np.testing.assert_array_equal(surrogate.encode(rows), Thermometer(space).encode(rows))

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from archsmith import method
-from archsmith.testing.strategies import StrategyConformance
+from archsmith.testing.strategies import StrategyConformance, asked_elsewhere, trajectory
 
 QUICK = {
     "epnas": {"predictor": "ridge", "pool": 60},
@@ -33,3 +33,9 @@ for _name in method.names("strategy"):
     _suite = type(_title, (StrategyConformance,), {"name": _name, "options": QUICK.get(_name, {})})
     globals()[_title] = marked(_suite, _name)
 del _suite  # pytest would collect the last one twice
+
+
+def test_trouble_in_the_other_process_is_told_and_it_goes_on():
+    with pytest.raises(RuntimeError, match="did you mean 'linas'"):
+        asked_elsewhere("linus", 3, 5, {})
+    assert asked_elsewhere("random", 3, 5, {}) == trajectory("random", 3, 5)

@@ -10,7 +10,7 @@ from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.metric import Objective
-from archsmith.strategy._policy import mid_ranks
+from archsmith.predictor import mid_ranks
 from archsmith.strategy.nas_bowl import NasBowl
 
 DATA = Path(os.environ.get("ARCHSMITH_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -138,7 +138,8 @@ def run(
 ) -> None:
     """Run strategies on problems from several seeds, and report what they found.
 
-    What is in the folder already is kept, so that a comparison can grow and an interrupted one goes on.
+    What is in the folder already is kept, so that a comparison can grow and an interrupted one goes on. Problems whose
+    table was not imported are left out and named; the exit code is then 1, as after failed searches.
     """
     from archsmith.comparison import compare, parse_contenders, parse_problems
     from archsmith.comparison.contender import FAST, USUAL
@@ -156,13 +157,13 @@ def run(
             on_step=lambda step: listen(_event(step)),
             stop=stopped,
         )
-    for note in [*outcome.notes, *(f"failed: {failure}" for failure in outcome.failures)]:
+    for note in [*outcome.notes, *outcome.missing, *(f"failed: {failure}" for failure in outcome.failures)]:
         errors.print(note, markup=False, highlight=False, soft_wrap=True)
     if outcome.made or outcome.kept:
         _write(to, json_output=json_output)
     if outcome.interrupted:
         errors.print("[bold]stopped[/]; the same command goes on")
-    if outcome.interrupted or outcome.failures:
+    if outcome.interrupted or outcome.failures or outcome.missing:
         raise typer.Exit(130 if outcome.interrupted else 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ def parse_contender(text: str) -> Contender:
     of every candidate, ``free=COLUMN+COLUMN`` (with ``*``) the columns that are named; ``batch=K`` asks for ``K`` at
     once.
 
+    Names and values may hold colons: ``linas:predictor=mypackage.mine:Mine``.
+
     >>> c = parse_contender("nsga2:population=50/no-graph@NSGA-II")
     >>> c.name, dict(c.options), c.graph, c.label
     ('nsga2', {'population': 50}, False, 'NSGA-II')
@@ -110,9 +113,7 @@ def parse_contender(text: str) -> Contender:
     """
     body, _, label = text.strip().partition("@")
     head, *switches = body.split("/")
-    name, colon, last = head.rpartition(":")
-    given = last if "=" in last else ""
-    name = name if colon and given else head
+    name, given = _split(head)
     method = load("strategy", name)
     options = _options(given, text)
     check_options(method, options)
@@ -130,6 +131,12 @@ def parse_contender(text: str) -> Contender:
     if "free" in found and "free" not in option_names(method):
         raise InvalidOption(f"{name} cannot be told free metrics: it has no option 'free'; leave /free away")
     return Contender(label.strip() or body, name, options, **found)
+
+
+def _split(head: str) -> tuple[str, str]:
+    """The name and the options of ``NAME:OPTION=VALUE,...``; names and values may hold colons (``module:Class``)."""
+    found = re.match(r"(.*?):(\w+=.*)", head)
+    return (found[1], found[2]) if found else (head, "")
 
 
 def _options(given: str, text: str) -> dict[str, Any]:

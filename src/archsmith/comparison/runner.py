@@ -22,7 +22,7 @@ from archsmith.comparison.contender import Contender
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import Record, read_record, record_path, write_record
 from archsmith.comparison.searching import identity, opened, search
-from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable
 
 THREADS = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
@@ -58,6 +58,7 @@ class Outcome:
         kept: searches that were there already.
         notes: what was left out or done again, and why.
         failures: searches that ended with an error, which the same command tries again.
+        missing: problems that were left out because their table is not there, and how to get it.
         interrupted: whether it was asked to stop; the same command goes on.
     """
 
@@ -65,6 +66,7 @@ class Outcome:
     kept: int = 0
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def note(self, text: str) -> None:
@@ -119,7 +121,8 @@ def compare(
         stop: asked now and then; true ends it after the searches that are under way.
 
     Raises:
-        UserError: for options that a strategy refuses, or a table that is not there.
+        UserError: for options that a strategy refuses.
+        MissingTable: where none of the tables is there; with one of them, problems on others are left out.
     """
     if workers < 0 or not (contenders and problems and seeds):
         raise InvalidOption("a comparison needs a strategy, a problem and a seed, and no negative number of workers")
@@ -154,6 +157,7 @@ def _tasks(
     contenders: Sequence[Contender], problems: Sequence[Problem], seeds: Sequence[int], outcome: Outcome
 ) -> list[_Task]:
     """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
+    problems = _with_table(problems, outcome)
     taking_part: set[tuple[str, str]] = set()
     for contender in contenders:
         try:
@@ -167,6 +171,22 @@ def _tasks(
             outcome.note(f"{contender.label} is left out: {error}")
             taking_part = {pair for pair in taking_part if pair[0] != contender.label}
     return [_Task(c, p, s) for s in seeds for p in problems for c in contenders if (c.label, p.name) in taking_part]
+
+
+def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:
+    """The problems whose table is there; the others are noted."""
+    found: list[Problem] = []
+    missing: list[MissingTable] = []
+    for problem in problems:
+        try:
+            opened(problem)
+            found.append(problem)
+        except MissingTable as error:
+            outcome.missing.append(f"{problem.name} is left out: {error}")
+            missing.append(error)
+    if missing and not found:
+        raise missing[0]
+    return found
 
 
 def _found(folder: Path, task: _Task, outcome: Outcome, *, any_code: bool) -> Record | None:

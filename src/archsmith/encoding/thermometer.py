@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -26,6 +27,8 @@ class Thermometer(Encoding):
 
     Attributes:
         groups: the index of the choice of each column, ``(d,)``.
+        alike: the number of each column among those that say the same of alike choices (of one kind and with the same
+            options), -1 where it marks an inactive choice, ``(d,)``: their sums count how often an option is taken.
     """
 
     paper = OURS
@@ -36,6 +39,7 @@ class Thermometer(Encoding):
         self._codes = [_code(choice, off) for choice, off in zip(space.choices, conditional, strict=True)]
         widths = [code.shape[1] for code in self._codes]
         self.groups = np.repeat(np.arange(len(widths)), widths)
+        self.alike = _alike(space.choices, widths)
         self._names = [f"{c.name}[{i}]" for c, width in zip(space.choices, widths, strict=True) for i in range(width)]
 
     @property
@@ -48,6 +52,20 @@ class Thermometer(Encoding):
         index = np.where(self._space.active(rows), rows, -1)
         parts = [code[index[:, j]] for j, code in enumerate(self._codes)]  # the last line of a code is "inactive"
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _alike(choices: Sequence[Choice], widths: Sequence[int]) -> NDArray[np.intp]:
+    """For each column what it says: the kind and the options of its choice, and its place among the columns."""
+    numbers: dict[tuple[object, ...], int] = {}
+    found = []
+    for choice, width in zip(choices, widths, strict=True):
+        for place in range(width):
+            if choice.when is not None and place == width - 1:
+                found.append(-1)
+            else:
+                key = (choice.kind, tuple(map(repr, choice.options)), place)
+                found.append(numbers.setdefault(key, len(numbers)))
+    return np.array(found, dtype=np.intp)
 
 
 def _code(choice: Choice, conditional: bool) -> NDArray[np.float32]:  # noqa: FBT001 - private

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from archsmith.predictor._data import normal_scores
+from archsmith.predictor._data import mid_ranks, normal_scores
 from archsmith.predictor._judging import CrossValidation, cross_validate, kendall_tau, spearman_rho
+from archsmith.predictor._threads import one_thread
 
 ROLE = "predict a metric from an encoding"
 
-__all__ = ["ROLE", "CrossValidation", "cross_validate", "kendall_tau", "normal_scores", "spearman_rho"]
+__all__ = [
+    "ROLE",
+    "CrossValidation",
+    "cross_validate",
+    "kendall_tau",
+    "mid_ranks",
+    "normal_scores",
+    "one_thread",
+    "spearman_rho",
+]

@@ -29,6 +29,20 @@ def checked(x: Array, y: Array, *, missing: bool = False) -> tuple[Array, Array]
     return x, y
 
 
+def checked_values(y: Array, n: int) -> Array:
+    """``y`` as float64.
+
+    Raises:
+        InvalidData: for another number than ``n``, or numbers that are not finite.
+    """
+    y = np.asarray(y, dtype=float)
+    if y.shape != (n,):
+        raise InvalidData(f"a predictor learns one value an encoding, got {y.shape} for {n}")
+    if not np.isfinite(y).all():
+        raise InvalidData("a predictor learns from finite numbers only; leave failed evaluations out")
+    return y
+
+
 def standardised(y: Array) -> tuple[float, float, Array]:
     """Mean, standard deviation (0 for constant values) and ``y`` with both taken out."""
     shift, scale = float(y.mean()), float(y.std())
@@ -37,10 +51,14 @@ def standardised(y: Array) -> tuple[float, float, Array]:
     return shift, scale, (y - shift) / scale
 
 
+def mid_ranks(y: Array) -> Array:
+    """The share of ``y (n,)`` that is smaller, equal ones counted half: between 0 and 1, ``(n,)``."""
+    _, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return np.asarray(((np.cumsum(counts) - 0.5 * counts) / max(1, len(y)))[inverse])
+
+
 def normal_scores(y: Array) -> Array:
     """The normal quantiles of the mid-ranks of ``y (n,)``; ties stay ties, constant values are all 0."""
     from scipy.special import ndtri
 
-    values, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - 0.5 * counts
-    return np.asarray(ndtri(middle / len(y))[inverse]) if len(values) > 1 else np.zeros(len(y))
+    return np.asarray(ndtri(mid_ranks(y)))

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.blas import strmm
+from scipy.linalg.lapack import dpotri, dtrtri
 from scipy.optimize import minimize
 
 from archsmith.errors import InvalidOption
 from archsmith.method import OURS
-from archsmith.predictor._columns import first_of_equals
-from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor._choice_kernel import FEATURE, ROOT5, Covariance, Data, Floats, Frame, distances
+from archsmith.predictor._data import Array, checked, checked_values, standardised
 from archsmith.predictor.base import Predictor
 
-FEATURE = -1
-"""The group of columns that are real features and not codes of choices."""
-ROOT5 = np.sqrt(5.0)
+__all__ = ["FEATURE", "ChoiceGaussianProcess", "Frame", "predict_together"]
+
 PRIOR_DEVIATION = 1.5
 """Of the logarithm of every hyper-parameter about its expected value."""
 SHARES = (0.3, 0.5, 0.5, 0.1)
 """Expected variances of the additive, the product, the feature and the feature trend kernel; the target has 1."""
 NOISE = 0.01
 LEAST_NOISE = 1e-4
-_Floats = NDArray[np.floating[Any]]  # single precision where there are many
 _BLOCK = 256  # candidates whose covariances stay in the processor's cache
 
 
@@ -69,34 +65,29 @@ class ChoiceGaussianProcess(Predictor):
         self._theta = None
         self.retune(x, y, self._steps)
 
-    def retune(self, x: Array, y: Array, steps: int) -> None:
-        """Learn from ``x`` and ``y`` alone, the hyper-parameters from where they are in at most ``steps`` steps."""
-        data, target = self._prepared(x, y)
-        if self._theta is None:
-            self._theta = _expected(data)
-        if len(target) > 1 and target.any():
-            self._theta = _tuned(data, target, self._theta, steps)
-        self._solve(data, target)
+    def retune(self, x: Array | Frame, y: Array, steps: int) -> None:
+        """Learn from ``x`` and ``y`` alone, the hyper-parameters from where they are in at most ``steps`` steps.
 
-    def condition(self, x: Array, y: Array) -> None:
-        """Learn from ``x`` and ``y`` alone with the hyper-parameters at hand, those expected where there are none."""
-        data, target = self._prepared(x, y)
+        ``x`` is encodings, or a frame of them that several processes share.
+        """
+        frame, target = self._prepared(x, y)
         if self._theta is None:
-            self._theta = _expected(data)
-        self._solve(data, target)
+            self._theta = _expected(frame.known)
+        if len(target) > 1 and target.any():
+            self._theta = _tuned(frame, target, self._theta, steps)
+        self._solve(target)
+
+    def condition(self, x: Array | Frame, y: Array) -> None:
+        """Learn from ``x`` and ``y`` alone with the hyper-parameters at hand, those expected where there are none."""
+        frame, target = self._prepared(x, y)
+        if self._theta is None:
+            self._theta = _expected(frame.known)
+        self._solve(target)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each; in single precision."""
-        x = np.asarray(x, dtype=np.float32)
-        mean, variance = np.empty(len(x)), np.empty(len(x))
-        for start in range(0, len(x), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            data = self._split(x[part])
-            kernel = _kernel(data, self._known, self._parameters)
-            half = kernel @ self._inverse
-            mean[part] = kernel @ self._weights
-            variance[part] = _diagonal(data, self._parameters) - np.einsum("ij,ij->i", half, half)
-        return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
+        means, deviations = predict_together([self], x)
+        return means[:, 0], deviations[:, 0]
 
     @property
     def left_out(self) -> float:
@@ -104,76 +95,85 @@ class ChoiceGaussianProcess(Predictor):
 
         In closed form (Rasmussen and Williams 2006, section 5.4.2).
         """
-        errors = self._weights / np.einsum("ij,ij->i", self._inverse, self._inverse)
+        errors = self._weights / np.einsum("ij,ij->j", self._inverse, self._inverse)
         return self._scale**2 * float(errors @ errors) / len(errors)
 
-    def _prepared(self, x: Array, y: Array) -> tuple[_Data, Array]:
-        x, y = checked(x, y, missing=True)
-        x, y = x[-self._most :], y[-self._most :]
-        groups = np.arange(x.shape[1]) if self._given is None else self._given
-        if len(groups) != x.shape[1]:
-            raise InvalidOption(f"groups names {len(groups)} columns, the encoding has {x.shape[1]}; give one a column")
-        self._groups, self._index = groups, np.unique(groups[groups != FEATURE], return_inverse=True)[1]
-        codes = x[:, groups != FEATURE]
-        self._gaps = first_of_equals(np.isnan(x[:, groups == FEATURE]))
-        features = self._features(x)
-        self._code_centre = codes.mean(axis=0)
-        self._code_scale = np.sqrt(((codes - self._code_centre) ** 2).sum(axis=1).mean()) or 1.0
-        known = ~np.isnan(features)
-        self._feature_centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        deviation = np.where(known, features - self._feature_centre, 0.0).std(axis=0)
-        self._feature_scale = np.where(deviation > 1e-9, deviation, np.inf) * np.sqrt(max(1, (deviation > 1e-9).sum()))
+    def _prepared(self, x: Array | Frame, y: Array) -> tuple[Frame, Array]:
+        if isinstance(x, Frame):
+            y = checked_values(y, len(x))
+            self._frame = x
+        else:
+            x, y = checked(x, y, missing=True)
+            x, y = x[-self._most :], y[-self._most :]
+            groups = np.arange(x.shape[1]) if self._given is None else self._given
+            if len(groups) != x.shape[1]:
+                raise InvalidOption(
+                    f"groups names {len(groups)} columns, the encoding has {x.shape[1]}; give one a column"
+                )
+            self._frame = Frame(x, groups)
         self._shift, self._scale, target = standardised(y)
-        return self._split(x), target
+        return self._frame, target
 
-    def _features(self, x: Array) -> Array:
-        """The feature columns, and one that marks each pattern of gaps."""
-        features = x[:, self._groups == FEATURE]
-        return np.concatenate([features, np.isnan(features[:, self._gaps])], axis=1, dtype=x.dtype)
-
-    def _split(self, x: Array) -> _Data:
-        codes, features = x[:, self._groups != FEATURE], self._features(x)
-        centred = (codes - self._code_centre) / self._code_scale
-        scaled = np.nan_to_num((features - self._feature_centre) / self._feature_scale)
-        return _Data(codes, centred.astype(x.dtype), scaled.astype(x.dtype), self._index)
-
-    def _solve(self, data: _Data, target: Array) -> None:
+    def _solve(self, target: Array) -> None:
         assert self._theta is not None
-        self._parameters = np.exp(self._theta)
-        kernel = _kernel(data, data, self._parameters)
-        noise = self._parameters[-1] + LEAST_NOISE
-        kernel[np.diag_indices_from(kernel)] += noise
-        factor = cholesky(kernel, lower=True, check_finite=False)
+        known, parameters = self._frame.single, np.exp(self._theta)
+        self._covariance = Covariance(known, parameters)
+        apart = self._frame.apart(known) if known.features.shape[1] else None
+        noise = parameters[-1] + LEAST_NOISE
+        factor = _factor(self._covariance(known, apart), noise)
+        if factor is None:  # rounded so far that it is no covariance any more, as large variances make it
+            known, apart = self._frame.known, None if apart is None else self._frame.known_apart
+            kernel = Covariance(known, parameters)(known, apart)
+            while (factor := _factor(kernel, noise)) is None:
+                noise *= 10
         self._weights = cho_solve((factor, True), target, check_finite=False)
         # Many candidates are predicted for each fit: a product with the inverse is faster than solving for them.
-        self._inverse = solve_triangular(factor, np.eye(len(target)), lower=True, check_finite=False).T
-        self._inverse = self._inverse.astype(np.float32)
-        self._known, self._floor = data.single(), 1e-3 * noise
+        self._inverse = np.asfortranarray(dtrtri(factor, lower=1)[0], dtype=np.float32)
+        self._floor = 1e-3 * noise
+        self._single = self._weights.astype(np.float32)
+
+    def _moments(self, data: Data, apart: Floats | None) -> tuple[Array, Array]:
+        """Mean and standard deviation of the values of candidates, ``(k,)`` each."""
+        kernel = self._covariance(data, apart)
+        mean = kernel @ self._single
+        half = strmm(1.0, self._inverse, kernel.T, lower=1, overwrite_b=1)
+        variance = self._covariance.diagonal(data) - np.einsum("ij,ij->j", half, half)
+        return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
 
 
-@dataclass(frozen=True)
-class _Data:
-    """``codes (n, d)`` as they are and ``centred``, standardised ``features (n, f)``, the choice of each code."""
+def _factor(kernel: Floats, noise: float) -> Array | None:
+    """The lower Cholesky factor, in double precision, with ``noise`` on the diagonal; ``None`` where there is none."""
+    kernel = kernel.astype(float)
+    kernel[np.diag_indices_from(kernel)] += noise
+    try:
+        return np.asarray(cholesky(kernel, lower=True, check_finite=False))
+    except np.linalg.LinAlgError:
+        return None
 
-    codes: _Floats
-    centred: _Floats
-    features: _Floats
-    index: NDArray[np.intp]
 
-    def single(self) -> _Data:
-        """The same in single precision."""
-        codes, centred, features = (part.astype(np.float32) for part in (self.codes, self.centred, self.features))
-        return _Data(codes, centred, features, self.index)
+def predict_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> tuple[Array, Array]:
+    """Means and standard deviations of several processes for encodings ``x (k, w)``, ``(k, processes)`` each.
 
-    @property
-    def choices(self) -> int:
-        return int(self.index.max(initial=-1)) + 1
+    Those that share a frame share the distances of features, too.
+    """
+    x = np.asarray(x, dtype=np.float32)
+    means, deviations = np.empty((len(x), len(processes))), np.empty((len(x), len(processes)))
+    frames = {id(process._frame): process._frame for process in processes}
+    for name, frame in frames.items():
+        members = [(j, process) for j, process in enumerate(processes) if id(process._frame) == name]
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            data = frame.of(x[part])
+            apart = frame.apart(data) if data.features.shape[1] else None
+            for j, process in members:
+                means[part, j], deviations[part, j] = process._moments(data, apart)
+    return means, deviations
 
 
 # Hyper-parameters, as logarithms: four variances, the feature length, a weight a choice, the noise.
 
 
-def _expected(data: _Data) -> Array:
+def _expected(data: Data) -> Array:
     weights = np.full(data.choices, 2.0 / max(data.choices, 1))
     shares = np.array(SHARES)
     if not data.features.shape[1]:
@@ -183,86 +183,77 @@ def _expected(data: _Data) -> Array:
     return np.asarray(np.log(np.concatenate([shares, [1.0], weights, [NOISE]])))
 
 
-def _distances(a: _Floats, b: _Floats) -> _Floats:
-    squares: _Floats = a @ b.T
-    squares *= -2
-    squares += (a * a).sum(axis=1)[:, None]
-    squares += (b * b).sum(axis=1)
-    np.maximum(squares, 0.0, out=squares)
-    return squares
+def _tuned(frame: Frame, target: Array, start: Array, steps: int) -> Array:
+    """Hyper-parameters of the highest posterior density that L-BFGS finds from ``start`` in ``steps`` steps."""
+    posterior = _Posterior(frame, target)
+    bounds = [(t - 6, t + 6) for t in posterior.expected]
+    options = {"maxiter": steps, "maxfun": 2 * steps}
+    return np.asarray(minimize(posterior, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
 
 
-def _kernel(a: _Data, b: _Data, p: Array) -> _Floats:
-    """Covariances ``(n, m)`` in the precision of the data; in place, since most of the time is spent here."""
-    p = p.astype(a.codes.dtype)
-    root = np.sqrt(p[5:-1])[a.index]
-    total = _distances(a.codes * root, b.codes * root)
-    np.exp(np.negative(total, out=total), out=total)
-    total *= p[1]
-    total += (p[0] * a.centred) @ b.centred.T
-    if a.features.shape[1]:
-        far = np.sqrt(_distances(a.features, b.features))
-        far *= a.codes.dtype.type(ROOT5) / p[4]
-        decay = np.exp(-far)
-        decay *= p[2]
-        total += decay
-        decay *= far
-        total += decay
-        decay *= far
-        decay /= 3
-        total += decay
-        total += (p[3] * a.features) @ b.features.T
-    return total
+class _Posterior:
+    """The negative logarithm of the posterior density of hyper-parameters, and its gradient.
 
+    Args:
+        frame: learnt from, ``n`` encodings.
+        target: standardised, ``(n,)``.
+    """
 
-def _diagonal(a: _Data, p: Array) -> Array:
-    features = p[2] + p[3] * (a.features**2).sum(axis=1) if a.features.shape[1] else 0.0
-    return np.asarray(p[0] * (a.centred**2).sum(axis=1) + p[1] + features)
+    def __init__(self, frame: Frame, target: Array) -> None:
+        data = frame.known
+        self.expected = _expected(data)
+        self._data, self._target = data, target
+        self._additive, self._trend = frame.products
+        self._apart = frame.known_apart
+        self._free = np.ones(len(self.expected), dtype=bool)
+        self._free[2:5] = data.features.shape[1] > 0
+        self._free[:2] = data.codes.shape[1] > 0
+        self._groups = np.eye(data.choices)[data.index] if data.choices else np.zeros((0, 0))
+        self._squares = data.codes**2
 
-
-def _tuned(data: _Data, target: Array, start: Array, steps: int) -> Array:
-    expected, n = _expected(data), len(target)
-    additive, trend = data.centred @ data.centred.T, data.features @ data.features.T
-    apart = np.sqrt(_distances(data.features, data.features))
-    free = np.ones(len(start), dtype=bool)
-    free[2:5] = data.features.shape[1] > 0
-    free[:2] = data.codes.shape[1] > 0
-    groups = np.eye(data.choices)[data.index] if data.choices else np.zeros((0, 0))
-
-    def loss(theta: Array) -> tuple[float, Array]:
-        p = np.exp(theta)
-        root = np.sqrt(p[5:-1])[data.index]
-        product = np.exp(-_distances(data.codes * root, data.codes * root))
-        far = ROOT5 / p[4] * apart
-        decay = np.exp(-far)
-        matern = (1 + far + far**2 / 3) * decay
-        kernel = p[0] * additive + p[1] * product + p[2] * matern + p[3] * trend
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient at ``theta``; a value that nothing beats where the covariance is singular."""
+        p, n, target, codes = np.exp(theta), len(self._target), self._target, self._data.codes
+        coded = codes * np.sqrt(p[5:-1])[self._data.index]
+        product = distances(coded, coded)
+        np.exp(np.negative(product, out=product), out=product)
+        product *= p[1]
+        matern, stretch = self._matern(p)
+        kernel = product + matern
+        kernel += p[0] * self._additive
+        kernel += p[3] * self._trend
         kernel[np.diag_indices(n)] += p[-1] + LEAST_NOISE
         try:
-            factor = cholesky(kernel, lower=True, check_finite=False)
+            factor = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros(len(theta))
         weights = cho_solve((factor, True), target, check_finite=False)
+        value = 0.5 * target @ weights + np.log(np.diag(factor)).sum()
         half = dpotri(factor, lower=1)[0]  # its lower triangle; the upper one of the factor is zero
-        inverse = half + half.T
-        inverse[np.diag_indices(n)] /= 2
-        slope = 0.5 * (inverse - np.outer(weights, weights))
-        weighted = slope * product * p[1]
-        moved = 2 * (weighted.sum(axis=1) @ data.codes**2 - np.einsum("nd,nd->d", data.codes, weighted @ data.codes))
-        gradient = np.concatenate(
-            [
-                [p[0] * np.vdot(slope, additive), weighted.sum(), p[2] * np.vdot(slope, matern)],
-                [p[3] * np.vdot(slope, trend), p[2] * np.vdot(slope, far**2 * (1 + far) / 3 * decay)],
-                -p[5:-1] * (moved @ groups),
-                [p[-1] * np.trace(slope)],
-            ]
-        )
-        off = (theta - expected) / PRIOR_DEVIATION
-        value = 0.5 * target @ weights + np.log(np.diag(factor)).sum() + 0.5 * off @ off
-        return float(value), np.where(free, gradient + off / PRIOR_DEVIATION, 0.0)
+        slope = half + half.T
+        slope[np.diag_indices(n)] /= 2
+        slope -= np.outer(weights, weights)
+        slope *= 0.5
+        shares = [np.vdot(slope, self._additive), np.vdot(slope, product), np.vdot(slope, matern)]
+        shares += [np.vdot(slope, self._trend), np.vdot(slope, stretch)]
+        product *= slope
+        moved = 2 * (product.sum(axis=1) @ self._squares - np.einsum("nd,nd->d", codes, product @ codes))
+        scales = np.array([p[0], 1.0, 1.0, p[3], 1.0])
+        gradient = np.concatenate([scales * shares, -p[5:-1] * (moved @ self._groups), [p[-1] * np.trace(slope)]])
+        off = (theta - self.expected) / PRIOR_DEVIATION
+        return float(value + 0.5 * off @ off), np.where(self._free, gradient + off / PRIOR_DEVIATION, 0.0)
 
-    bounds = [(t - 6, t + 6) for t in expected]
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps, "maxfun": 2 * steps}
-    )
-    return np.asarray(found.x)
+    def _matern(self, p: Array) -> tuple[Array, Array]:
+        """The kernel of the features, and its derivative by the logarithm of their length, ``(n, n)`` each."""
+        far = ROOT5 / p[4] * self._apart
+        decay = np.exp(-far)
+        decay *= p[2]
+        stretch = far * far
+        stretch /= 3
+        matern = stretch + far
+        matern += 1
+        matern *= decay
+        far += 1
+        stretch *= far
+        stretch *= decay
+        return matern, stretch

@@ -10,7 +10,8 @@ from archsmith.errors import InvalidData, InvalidOption
 from archsmith.method import Paper
 from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, standardised
-from archsmith.predictor._network import Networks, Scaling, at_least, minimise, one_thread, torch_for
+from archsmith.predictor._network import Networks, Scaling, at_least, minimise, torch_for
+from archsmith.predictor._threads import one_thread
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:

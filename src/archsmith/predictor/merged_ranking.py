@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from archsmith.errors import InvalidData, InvalidOption
 from archsmith.method import Paper
-from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor._data import Array, checked, mid_ranks, standardised
 from archsmith.predictor.base import Predictor
 
 Score = Literal["borda", "chamberlin_courant", "harmonic"]
@@ -117,11 +117,7 @@ class MergedRanking(Predictor):
 
 def _positions(x: Array) -> Array:
     """The mid-rank of every value in its column, from 0 to 1, ``(n, d)``."""
-    ordered = np.sort(x, axis=0)
-    columns = [
-        np.searchsorted(o, c, "left") + np.searchsorted(o, c, "right") for o, c in zip(ordered.T, x.T, strict=True)
-    ]
-    return np.stack(columns, axis=1) / (2 * len(x)) if columns else np.zeros(x.shape)
+    return np.stack([mid_ranks(column) for column in x.T], axis=1) if x.shape[1] else np.zeros(x.shape)
 
 
 def _rooms(

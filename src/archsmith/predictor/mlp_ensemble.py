@@ -9,7 +9,8 @@ import numpy as np
 from archsmith.method import Paper
 from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, standardised
-from archsmith.predictor._network import Networks, Scaling, at_least, minimise, one_thread, ranking_loss, torch_for
+from archsmith.predictor._network import Networks, Scaling, at_least, minimise, ranking_loss, torch_for
+from archsmith.predictor._threads import one_thread
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from archsmith.predictor._network import (
     Scaling,
     at_least,
     minimise,
-    one_thread,
     ranking_loss,
     torch_for,
 )
+from archsmith.predictor._threads import one_thread
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:

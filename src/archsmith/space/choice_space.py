@@ -20,6 +20,7 @@ from archsmith.space.base import Space
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
+from archsmith.space.rules import Rules
 from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
 from archsmith.space.wiring import Wiring
@@ -62,6 +63,7 @@ class ChoiceSpace(Space):
         if not self.choices:
             raise InvalidSpace("a space needs at least one choice")
         self.forest = Forest(self.choices)  # for this folder; others ask the space
+        self.rules = Rules(self.choices, self.forest, self.constraints, self.symmetries)  # likewise
         self.names = tuple(c.name for c in self.choices)
         self.cardinalities = self.forest.cardinalities
         for constraint in self.constraints:
@@ -158,13 +160,7 @@ class ChoiceSpace(Space):
         Raises:
             InvalidArchitecture: for another shape or an index that is no option.
         """
-        return self._canonical(self._checked(rows))
-
-    def _canonical(self, rows: AnyRows) -> Rows:
-        canonical = np.where(self.forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
-        for symmetry in self.symmetries:
-            symmetry.apply(canonical, self.choices, self.forest.columns)
-        return canonical
+        return self.rules.canonical(self._checked(rows))
 
     def _checked(self, rows: AnyRows) -> AnyRows:
         rows = np.asarray(rows)
@@ -183,19 +179,11 @@ class ChoiceSpace(Space):
 
     def valid(self, rows: AnyRows) -> NDArray[np.bool_]:
         """Which rows meet all constraints in their canonical form, ``(n,)``."""
-        valid: NDArray[np.bool_] = self.violated(rows) == 0
-        return valid
+        return np.asarray(self.violated(rows) == 0)
 
     def violated(self, rows: AnyRows) -> NDArray[np.intp]:
         """How many constraints each row breaks in its canonical form, ``(n,)``."""
-        return self._violated(self.canonical_rows(rows)) if self.constraints else np.zeros(len(rows), dtype=np.intp)
-
-    def _violated(self, canonical: Rows) -> NDArray[np.intp]:
-        columns = Columns(self.forest, self.choices, canonical)
-        violated = np.zeros(len(canonical), dtype=np.intp)
-        for constraint in self.constraints:
-            violated += ~constraint.holds(columns)
-        return violated
+        return self.rules.violated(self.canonical_rows(rows)) if self.constraints else np.zeros(len(rows), np.intp)
 
     def sample_rows(self, n: int, rng: np.random.Generator, uniform: Uniform = "choice") -> Rows:
         """``n`` independent random rows, ``(n, d)``.
@@ -304,8 +292,8 @@ class ChoiceSpace(Space):
         if lacking.any():
             choice = self.choices[int(np.argwhere(lacking)[0, 1])]
             raise InvalidArchitecture(f"{choice.name!r} is active but has no value; give one of {list(choice.options)}")
-        canonical = self._canonical(raw)
-        violated = np.flatnonzero(self._violated(canonical))
+        canonical = self.rules.canonical(raw)
+        violated = np.flatnonzero(self.rules.violated(canonical))
         if len(violated):
             i = int(violated[0])
             broken = [
@@ -366,7 +354,7 @@ class ChoiceSpace(Space):
         return self._repaired(np.zeros(len(self.choices), dtype=np.int16))
 
     def _repaired(self, row: Rows) -> Architecture:
-        return self.architectures(variation.repair(self, self._canonical(row[None])[0])[None])[0]
+        return self.architectures(variation.repair(self, self.rules.canonical(row[None])[0])[None])[0]
 
     # The contract of every space ---------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def sample(space: ChoiceSpace, n: int, rng: np.random.Generator, *, per_architec
 def _accepted(space: ChoiceSpace, drawn: Rows, per_architecture: bool) -> Rows:  # noqa: FBT001 - private
     """The canonical rows of what was drawn, less what the rules forbid."""
     rows = space.canonical_rows(drawn)
-    keep = space.valid(rows)
+    keep = space.rules.valid(rows)
     if per_architecture and space.symmetries:
         # What has many equal forms is drawn often; accepting one of its forms only makes that good.
         keep &= (rows == np.where(space.forest.active(drawn), drawn, 0)).all(axis=1)

@@ -27,7 +27,7 @@ def mutate(space: ChoiceSpace, rows: AnyRows, rng: np.random.Generator, probabil
         if not len(todo):
             return children
         drawn = space.canonical_rows(_mutants(space, parents[todo], rng, probability))
-        good = (drawn != parents[todo]).any(axis=1) & space.valid(drawn)
+        good = (drawn != parents[todo]).any(axis=1) & space.rules.valid(drawn)
         children[todo[good]] = drawn[good]
         todo = todo[~good]
     for i in todo:
@@ -70,7 +70,7 @@ def crossover(space: ChoiceSpace, a: AnyRows, b: AnyRows, rng: np.random.Generat
         # A choice that is inactive in one parent means nothing there: the other parent's value counts.
         from_a = np.where(active_a[todo] & active_b[todo], rng.random((len(todo), a.shape[1])) < 0.5, active_a[todo])
         drawn = space.canonical_rows(np.where(from_a, a[todo], b[todo]))
-        good = space.valid(drawn)
+        good = space.rules.valid(drawn)
         children[todo[good]] = drawn[good]
         todo = todo[~good]
     return children
@@ -82,7 +82,7 @@ def neighbours(space: ChoiceSpace, rows: AnyRows) -> Rows:
     near = distinct(space.canonical_rows(edits(space, parents)))
     themselves = {row.tobytes() for row in parents}
     other: NDArray[np.bool_] = np.array([row.tobytes() not in themselves for row in near], dtype=bool)
-    return near[space.valid(near) & other]
+    return near[space.rules.valid(near) & other]
 
 
 def edits(space: ChoiceSpace, rows: Rows) -> Rows:

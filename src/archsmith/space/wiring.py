@@ -26,7 +26,8 @@ class Node:
 
     Args:
         name: unlike that of any other node.
-        operation: the choices whose options together are its operation.
+        operation: the choices whose options together are its operation. An option called ``input``, ``output`` or
+            ``skipped`` is an operation as any other, written in quotes.
         inputs: the nodes that it reads, ``"input"`` or ones declared earlier; with ``link``, those it may read.
         link: a choice with one option for each of ``inputs``: which of them it reads. Without one it reads all.
         none: options of its first choice with which it is not there at all and nothing flows through.
@@ -165,6 +166,8 @@ def _labels(node: Node, choices: Sequence[Choice], operations: list[str], identi
             table[index] = ABSENT
             continue
         text = "/".join(str(option) for option in options)
+        if text in (INPUT, OUTPUT, SKIPPED):
+            text = repr(text)  # an operation of the user's own, and no end of the graph
         if text not in operations:
             operations.append(text)
             identities.append(options[0] in node.identity)

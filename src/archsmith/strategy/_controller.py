@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.errors import require
+from archsmith.predictor import one_thread
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows
 from archsmith.strategy._policy import one_hot_blocks
@@ -145,14 +144,3 @@ class Controller:
         keep, write, show = torch.sigmoid(gates[:, : 3 * hidden.shape[1]]).chunk(3, dim=1)
         cell = keep * cell + write * torch.tanh(gates[:, 3 * hidden.shape[1] :])
         return show * torch.tanh(cell), cell
-
-
-@contextmanager
-def one_thread(torch: object) -> Iterator[None]:
-    """So small a network is slower on several threads, and its sums may differ from one call to the next."""
-    before = torch.get_num_threads()  # type: ignore[attr-defined]
-    torch.set_num_threads(1)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)  # type: ignore[attr-defined]

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from archsmith.encoding.base import Encoding
-from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit
 from archsmith.predictor.base import Predictor
 from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._history import limit_values, usable
 from archsmith.strategy._inputs import Inputs
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._views import View, warped
@@ -59,18 +58,18 @@ def forecast(
         caution: standard deviations by which limited metrics are predicted worse than theirs.
         free: what is known of every row without measuring it, read beside the encoding.
     """
-    ok = np.asarray(np.isfinite(ledger.costs).all(axis=1))
+    ok = usable(ledger)
     rows, costs = ledger.rows[ok], ledger.costs[ok]
     inputs = Inputs(encoding, free, rows)
     x = inputs(rows)
     goals = [o.goal for o in ledger.objectives]
     seen = np.stack([warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
     predictors = [_fitted(make, x, target) for target in seen.T]
-    evaluations = [e for e, good in zip(ledger.evaluations, ok, strict=True) if good]
-    bounds = [b for limit in ledger.limits if (b := _bound(limit, evaluations, x, make, caution)) is not None]
+    told = {limit: limit_values(ledger, limit, ok) for limit in ledger.limits}
+    bounds = [_bound(limit, x[at], values, make, caution) for limit, (at, values) in told.items() if len(at)]
     failing = None
-    if not ok.all():
-        failing = _fitted(make, inputs(ledger.rows), (~ok).astype(float))
+    if len(ok) < len(ledger.rows):
+        failing = _fitted(make, inputs(ledger.rows), (~ledger.succeeded).astype(float))
 
     def predict(wanted: Rows) -> tuple[Floats, Floats]:
         z = inputs(wanted)
@@ -93,19 +92,12 @@ def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:
 
 
 def _bound(
-    limit: Limit, evaluations: list[Evaluation], x: Floats, make: Callable[[], Predictor], caution: float
-) -> Callable[[Floats], Floats] | None:
-    """Predicted relative violations of one limit, on the safe side by ``caution``; None without any data."""
+    limit: Limit, x: Floats, values: Floats, make: Callable[[], Predictor], caution: float
+) -> Callable[[Floats], Floats]:
+    """Predicted relative violations of one limit, on the safe side by ``caution``."""
     sign = 1.0 if limit.sense == "<=" else -1.0
-    known: NDArray[np.intp] = np.array(
-        [i for i, e in enumerate(evaluations) if limit.metric in e.values], dtype=np.intp
-    )
-    if not known.size:
-        return None
-    ends = [evaluations[i].values[limit.metric] for i in known]
-    values = np.array([v.high if limit.sense == "<=" else v.low for v in ends])
     logarithmic = bool(values.min() > 0 and limit.bound > 0)
-    predictor = _fitted(make, x[known], np.log(values) if logarithmic else values)
+    predictor = _fitted(make, x, np.log(values) if logarithmic else values)
 
     def violations(z: Floats) -> Floats:
         mean, std = predictor.predict(z)

@@ -11,7 +11,8 @@ from archsmith.encoding.base import Encoding
 from archsmith.encoding.one_hot import OneHot
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.metric import Limit
-from archsmith.strategy._evolution import Floats, Rows, best_first
+from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._history import learnt_from, limit_values
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._motif_process import KERNELS, Kernel, MotifProcess, best_kernel
 from archsmith.strategy._views import View, warped
@@ -95,10 +96,10 @@ class GraphBeliefs:
     def believe(self, rows: Rows, view: View) -> Belief:
         """What is believed of canonical ``rows (k, d)``, with costs under ``view``; some designs are told."""
         ledger = self._ledger
-        ok = np.asarray(np.isfinite(ledger.costs).all(axis=1))
+        ok = ledger.succeeded
         costs: Floats = np.full_like(ledger.costs, np.inf)
         costs[ok] = self._warped(ledger.costs[ok], view)
-        at = self._kept(np.flatnonzero(ok))
+        at = learnt_from(ledger, self._most)
         self._update(at, costs[at])
         x = self._vectors(rows)
         process = MotifProcess(self._x[at], self._kernel)
@@ -122,7 +123,7 @@ class GraphBeliefs:
     def motifs(self, objective: int) -> list[Motif]:
         """The effect of each feature that some of the designs have, on the objective of that number."""
         ledger = self._ledger
-        at = self._kept(np.flatnonzero(np.isfinite(ledger.costs).all(axis=1)))
+        at = learnt_from(ledger, self._most)
         self._update(at, self._warped(ledger.costs[at], "ranks"))
         [y] = self._warped(ledger.costs[at], "ranks")[:, [objective]].T
         process = MotifProcess(self._x[at], self._kernel)
@@ -150,21 +151,11 @@ class GraphBeliefs:
             self._tuned = known
             self._kernel = best_kernel(self._x[at[-TUNED_ON:]], list(targets[-TUNED_ON:].T))
 
-    def _kept(self, ok: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of the successful evaluations that are learnt from, in the order told."""
-        if len(ok) <= self._most:
-            return ok
-        half = self._most // 2
-        best = ok[best_first(self._ledger.costs[ok], self._ledger.violations[ok], half)]
-        latest = np.setdiff1d(ok, best)[half - self._most :]
-        return np.union1d(best, latest)
-
     def _limited(self, limit: Limit, at: NDArray[np.intp]) -> tuple[NDArray[np.bool_], Floats, float]:
         """Where the limited metric is known, its pessimistic ends there and the bound, as logarithms if positive."""
-        evaluations = [self._ledger.told[self._ledger.keys[i]] for i in at]
-        known = np.array([limit.metric in e.values for e in evaluations], dtype=bool)
-        ends = [e.values[limit.metric] for e in evaluations if limit.metric in e.values]
-        y = np.array([v.high if limit.sense == "<=" else v.low for v in ends], dtype=float)
+        places, y = limit_values(self._ledger, limit, at)
+        known = np.zeros(len(at), dtype=bool)
+        known[places] = True
         if len(y) and y.min() > 0 and limit.bound > 0:
             return known, np.log(y), float(np.log(limit.bound))
         return known, y, limit.bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +141,15 @@ class RowLedger(Ledger):
         """In the order of :attr:`rows`."""
         return [self.told[key] for key in self.keys]
 
+    @property
+    def succeeded(self) -> NDArray[np.bool_]:
+        """Which evaluations did not fail, ``(n,)``."""
+        return np.asarray(np.isfinite(self.costs).all(axis=1))
+
     def propose(self, architectures: Iterable[Architecture], parents: Sequence[str | None] = ()) -> list[Proposal]:
         """Note ``architectures`` as asked and wrap them; ``parents`` are keys, as many or none."""
         architectures = list(architectures)
-        self._known.update(row.tobytes() for row in self.space.rows(architectures))
+        self._known.update(row_names(self.space.rows(architectures)))
         return super().propose(architectures, parents)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -153,7 +159,7 @@ class RowLedger(Ledger):
         if not changed:
             return changed
         rows = self.space.rows([e.architecture for e in changed])
-        self._known.update(row.tobytes() for row in rows)
+        self._known.update(row_names(rows))
         new = [i for i, e in enumerate(changed) if e.architecture.key not in self._index]
         for i in new:
             self._index[changed[i].architecture.key] = len(self.keys)
@@ -169,14 +175,22 @@ class RowLedger(Ledger):
 
     def is_new(self, rows: NDArray[np.int16]) -> NDArray[np.bool_]:
         """Which of canonical ``rows (n, d)`` are neither told nor open, each counted once: ``(n,)``."""
-        met: set[bytes] = set()
         new = np.zeros(len(rows), dtype=bool)
-        for i, row in enumerate(rows):
-            name = row.tobytes()
-            new[i] = name not in self._known and name not in met
-            met.add(name)
+        names = row_names(rows)
+        first = dict(zip(reversed(names), range(len(names) - 1, -1, -1), strict=True))
+        new[[i for name, i in first.items() if name not in self._known]] = True
         return new
 
     def fresh_rows(self, n: int, rng: np.random.Generator) -> NDArray[np.int16]:
         """Up to ``n`` random new rows; see :meth:`Ledger.fresh`."""
         return self.space.rows(self.fresh(n, rng))
+
+
+def row_names(rows: NDArray[np.int16]) -> list[bytes]:
+    """The bytes of each of ``rows (n, d)``: equal for equal rows, and quick to look up."""
+    rows = np.ascontiguousarray(rows, dtype=np.int16)
+    width = rows.itemsize * rows.shape[1]
+    if not len(rows) or not width:
+        return [b""] * len(rows)
+    names: Any = rows.view(np.dtype((np.void, width))).ravel().tolist()
+    return list(names)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from archsmith.architecture import Proposal
 from archsmith.strategy._evolution import Rows
+from archsmith.strategy._history import Indices, usable
 from archsmith.strategy._ledger import RowLedger
 
 ROUNDS = 6
@@ -16,17 +17,11 @@ ROUNDS = 6
 MOST_BRED = 64
 """Children of one round, where fewer are wanted."""
 
-Indices = NDArray[np.intp]
 Breed = Callable[[int, bool], tuple[Rows, Indices]]
 """``breed(n, alone)`` -> up to ``n`` children ``(k, d)`` and the places of their first parents in the ledger ``(k,)``.
 
 ``alone`` asks for mutants of one parent, because children of two were all known.
 """
-
-
-def usable(ledger: RowLedger) -> Indices:
-    """Places of the evaluations that succeeded, in the order told."""
-    return np.flatnonzero(np.isfinite(ledger.costs).all(axis=1))
 
 
 def offspring(ledger: RowLedger, n: int, breed: Breed, *, initial: int, rng: np.random.Generator) -> list[Proposal]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.predictor import mid_ranks
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows
 from archsmith.strategy._ledger import RowLedger
@@ -18,12 +19,6 @@ AUGMENTATION = 0.05
 def draw_weights(m: int, rng: np.random.Generator) -> Floats:
     """Random weights of ``m`` objectives, uniform on the simplex, ``(m,)``."""
     return rng.dirichlet(np.ones(m)) if m > 1 else np.ones(1)
-
-
-def mid_ranks(values: Floats) -> Floats:
-    """The share of ``values (n,)`` that are smaller, equal ones counted half: in ``(0, 1)``, ``(n,)``."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray(((np.cumsum(counts) - 0.5 * counts) / max(1, len(values)))[inverse])
 
 
 def scalarised(costs: Floats, weights: Floats) -> Floats:

@@ -11,6 +11,7 @@ from archsmith.encoding.base import Encoding
 from archsmith.predictor.base import Predictor
 from archsmith.strategy._evolution import Rows, best_first
 from archsmith.strategy._forecast import Forecast, forecast
+from archsmith.strategy._history import usable
 from archsmith.strategy._inputs import encoding_of, maker
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._views import VIEWS
@@ -46,7 +47,7 @@ class Predicted:
     @property
     def usable(self) -> int:
         """Evaluations that succeeded."""
-        return int(np.isfinite(self._ledger.costs).all(axis=1).sum())
+        return len(usable(self._ledger))
 
     def fitted(self) -> Forecast:
         """On order alone (normal scores), so that outliers do not rule; needs ``ENOUGH`` evaluations."""
@@ -67,11 +68,11 @@ class Predicted:
             rng: of the random ones.
         """
         ledger, proposals = self._ledger, []
-        usable = self.usable
-        first = n if usable < ENOUGH else min(n, initial - usable - len(ledger.open))
+        known = self.usable
+        first = n if known < ENOUGH else min(n, initial - known - len(ledger.open))
         if first > 0:
             proposals = ledger.propose(ledger.fresh(first, rng))
-        while usable >= ENOUGH and len(proposals) < n:
+        while known >= ENOUGH and len(proposals) < n:
             self._queue = [row for row in self._queue if ledger.is_new(row[None])[0]]
             if not self._queue:
                 self._queue = more(max(picks, n - len(proposals)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from archsmith.errors import require
 from archsmith.strategy._evolution import Floats
-from archsmith.strategy._offspring import Indices
+from archsmith.strategy._history import Indices
 
 
 def pymoo(module: str, strategy: str) -> Any:

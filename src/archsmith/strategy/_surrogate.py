@@ -9,13 +9,14 @@ import numpy as np
 
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess
-from archsmith.strategy._evolution import Floats, Rows, constrained_ranks
-from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._trend import Trend, is_additive
+from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, predict_together
+from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._history import Indices, learnt_from, limit_values
+from archsmith.strategy._ledger import RowLedger, row_names
+from archsmith.strategy._trend import Line, Trend, best_line
 from archsmith.strategy._views import View, warped
 
-FIRST_STEPS, LATER_STEPS = 30, 8
+FIRST_STEPS, LATER_STEPS = 30, 4
 """Of the optimiser of hyper-parameters."""
 TUNE_EVERY = 4
 """Pairs more, at least, before hyper-parameters are tuned again."""
@@ -29,15 +30,15 @@ REMEMBERED = 100_000
 
 @dataclass
 class _Tuned:
-    """A process, how many pairs it had when it was last tuned, and whether what it learns was found to add up then."""
+    """A process, how much was told when it was last tuned, and the line that its values were found to follow then."""
 
     process: ChoiceGaussianProcess
-    pairs: int = 0
-    additive: bool = False
+    told: int = 0
+    line: Line | None = None
 
-    def is_due(self, pairs: int) -> bool:
-        """Whether it is to be tuned to so many pairs: first, and after every eighth part more."""
-        return not self.pairs or pairs >= self.pairs + max(TUNE_EVERY, self.pairs // 8)
+    def is_due(self, told: int) -> bool:
+        """Whether it is to be tuned once so much is told: first, and after every eighth part more."""
+        return not self.told or told >= self.told + max(TUNE_EVERY, self.told // 8)
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,21 @@ class Belief:
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the costs of encodings ``x (k, w)``, ``(k, m)`` each."""
-        found = [process.predict(x) for process in self.processes]
-        means = [
-            mean if trend is None else mean + trend(x) for (mean, _), trend in zip(found, self.trends, strict=True)
-        ]
-        spreads = np.stack([std for _, std in found], axis=1)
-        return np.stack(means, axis=1), np.maximum(spreads, LEAST_SPREAD)
+        means, deviations = predict_together(self.processes, x)
+        for j, trend in enumerate(self.trends):
+            if trend is not None:
+                means[:, j] += trend(x)
+        return means, np.maximum(deviations, LEAST_SPREAD)
 
     def log_chance(self, x: Floats) -> Floats:
         """Logarithm of the predicted probability of success within all limits, ``(k,)``."""
         from scipy.special import log_ndtr
 
         chance = np.zeros(len(x))
-        for process, bound, sign in self.bounds:
-            mean, std = process.predict(x)
-            chance += log_ndtr(sign * (bound - mean) / np.maximum(std, LEAST_SPREAD))
+        if self.bounds:
+            means, deviations = predict_together([process for process, _, _ in self.bounds], x)
+            for j, (_, bound, sign) in enumerate(self.bounds):
+                chance += log_ndtr(sign * (bound - means[:, j]) / np.maximum(deviations[:, j], LEAST_SPREAD))
         if self.failing is not None:
             chance += np.log(np.clip(1.0 - self.failing.predict(x)[0], LEAST_CHANCE, 1.0))
         return chance
@@ -98,7 +99,7 @@ class Surrogate:
     Args:
         ledger: of the search.
         encodings: beside the codes of the choices: graph features, free metrics.
-        most: evaluations that are learnt from at most, the best ones.
+        most: evaluations that are learnt from at most: the best ones and, as many, the latest ones.
     """
 
     ledger: RowLedger
@@ -112,78 +113,93 @@ class Surrogate:
         width = len(self._codes.names) + sum(len(e.names) for e in self.encodings)
         self._groups = np.full(width, FEATURE)
         self._groups[: len(self._codes.groups)] = self._codes.groups
+        self._alike = np.full(width, -1)
+        self._alike[: len(self._codes.alike)] = self._codes.alike
         self._vectors = np.zeros((0, width), dtype=np.float32)
 
     def encode(self, rows: Rows) -> Floats:
         """Encodings ``(k, w)`` of canonical rows; those met before are remembered."""
-        names = [row.tobytes() for row in rows]
-        new = [i for i, name in enumerate(names) if name not in self._seen]
-        if len(self._vectors) + len(new) > REMEMBERED:
-            self._seen, self._vectors = {}, self._vectors[:0]
-            new = list(range(len(rows)))
+        names, seen = row_names(rows), self._seen
+        new = {name: i for i, name in enumerate(names) if name not in seen}
+        if len(seen) + len(new) > REMEMBERED:
+            seen.clear()
+            new = {name: i for i, name in enumerate(names)}
         if new:
-            fresh = rows[new]
+            fresh, start = rows[list(new.values())], len(seen)
+            self._make_room(start + len(new))
             parts = [self._codes.encode(fresh), *(e.encode(fresh) for e in self.encodings)]
-            self._seen |= {names[i]: len(self._vectors) + k for k, i in enumerate(new)}
-            self._vectors = np.concatenate([self._vectors, np.column_stack(parts)])
-        return np.asarray(self._vectors[[self._seen[name] for name in names]])
+            self._vectors[start : start + len(new)] = np.column_stack(parts)
+            seen |= {name: start + k for k, name in enumerate(new)}
+        return np.asarray(self._vectors[[seen[name] for name in names]])
+
+    def _make_room(self, n: int) -> None:
+        """For ``n`` encodings; twice as many as there are, so that all the copying stays linear in them."""
+        if n > len(self._vectors):
+            grown = np.zeros((max(n, 2 * len(self._vectors)), self._vectors.shape[1]), dtype=np.float32)
+            grown[: len(self._vectors)] = self._vectors
+            self._vectors = grown
 
     def belief(self, view: View) -> Belief:
-        """Fit to everything told; at least one evaluation has succeeded."""
+        """Fit to what was told; at least one evaluation has succeeded."""
         ledger = self.ledger
-        ok = np.flatnonzero(np.isfinite(ledger.costs).all(axis=1))
-        if len(ok) > self.most:
-            order = np.argsort(constrained_ranks(ledger.costs[ok], ledger.violations[ok]), kind="stable")
-            ok = np.sort(ok[order[: self.most]])
-        evaluations = ledger.evaluations
-        rows, told = ledger.rows[ok], [evaluations[i] for i in ok]
+        at = learnt_from(ledger, self.most)
+        rows, raw = ledger.rows[at], ledger.costs[at]
         x = self.encode(rows)
+        frame = Frame(x, self._groups)
         goals = [o.goal for o in ledger.objectives]
-        costs = np.stack([warped(c, g, view) for c, g in zip(ledger.costs[ok].T, goals, strict=True)], axis=1)
+        costs = np.stack([warped(c, g, view) for c, g in zip(raw.T, goals, strict=True)], axis=1)
         trends = [
-            self._trend((view, str(j)), x, raw, y) if goal == "min" else None
-            for j, (raw, y, goal) in enumerate(zip(ledger.costs[ok].T, costs.T, goals, strict=True))
+            self._trend((view, str(j)), frame, x, raw[:, j], costs[:, j]) if goal == "min" else None
+            for j, goal in enumerate(goals)
         ]
         left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
-        processes = [self._fitted((view, str(j)), x, y) for j, y in enumerate(left)]
-        bounds = []
-        for limit in ledger.limits:
-            known = [i for i, e in enumerate(told) if limit.metric in e.values]
-            if known:
-                # The pessimistic end of each measured interval, as the limit itself is judged.
-                ends = [told[i].values[limit.metric] for i in known]
-                values = np.array([v.high if limit.sense == "<=" else v.low for v in ends])
-                logarithmic = bool(values.min() > 0 and limit.bound > 0)
-                process = self._fitted(("limit", str(limit)), x[known], np.log(values) if logarithmic else values)
-                bound = float(np.log(limit.bound)) if logarithmic else limit.bound
-                bounds.append((process, bound, 1.0 if limit.sense == "<=" else -1.0))
-        return Belief(rows, costs, ledger.violations[ok], processes, trends, bounds, self._failing())
+        processes = [self._fitted((view, str(j)), frame, y) for j, y in enumerate(left)]
+        bounds = self._bounds(at, x, frame)
+        return Belief(rows, costs, ledger.violations[at], processes, trends, bounds, self._failing())
+
+    def _bounds(self, at: Indices, x: Floats, frame: Frame) -> list[tuple[ChoiceGaussianProcess, float, float]]:
+        """For each limit whose metric was told: a process, the bound on its scale, the sign of "at most"."""
+        found = []
+        for limit in self.ledger.limits:
+            known, values = limit_values(self.ledger, limit, at)
+            if not len(known):
+                continue
+            logarithmic = bool(values.min() > 0 and limit.bound > 0)
+            own = frame if len(known) == len(at) else Frame(x[known], self._groups)
+            process = self._fitted(("limit", str(limit)), own, np.log(values) if logarithmic else values)
+            bound = float(np.log(limit.bound)) if logarithmic else limit.bound
+            found.append((process, bound, 1.0 if limit.sense == "<=" else -1.0))
+        return found
 
     def _failing(self) -> ChoiceGaussianProcess | None:
-        failed = np.asarray(~np.isfinite(self.ledger.costs).all(axis=1))
+        failed = ~self.ledger.succeeded
         if not failed.any():
             return None
         latest = slice(-self.most, None)
-        return self._fitted(("failing",), self.encode(self.ledger.rows[latest]), failed[latest].astype(float))
+        frame = Frame(self.encode(self.ledger.rows[latest]), self._groups)
+        return self._fitted(("failing",), frame, failed[latest].astype(float))
 
-    def _trend(self, name: tuple[str, ...], x: Floats, raw: Floats, y: Floats) -> Trend | None:
-        """The trend of this name where left-out costs follow it, which is asked whenever its process is tuned."""
+    def _trend(self, name: tuple[str, ...], frame: Frame, x: Floats, raw: Floats, y: Floats) -> Trend | None:
+        """The trend of this name where left-out costs follow it; which line it is, is asked when its process is tuned.
+
+        Between two tunings the line stays, and only the scale that it is seen on moves.
+        """
         tuned = self._known(name)
-        if tuned.is_due(len(y)):
-            tuned.additive = is_additive(x, raw, y)
-        return Trend(x, raw, y) if tuned.additive else None
+        if tuned.is_due(len(self.ledger.keys)):
+            tuned.line = best_line(x, raw, y, self._alike, lambda: self._fitted((*name, "alone"), frame, y).left_out)
+        return None if tuned.line is None else Trend(tuned.line, raw, y)
 
     def _known(self, name: tuple[str, ...]) -> _Tuned:
         if name not in self._tuned:
-            self._tuned[name] = _Tuned(ChoiceGaussianProcess(groups=self._groups.tolist()))
+            self._tuned[name] = _Tuned(ChoiceGaussianProcess())
         return self._tuned[name]
 
-    def _fitted(self, name: tuple[str, ...], x: Floats, y: Floats) -> ChoiceGaussianProcess:
-        """The process of this name, conditioned on ``x`` and ``y``, and tuned to them where that is due."""
-        tuned = self._known(name)
-        if tuned.is_due(len(y)):
-            tuned.process.retune(x, y, LATER_STEPS if tuned.pairs else FIRST_STEPS)
-            tuned.pairs = len(y)
+    def _fitted(self, name: tuple[str, ...], frame: Frame, y: Floats) -> ChoiceGaussianProcess:
+        """The process of this name, conditioned on ``frame`` and ``y``, and tuned to them where that is due."""
+        tuned, told = self._known(name), len(self.ledger.keys)
+        if tuned.is_due(told):
+            tuned.process.retune(frame, y, LATER_STEPS if tuned.told else FIRST_STEPS)
+            tuned.told = told
         else:
-            tuned.process.condition(x, y)
+            tuned.process.condition(frame, y)
         return tuned.process

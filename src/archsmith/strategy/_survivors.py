@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation
 from archsmith.strategy._evolution import Floats
+from archsmith.strategy._history import Indices
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import Indices
 
 Select = Callable[[Floats, int], Sequence[int] | NDArray[np.integer]]
 """Costs ``(n, m)`` in the box 0..1, and how many of them survive, fewer than ``n`` -> which."""

@@ -15,8 +15,9 @@ from archsmith.pareto import non_dominated_rank
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, tournament
 from archsmith.strategy._geometry import survival_scores
+from archsmith.strategy._history import Indices
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import Indices, mated, offspring
+from archsmith.strategy._offspring import mated, offspring
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._survivors import Survivors, boxed
 from archsmith.strategy.base import Handles, Strategy

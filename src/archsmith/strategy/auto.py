@@ -16,8 +16,10 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
+from archsmith.strategy._first_designs import even_designs
+from archsmith.strategy._history import usable
 from archsmith.strategy._improvement import MOST, expected_improvement
-from archsmith.strategy._ledger import RowLedger
+from archsmith.strategy._ledger import RowLedger, row_names
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._surrogate import Belief, Surrogate
 from archsmith.strategy._views import VIEWS
@@ -26,7 +28,9 @@ from archsmith.strategy.base import Handles, Strategy
 ENOUGH = 3
 """Successful evaluations without which nothing is fitted."""
 REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box around everything measured."""
+"""The corner of the hypervolume, in units of the box around everything measured, or of that around the front."""
+OWN_BOX = 0.5
+"""Share of the proposals for which it is the front's own box, where there are limits."""
 SKILL = 0.05
 """Share of variance explained below which predictions are not followed half of the time."""
 CROSSOVER = 0.9
@@ -56,8 +60,10 @@ class Auto(Strategy):
     What makes it robust:
 
     * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
-      best; costs that add up over a network are learnt as what a line on their own scale leaves
-      (:class:`~archsmith.strategy._trend.Trend`);
+      best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
+      often each option is taken (:class:`~archsmith.strategy._trend.Trend`);
+    * the hypervolume counts in a box around everything measured, which pays for what lies beyond the ends of the
+      front; below limits half of the time in the front's own, which pays for what lies between them;
     * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
       promises an improvement;
     * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
@@ -77,7 +83,7 @@ class Auto(Strategy):
         graph: use the graph view of the space where it has one.
         free: an encoding of what is known of every candidate without evaluating it, such as parameters and MACs; NaN
             where it is not known.
-        learn_from: evaluations that predictions are fitted on at most, the best ones.
+        learn_from: evaluations that predictions are fitted on at most: half of them the best, half the latest.
 
     Raises:
         InvalidOption: for an option outside its range.
@@ -112,11 +118,11 @@ class Auto(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then what promises most."""
         proposals: list[Proposal] = []
-        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
-        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        known = len(usable(self._ledger))
+        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
         if first > 0:
             proposals += self._first(first)
-        if usable >= ENOUGH and len(proposals) < n:
+        if known >= ENOUGH and len(proposals) < n:
             proposals += self._promising(n - len(proposals))
         return proposals
 
@@ -128,10 +134,7 @@ class Auto(Strategy):
 
     def _first(self, n: int) -> list[Proposal]:
         """The same relative option everywhere, as far as half of ``initial``; then rare options first."""
-        most = self._space.cardinalities.astype(int) - 1
-        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
-        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
-        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        rows = even_designs(self._ledger, self._initial)[:n]
         proposals = self._ledger.propose(self._space.architectures(rows))
         while len(proposals) < n:
             drawn = self._ledger.fresh_rows(50, self._rng)
@@ -170,10 +173,10 @@ class Auto(Strategy):
         worth = promise(pool)
         for _ in range(ROUNDS):
             top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
-            met = {row.tobytes() for row in pool}
+            met = set(row_names(pool))
             near = self._space.neighbour_rows(top)
             near = near[self._ledger.is_new(near)]
-            near = near[[row.tobytes() not in met for row in near]]
+            near = near[[name not in met for name in row_names(near)]]
             if not len(near):
                 break
             near = near[self._rng.permutation(len(near))[:NEIGHBOURS]]
@@ -194,7 +197,11 @@ class Auto(Strategy):
             known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
-        low, span = every.min(axis=0), np.ptp(every, axis=0)
+        # The wide box pays for what lies beyond the ends of the front. Below a limit it is too wide by all that breaks
+        # it: there the front's own box, which pays for what lies between the ends, takes turns with it.
+        own = bool(belief.bounds) and len(front) > FEW and self._rng.random() < OWN_BOX
+        box = front if own else every
+        low, span = box.min(axis=0), np.ptp(box, axis=0)
         span = np.where(span > 0, span, 1.0)
         front, reference = (front - low) / span, np.full(len(counted), REFERENCE)
 

@@ -15,7 +15,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, evolve
+from archsmith.strategy._first_designs import even_designs
 from archsmith.strategy._forecast import Forecast, forecast
+from archsmith.strategy._history import usable
 from archsmith.strategy._inner import check_inner, searched
 from archsmith.strategy._inputs import encoding_of, maker
 from archsmith.strategy._ledger import RowLedger
@@ -119,11 +121,11 @@ class Linas(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then picks of the search on predictions."""
         proposals: list[Proposal] = []
-        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
-        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        known = len(usable(self._ledger))
+        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
         if first > 0:
             proposals += self._first(first)
-        while usable >= ENOUGH and len(proposals) < n:
+        while known >= ENOUGH and len(proposals) < n:
             self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
             if not self._queue:
                 self._queue = self._search(max(self._picks, n - len(proposals)))
@@ -138,10 +140,7 @@ class Linas(Strategy):
 
     def _first(self, n: int) -> list[Proposal]:
         """Designs with the same relative option everywhere, as far as half of ``initial``; then random ones."""
-        most = self._space.cardinalities.astype(int) - 1
-        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
-        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
-        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        rows = even_designs(self._ledger, self._initial)[:n]
         proposals = self._ledger.propose(self._space.architectures(rows))
         return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
 

@@ -14,8 +14,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Rows
+from archsmith.strategy._history import Indices, usable
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import Indices, mated, offspring, usable
+from archsmith.strategy._offspring import mated, offspring
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._pymoo import directions, pymoo
 from archsmith.strategy._survivors import boxed

@@ -15,7 +15,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first
+from archsmith.strategy._first_designs import even_designs
 from archsmith.strategy._graph_beliefs import GraphBeliefs, Motif
+from archsmith.strategy._history import usable
 from archsmith.strategy._improvement import MOST, expected_improvement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import whole
@@ -113,10 +115,10 @@ class NasBowl(Strategy):
         """Up to ``n`` new proposals: ``initial`` first designs, then those of largest expected improvement."""
         if n <= 0:
             return []
-        usable = int(np.isfinite(self._ledger.costs).all(axis=1).sum())
-        first = n if usable < ENOUGH else min(n, self._initial - usable - len(self._ledger.open))
+        known = len(usable(self._ledger))
+        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
         proposals = self._first(first) if first > 0 else []
-        if usable >= ENOUGH and len(proposals) < n:
+        if known >= ENOUGH and len(proposals) < n:
             proposals += self._ledger.propose(self._space.architectures(self._picked(n - len(proposals))))
         if missing := n - len(proposals):
             proposals += self._ledger.propose(self._ledger.fresh(missing, self._rng))
@@ -140,7 +142,7 @@ class NasBowl(Strategy):
         metrics = [o.metric for o in self._ledger.objectives]
         if objective is not None and objective not in metrics:
             raise InvalidOption(f"objective={objective!r} is not one of {', '.join(metrics)}")
-        if int(np.isfinite(self._ledger.costs).all(axis=1).sum()) < ENOUGH:
+        if len(usable(self._ledger)) < ENOUGH:
             raise InvalidOption(f"motifs are read off {ENOUGH} or more successful evaluations; tell more first")
         motifs = self._beliefs.motifs(metrics.index(objective) if objective else 0)
         motifs.sort(key=lambda motif: -motif.effect)
@@ -148,17 +150,14 @@ class NasBowl(Strategy):
 
     def _first(self, n: int) -> list[Proposal]:
         """Designs with the same option everywhere, as far as half of ``initial``; then random ones."""
-        most = self._space.cardinalities.astype(int) - 1
-        levels = np.linspace(0, 1, max(2, min(int(most.max()) + 1, self._initial // 2)))
-        rows = self._space.canonical_rows(np.rint(levels[:, None] * most).astype(np.int16))
-        rows = rows[self._space.valid(rows) & self._ledger.is_new(rows)][:n]
+        rows = even_designs(self._ledger, self._initial)[:n]
         proposals = self._ledger.propose(self._space.architectures(rows))
         return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
 
     def _picked(self, n: int) -> Rows:
         """Up to ``n`` new rows, one after the other; none where the pool holds nothing new."""
         ledger, rng = self._ledger, self._rng
-        ok = np.flatnonzero(np.isfinite(ledger.costs).all(axis=1))
+        ok = usable(ledger)
         best = ledger.rows[ok[best_first(ledger.costs[ok], ledger.violations[ok], self._parents)]]
         half = max(self._pool // 2, n)
         mutants = self._space.mutate_rows(best[rng.integers(len(best), size=half)], rng)

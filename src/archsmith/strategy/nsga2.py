@@ -13,6 +13,7 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Rows, best_first, breed
+from archsmith.strategy._history import usable
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
 from archsmith.strategy.base import Handles, Strategy
@@ -93,9 +94,8 @@ class Nsga2(Strategy):
 
     def _parents(self) -> Sequence[int]:
         ledger = self._ledger
-        usable = np.flatnonzero(np.isfinite(ledger.costs).all(axis=1))
-        order = best_first(ledger.costs[usable], ledger.violations[usable], self._population)
-        return [int(i) for i in usable[order]]
+        ok = usable(ledger)
+        return [int(i) for i in ok[best_first(ledger.costs[ok], ledger.violations[ok], self._population)]]
 
     def _children(self, parents: Sequence[int], n: int) -> list[Proposal]:
         """Up to ``n`` new children, fewer where neither crossover nor mutation finds any."""

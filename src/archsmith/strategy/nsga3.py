@@ -13,8 +13,9 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows
+from archsmith.strategy._history import Indices
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import Indices, mated, offspring
+from archsmith.strategy._offspring import mated, offspring
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._pymoo import directions, pymoo, surviving
 from archsmith.strategy._survivors import Survivors

@@ -13,8 +13,8 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import constrained_ranks
+from archsmith.strategy._history import usable
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import usable
 from archsmith.strategy._options import whole
 from archsmith.strategy._vicinity import Vicinity
 from archsmith.strategy.base import Handles, Strategy

@@ -16,8 +16,8 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, constrained_ranks
+from archsmith.strategy._history import limit_values, usable
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import usable
 from archsmith.strategy._options import whole
 from archsmith.strategy._survivors import boxed
 from archsmith.strategy._views import warped
@@ -162,15 +162,12 @@ class _Models:
         self._x = torch.tensor(ledger.rows[known], dtype=torch.float64)
         costs = boxed(np.stack([warped(c, "min", "shape") for c in ledger.costs[known].T], axis=1))
         models = [_fitted(self._x, torch.tensor(-c)) for c in costs.T]
-        evaluations = [ledger.evaluations[i] for i in known]
         self._constraints = []
         for limit in ledger.limits:
-            at = [i for i, e in enumerate(evaluations) if limit.metric in e.values]
-            if not at:
+            at, value = limit_values(ledger, limit, known)
+            if not len(at):
                 continue
             sign = 1.0 if limit.sense == "<=" else -1.0
-            ends = [evaluations[i].values[limit.metric] for i in at]
-            value = np.array([v.high if limit.sense == "<=" else v.low for v in ends])
             excess = sign * (value - limit.bound) / (float(np.std(value)) or 1.0)
             self._constraints.append(_column(len(models)))
             models.append(_fitted(self._x[at], torch.tensor(excess)))

@@ -13,8 +13,9 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Rows, best_first
+from archsmith.strategy._history import Indices, usable
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import Indices, offspring, usable
+from archsmith.strategy._offspring import offspring
 from archsmith.strategy._options import whole
 from archsmith.strategy.base import Handles, Strategy
 

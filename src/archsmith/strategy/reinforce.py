@@ -11,12 +11,13 @@ from archsmith.architecture import Proposal
 from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
+from archsmith.predictor import mid_ranks
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._controller import Controller
 from archsmith.strategy._evolution import Floats, Rows
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
-from archsmith.strategy._policy import draw_new, draw_weights, mid_ranks, rewards_at
+from archsmith.strategy._policy import draw_new, draw_weights, rewards_at
 from archsmith.strategy.base import Handles, Strategy
 
 TRIES = 12

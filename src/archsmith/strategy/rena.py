@@ -17,6 +17,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._editor import Editor, Step
 from archsmith.strategy._evolution import Floats, Rows, tournament
+from archsmith.strategy._history import usable
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._policy import draw_new, draw_weights, one_hot_blocks, rewards, scalarised
@@ -129,12 +130,12 @@ class Rena(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then edits of good ones."""
         if n <= 0:
             return []
-        usable = np.flatnonzero(np.isfinite(self._ledger.costs).all(axis=1))
+        ok = usable(self._ledger)
         known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not usable.size else min(n, self._initial - known)
+        first = n if not ok.size else min(n, self._initial - known)
         proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
-        while usable.size and len(proposals) < n:
-            edited = self._edited(usable)
+        while ok.size and len(proposals) < n:
+            edited = self._edited(ok)
             if not edited:
                 break
             proposals += edited
@@ -148,12 +149,12 @@ class Rena(Strategy):
             self._learnt = (self._learnt + new)[-max(self._batch, len(new)) :]
             self._learn()
 
-    def _edited(self, usable: NDArray[np.intp]) -> list[Proposal]:
+    def _edited(self, ok: NDArray[np.intp]) -> list[Proposal]:
         """One new proposal that the policy made of a good design; none where the space is used up."""
         ledger, rng = self._ledger, self._rng
         weights = draw_weights(len(ledger.objectives), rng)
-        merit = rewards(ledger.costs[usable], ledger.violations[usable], weights)
-        best = usable[np.argsort(-merit, kind="stable")[: self._parents]]
+        merit = rewards(ledger.costs[ok], ledger.violations[ok], weights)
+        best = ok[np.argsort(-merit, kind="stable")[: self._parents]]
         for _ in range(TRIES):
             at = best[tournament(len(best), AT_ONCE, rng)]
             rows, traces = self._walked(at, weights)
@@ -196,7 +197,7 @@ class Rena(Strategy):
         """Reinforce the latest edits by what they won, each under the weights that it was made with."""
         ledger = self._ledger
         place = {key: i for i, key in enumerate(ledger.keys)}
-        ok = np.asarray(np.isfinite(ledger.costs).all(axis=1))
+        ok = ledger.succeeded
         badness = np.full((len(self._learnt), len(ok)), np.inf)
         badness[:, ok] = scalarised(ledger.costs[ok], np.stack([trace.weights for _, trace in self._learnt]))
         factor = np.where(ok, np.power(self._penalty, np.where(ok, ledger.violations, 0.0)), 0.0)

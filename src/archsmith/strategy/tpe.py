@@ -14,8 +14,8 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Rows
+from archsmith.strategy._history import usable
 from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._offspring import usable
 from archsmith.strategy._options import whole
 from archsmith.strategy.base import Handles, Strategy
 
@@ -94,9 +94,7 @@ class Tpe(Strategy):
             return []
         ledger = self._ledger
         ready = len(usable(ledger)) >= self._initial and bool(self._distributions)
-        missing = self._initial - len(ledger.told) - len(ledger.open)
-        first = min(n, max(0, missing)) if ready else n
-        proposals = ledger.propose(ledger.fresh(first, self._rng)) if first else []
+        proposals = [] if ready else ledger.propose(ledger.fresh(n, self._rng))
         while ready and len(proposals) < n:
             rows = self._draw()
             if not len(rows):

@@ -8,12 +8,15 @@ class TestMine(StrategyConformance):
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -103,6 +106,56 @@ def trajectory(name: str, seed: int, budget: int, options: Mapping[str, Any] = M
     return [str(e.architecture) for e in run(strategy, toy_evaluate, budget=budget, batch=3)]
 
 
+@cache
+def _first_trajectory(name: str, budget: int, options: str) -> list[str]:
+    """The trajectory of seed 3 that all others are compared with; ``options`` are JSON."""
+    return trajectory(name, 3, budget, json.loads(options))
+
+
+def asked_elsewhere(name: str, seed: int, budget: int, options: Mapping[str, Any]) -> list[str]:
+    """The same as :func:`trajectory` in another process, whose hash seed is another one.
+
+    One process answers for all strategies of a session, since most of its time is that of imports.
+
+    Raises:
+        RuntimeError: with the traceback of what went wrong there.
+    """
+    child = _elsewhere(str(Path.cwd()), os.environ.get("PYTHONPATH", ""))
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.dumps([name, seed, budget, dict(options)]) + "\n")
+    child.stdin.flush()
+    answer = json.loads(child.stdout.readline() or '"it ended"')
+    if isinstance(answer, str):
+        raise RuntimeError(f"the other process could not ask {name}: {answer}")
+    return list(answer)
+
+
+_CHILD = """
+import json, sys, traceback
+from archsmith.testing.strategies import trajectory
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    try:
+        found = trajectory(*json.loads(line))
+    except Exception:
+        found = traceback.format_exc()
+    print(json.dumps(found), file=answers, flush=True)
+"""
+
+
+@cache
+def _elsewhere(folder: str, path: str) -> subprocess.Popen[str]:
+    """The process that answers, started in ``folder`` with ``path`` as its PYTHONPATH; it ends with this one."""
+    environment = {**os.environ, "PYTHONHASHSEED": "1234", "PYTHONPATH": path}
+    arguments = [sys.executable, "-c", _CHILD]
+    child = subprocess.Popen(
+        arguments, cwd=folder, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    atexit.register(child.communicate)
+    return child
+
+
 class StrategyConformance:
     """The tests; pytest runs those of each subclass.
 
@@ -134,25 +187,17 @@ class StrategyConformance:
         return self.make(toy_space(), handled(self.name, TOY_OBJECTIVES), limits, seed)
 
     def test_same_seed_asks_the_same(self) -> None:
-        assert trajectory(self.name, 3, self.budget, self.options) == trajectory(
-            self.name, 3, self.budget, self.options
-        )
+        again = trajectory(self.name, 3, self.budget, self.options)
+        assert again == _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
 
     def test_other_seed_asks_otherwise(self) -> None:
-        assert trajectory(self.name, 3, self.budget, self.options) != trajectory(
-            self.name, 4, self.budget, self.options
-        )
+        other = trajectory(self.name, 4, self.budget, self.options)
+        assert other != _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
 
     def test_another_process_asks_the_same(self) -> None:
         """With another hash seed, so that no order of a set or a dictionary of objects decides."""
-        code = (
-            "import json, sys; from archsmith.testing.strategies import trajectory; "
-            "print(json.dumps(trajectory(sys.argv[1], 3, int(sys.argv[2]), json.loads(sys.argv[3]))))"
-        )
-        arguments = [sys.executable, "-c", code, self.name, str(self.budget), json.dumps(dict(self.options))]
-        environment = {**os.environ, "PYTHONHASHSEED": "1234"}
-        there = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
-        assert json.loads(there.stdout) == trajectory(self.name, 3, self.budget, self.options)
+        there = asked_elsewhere(self.name, 3, self.budget, self.options)
+        assert there == _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
 
     def test_never_more_than_asked_for(self) -> None:
         strategy = self.toy()

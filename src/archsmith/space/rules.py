@@ -1,0 +1,126 @@
+"""Conditions, constraints and symmetries applied to rows; looked up in tables where they are about few choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.space.choice import Choice
+from archsmith.space.constraint import Constraint
+from archsmith.space.forest import AnyRows, Columns, Forest, Rows
+from archsmith.space.symmetry import Interchangeable
+
+LARGEST = 2**17
+"""Settings that a table may have."""
+MANY = 256
+"""Rows at once for which a table is made; for fewer it is not worth its making."""
+
+
+class Rules:
+    """What the rules of a space make of rows ``(n, d)``.
+
+    Args:
+        choices: of the space.
+        forest: their conditions.
+        constraints: that every architecture meets.
+        symmetries: groups of choices that may be swapped.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        forest: Forest,
+        constraints: Sequence[Constraint],
+        symmetries: Sequence[Interchangeable],
+    ) -> None:
+        self._choices, self._forest = choices, forest
+        self._constraints, self._symmetries = constraints, symmetries
+
+    def canonical(self, rows: AnyRows) -> Rows:
+        """The representatives of rows of option indices; constraints are not looked at."""
+        filled = np.where(self._forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
+        if not self._symmetries:
+            return filled
+        if self._sorted.serves(filled):
+            filled[:, self._sorted.columns] = self._sorted(filled)
+            return filled
+        return self._swapped(filled)
+
+    def violated(self, canonical: Rows) -> NDArray[np.intp]:
+        """How many constraints each canonical row breaks, ``(n,)``."""
+        if not self._constraints:
+            return np.zeros(len(canonical), dtype=np.intp)
+        return self._counts(canonical) if self._counts.serves(canonical) else self._broken(canonical)
+
+    def valid(self, canonical: Rows) -> NDArray[np.bool_]:
+        """Which canonical rows meet all constraints, ``(n,)``."""
+        return np.asarray(self.violated(canonical) == 0)
+
+    @cached_property
+    def _sorted(self) -> _Table:
+        names = [name for s in self._symmetries for name in (*s.names, *([s.when[0]] if s.when else []))]
+        return _Table(self._forest, names, lambda rows, columns: self._swapped(rows)[:, columns])
+
+    @cached_property
+    def _counts(self) -> _Table:
+        names = [name for constraint in self._constraints for name in constraint.names]
+        return _Table(self._forest, names, lambda rows, _: self._broken(rows))
+
+    def _swapped(self, filled: Rows) -> Rows:
+        """Rows with the groups of each symmetry sorted, in place."""
+        for symmetry in self._symmetries:
+            symmetry.apply(filled, self._choices, self._forest.columns)
+        return filled
+
+    def _broken(self, canonical: Rows) -> NDArray[np.intp]:
+        columns = Columns(self._forest, self._choices, canonical)
+        broken = np.zeros(len(canonical), dtype=np.intp)
+        for constraint in self._constraints:
+            broken += ~constraint.holds(columns)
+        return broken
+
+
+class _Table:
+    """What a function of rows gives for every setting of some columns, and of those that they depend on.
+
+    Args:
+        forest: of the space.
+        names: of the choices that the function reads.
+        function: of rows ``(n, d)`` and these columns.
+    """
+
+    def __init__(
+        self, forest: Forest, names: Iterable[str], function: Callable[[Rows, NDArray[np.intp]], NDArray[Any]]
+    ) -> None:
+        columns, waiting = set[int](), [forest.columns[name] for name in names]
+        while waiting:
+            column = waiting.pop()
+            if column >= 0 and column not in columns:
+                columns.add(column)
+                waiting.append(forest.parents[column])
+        self.columns = np.array(sorted(columns), dtype=np.intp)
+        self._cardinalities = [int(forest.cardinalities[j]) for j in self.columns]
+        strides = [math.prod(self._cardinalities[i + 1 :]) for i in range(len(columns))]
+        self._small = math.prod(self._cardinalities) <= LARGEST
+        self._strides = np.array(strides if self._small else [0] * len(strides), dtype=np.int64)
+        self._width, self._function = len(forest.parents), function
+        self._values: NDArray[Any] | None = None
+
+    def serves(self, rows: Rows) -> bool:
+        """Whether there is a table, or so many ``rows`` that it is made now."""
+        if self._values is None and self._small and len(rows) >= MANY:
+            numbers = np.arange(math.prod(self._cardinalities))
+            settings = np.zeros((len(numbers), self._width), dtype=np.int16)
+            settings[:, self.columns] = np.stack(np.unravel_index(numbers, self._cardinalities), axis=1)
+            self._values = self._function(settings, self.columns)
+        return self._values is not None
+
+    def __call__(self, rows: Rows) -> NDArray[Any]:
+        """What the function gives for ``rows (n, d)``."""
+        assert self._values is not None
+        return np.asarray(self._values[rows[:, self.columns] @ self._strides])
