@@ -1,4 +1,4 @@
-"""Your own network: declare what may vary, train it once, search it, export the best within a limit.
+"""Your own network: made elastic in one call, trained once, searched, the best within a limit exported.
 
 python examples/own_network.py            # about a minute on one core
 python examples/own_network.py --quick    # seconds, to see it run
@@ -33,18 +33,7 @@ class Digits(nn.Module):
 
 def digits() -> smith.Supernet:
     """The elastic network; the command line finds it as ``own_network:digits``."""
-    first = smith.Width("conv1.width", (8, 16, 24, 32))
-    second = smith.Width("conv2.width", (16, 32, 48, 64))
-    hidden = smith.Width("fc1.width", (32, 64, 96, 128))
-    axes = {
-        "conv1": smith.Elastic(out=first),
-        "bn1": smith.Elastic(over=first),
-        "conv2": smith.Elastic(into=first, out=second, kernel=smith.Kernel("conv2.kernel", (3, 5))),
-        "bn2": smith.Elastic(over=second),
-        "fc1": smith.Elastic(into=second * 16, out=hidden),  # each channel is flattened to 4 x 4 numbers
-        "fc2": smith.Elastic(into=hidden),
-    }
-    return smith.elastic(Digits(), torch.zeros(1, 1, 8, 8), axes)
+    return smith.elastic(Digits(), torch.zeros(2, 1, 8, 8), width=(0.25, 0.5, 0.75, 1.0))
 
 
 def main(run: Path, *, quick: bool) -> smith.Front:

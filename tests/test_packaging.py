@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from archsmith.errors import EXTRA_OF
 from archsmith.method import describe, roles
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +84,18 @@ def test_a_search_says_which_extra_is_missing(core, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "pip install 'archsmith[" in " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in done.stderr
+
+
+def test_every_requirement_has_bounds_and_a_pin_within_them():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert set(EXTRA_OF.values()) <= set(extras)
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines if "==" in line)}
+    for requirement in map(Requirement, [*project["dependencies"], *(r for found in extras.values() for r in found)]):
+        if requirement.name != "archsmith":
+            assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
 def version():

@@ -49,7 +49,8 @@ class Plan:
         attributes: module name -> attribute -> value that it has in the subnet (``groups``, ``kernel_size`` ...).
         switches: name of a ``Switch`` module -> number of the option that runs.
         depths: name of a ``Depth`` module -> how many of its blocks run.
-        skipped: names of the ``Optional`` modules that do not run, and of blocks that are taken out of their container.
+        skipped: names of the ``Optional`` modules that do not run, of blocks that are taken out of their container, and of
+            branches that give zeros.
         overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
     """
 

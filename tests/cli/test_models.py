@@ -41,7 +41,9 @@ def ffn(prefix):
     }
 
 
-def test_a_transformer_from_a_folder(tmp_path, monkeypatch, archsmith, holds, declared):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A tiny transformer with its tokenizer in ``mine``, and a table of texts, in the current folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -63,6 +65,10 @@ def test_a_transformer_from_a_folder(tmp_path, monkeypatch, archsmith, holds, de
     tokenizer.save("mine/tokenizer.json")
     lines = [f"{'a ' * (i % 4)}{WORDS[4 + i % 2]} film\t{i % 2}" for i in range(80)]
     (tmp_path / "train.tsv").write_text("\n".join(["text\tlabel", *lines]))
+    return tmp_path
+
+
+def test_a_transformer_from_a_folder(folder, archsmith, holds, declared):
     seen = declared(ffn("bert.encoder.layer.0"))
     command = ["search", "--data", "train.tsv", "--data-option", "tokenizer=mine", "--model", "hf/mine"]
     command += [
@@ -90,7 +96,7 @@ def test_a_transformer_from_a_folder(tmp_path, monkeypatch, archsmith, holds, de
     assert example["attention_mask"].sum(1).tolist() == [7, 4]
     checks = holds(archsmith("verify", f"run/exports/{front[0]['name']}.onnx", "--json"))
     assert checks["rebuilt module"] == "ok"
-    (tmp_path / "mine" / "model.safetensors").unlink()  # what was exported does not need the weights it began with
+    (folder / "mine" / "model.safetensors").unlink()  # what was exported does not need the weights it began with
     checks = holds(archsmith("verify", f"run/exports/{front[0]['name']}.onnx", "--json"))
     assert checks["rebuilt module"] == "ok"
 
@@ -137,3 +143,28 @@ def test_weights_are_fetched_once(monkeypatch, declared):
     spaces = [make(source).space.fingerprint for make in (materials.build, materials.rebuild)]
     assert asked == [True, False]
     assert spaces[0] == spaces[1]
+
+
+class TestFound:
+    """The same with axes that are found, not declared."""
+
+    def test_an_image_model_of_timm(self, tmp_path, archsmith, holds):
+        command = ["search", "--data", "digits", "--images", "300", "--resize", "16", "--model", "timm/resnet10t"]
+        command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", tmp_path / "run", "--json"]
+        done = archsmith(*command, "--no-export")
+        assert done.code == 0, done.err
+        front = json.loads(done.out)["front"]
+        largest = max(e.values["params"].value for e in smith.Run.open(tmp_path / "run").evaluations())
+        assert min(n["values"]["params"]["value"] for n in front) < largest / 2
+        assert archsmith("export", tmp_path / "run", "--name", front[0]["name"]).code == 0
+        checks = holds(archsmith("verify", tmp_path / "run" / "exports" / f"{front[0]['name']}.onnx", "--json"))
+        assert checks["rebuilt module"] == checks["accuracy on test"] == "ok"
+
+    def test_a_transformer_from_a_folder(self, folder, archsmith, holds):
+        command = ["search", "--data", "train.tsv", "--data-option", "tokenizer=mine", "--model", "hf/mine"]
+        command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", "run", "--json"]
+        done = archsmith(*command)
+        assert done.code == 0, done.err
+        front = json.loads(done.out)["front"]
+        checks = holds(archsmith("verify", f"run/exports/{front[0]['name']}.onnx", "--json"))
+        assert checks["rebuilt module"] == checks["accuracy on test"] == "ok"

@@ -13,13 +13,14 @@ from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.discovery import Elasticity, Sizes
 
 
-def elastic(
+def elastic(  # noqa: PLR0913 - what users may say, each by name
     model: nn.Module,
     example_inputs: Any,
     axes: Mapping[str, Elastic] | None = None,
     *,
     width: Sizes = (0.5, 0.75, 1.0),
     depth: float = 0.5,
+    branches: bool = False,
     kernel: int | None = 3,
     multiple: int = 8,
     only: Sequence[str] = (),
@@ -46,6 +47,7 @@ def elastic(
         axes: module name -> which of its dimensions follow which choice; then nothing is traced.
         width: shares of every width that are offered, up to 1.0.
         depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all.
         multiple: widths are rounded to multiples of it; counts of heads and groups are not.
         only: patterns of what may vary.
@@ -63,9 +65,10 @@ def elastic(
         UnknownName: for patterns that match nothing.
     """
     declared: Mapping[str, Elastic] | Elasticity = dict(axes or {})
-    if not axes and not any(isinstance(m, ChoiceModule) for m in model.modules()):
+    chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
+    if not axes and not chosen:
         declared = Elasticity(
-            width, depth, kernel, multiple, only, freeze, tie, dict(options or {}), importance
+            width, depth, branches, kernel, multiple, only, freeze, tie, dict(options or {}), importance
         )  # checks them
     return Supernet(
         model,

@@ -74,8 +74,7 @@ def _torchvision_fails(error: BaseException | None) -> bool:
 def _other_torch(spec: str) -> UserError:
     return UserError(
         f"{spec!r} cannot be built: torchvision, which it needs, was compiled for another torch than the one that is "
-        "installed; install both from the same index (pip install torch torchvision --index-url "
-        "https://download.pytorch.org/whl/cpu, for a CPU)"
+        "installed; install both as builds for the same hardware, as PyTorch's installation page says"
     )
 
 

@@ -54,7 +54,7 @@ def extracted(
     network = copied(model)
     for name, children in dropped.items():
         container = memo[id(model.get_submodule(name))]
-        container.__dict__["_modules"] = remaining(container._modules, children)
+        container.__dict__["_modules"] = remaining(container, children)
     for name, attributes in plan.attributes.items():
         memo[id(model.get_submodule(name))].__dict__.update(attributes)
     return network.eval()

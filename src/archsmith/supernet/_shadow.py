@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -154,7 +155,7 @@ class PlanProgram:
         for name, container in containers_in(plan, model):
             entry(name).static["_number"] = container.read(name, plan)
         for name, children in dropped_children(plan, model).items():
-            entry(name).static["_modules"] = remaining(model.get_submodule(name)._modules, children)
+            entry(name).static["_modules"] = remaining(model.get_submodule(name), children)
         self._entries = list(entries.values())
         self._computed = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if not s.viewed]
         self._graded = [(i, s) for i, e in enumerate(self._entries) for s in e.slots if s.viewed and not s.is_buffer]
@@ -224,7 +225,7 @@ def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceMod
 
 
 def dropped_children(plan: Plan, model: nn.Module) -> dict[str, set[str]]:
-    """Container -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing."""
+    """Module -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing."""
     found: dict[str, set[str]] = {}
     for name in plan.skipped:
         if not isinstance(model.get_submodule(name), ChoiceModule):
@@ -233,12 +234,19 @@ def dropped_children(plan: Plan, model: nn.Module) -> dict[str, set[str]]:
     return found
 
 
-def remaining(modules: Mapping[str, nn.Module | None], dropped: Iterable[str]) -> dict[str, nn.Module | None]:
-    """The modules of a list without some of them, counted anew where names are numbers."""
-    kept = {name: module for name, module in modules.items() if name not in dropped}
-    if all(name.isdecimal() for name in modules):
-        return {str(i): module for i, module in enumerate(kept.values())}
-    return kept
+def remaining(container: nn.Module, dropped: Iterable[str]) -> dict[str, nn.Module | None]:
+    """The modules of ``container`` without some of them.
+
+    Lists are counted anew, as if they had been built shorter. Elsewhere the module's place is kept by one that gives
+    zeros of the shape of its input.
+    """
+    modules = container._modules
+    if isinstance(container, nn.ModuleList | nn.Sequential):
+        kept = {name: module for name, module in modules.items() if name not in dropped}
+        if all(name.isdecimal() for name in modules):
+            return {str(i): module for i, module in enumerate(kept.values())}
+        return kept
+    return {name: nn.Hardshrink(math.inf) if name in dropped else module for name, module in modules.items()}
 
 
 class Shadow:

@@ -18,12 +18,12 @@ from archsmith.plan import Plan, TensorPlan, WeightPolicy
 from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable
 from archsmith.space.choice import Condition, Kind
 from archsmith.supernet.axes import Elastic, Numbers, Width
-from archsmith.supernet.blocks import Blocks
+from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
 from archsmith.supernet.rules.base import Declared, Rule
 
-Container = ChoiceModule | Blocks
+Container = ChoiceModule | Blocks | Branch
 Chain = tuple[tuple[str, tuple[int, ...]], ...]
 """Choices of the containers around a module, outermost first, with the option numbers under which it runs."""
 
@@ -83,7 +83,7 @@ class Structure:
         """The plan of an architecture; modules that do not run are not in it."""
         fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": []}
         for path, container in self.containers.items():
-            if self.live(path, numbers):
+            if self._decides(path, container, numbers):
                 container.record(path, numbers[container.name], fields)
         tensors: dict[str, TensorPlan] = {}
         attributes: dict[str, dict[str, Any]] = {}
@@ -93,6 +93,10 @@ class Structure:
                 if follow := _attributes(declared, numbers):
                     attributes[name] = follow
         return Plan(tensors, attributes, fields["switches"], fields["depths"], tuple(fields["skipped"]))
+
+    def _decides(self, path: str, container: Container, numbers: Numbers) -> bool:
+        """Whether nothing around a container leaves it out."""
+        return any(all(numbers[c] in runs for c, runs in chain if c != container.name) for chain in self.chains[path])
 
     def policy_tensors(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters that weight policies learn, by the name that plans give them."""
@@ -136,7 +140,7 @@ def structure_of(
 def assemble(
     model: nn.Module,
     declared: Mapping[str, Declared],
-    blocks: Mapping[str, Blocks],
+    blocks: Mapping[str, Blocks | Branch],
     constraints: Sequence[Constraint | str] = (),
     symmetries: Sequence[Interchangeable] = (),
 ) -> Structure:
@@ -176,7 +180,7 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
                     f"{name}: no rule knows {type(module).__name__}; there are rules for "
                     f"{', '.join(names('supernet.rules'))}; leave it rigid, or add a rule"
                 )
-            _check_given(name, module)
+            check_given(name, module)
             found[name] = rule.declare(name, module, elastic[name])
             _check_held(name, module, found[name])
     return found
@@ -185,9 +189,9 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
 _REMOVE = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
 
 
-def _check_given(name: str, module: nn.Module) -> None:
-    """Refuse tensors that a parametrisation computes, which would ignore a shadow, and those without a size."""
-    if parametrize.is_parametrized(module):
+def check_given(name: str, module: nn.Module, *, parametrised: bool = True) -> None:
+    """Refuse tensors without a size, and those that a parametrisation computes, which would ignore a shadow."""
+    if parametrised and parametrize.is_parametrized(module):
         raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {_REMOVE}")
     if any(isinstance(t, UninitializedParameter | UninitializedBuffer) for t in _own(module).values()):
         raise InvalidModel(f"{name} ({type(module).__name__}) has no size yet; run the model once before")
@@ -246,9 +250,11 @@ def _attributes(declared: Declared, numbers: Numbers) -> dict[str, Any]:
 def _chain(path: str, containers: Mapping[str, Container]) -> Chain:
     parts = path.split(".") if path else []
     found = []
-    for i in range(len(parts)):
+    for i in range(len(parts) + 1):
         container = containers.get(".".join(parts[:i]))
-        if container is not None:
+        if isinstance(container, Branch):  # what the module itself holds belongs to the branch
+            found.append((container.name, container.runs("")))
+        elif container is not None and i < len(parts):
             found.append((container.name, container.runs(parts[i])))
     return tuple(found)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from archsmith.errors import unknown
 from archsmith.supernet._structure import Structure, qualified
+from archsmith.supernet.rules.base import Declared
 
 SHOWN = 30
 """Lines of one kind that an account prints; all are in its fields."""
@@ -84,9 +85,7 @@ def account_of(model: nn.Module, structure: Structure) -> Account:
     names = {name for name, _ in model.named_modules()}
     tensors = {n for n, _ in model.named_parameters()} | {n for n, _ in model.named_buffers()}
     reasons = {n: why for n, why in structure.reasons.items() if n not in tensors and n not in names}
-    return Account(
-        tuple(choices), tuple(elastic), tuple(rigid), reasons, total, counted, str(structure.space.size())
-    )
+    return Account(tuple(choices), tuple(elastic), tuple(rigid), reasons, total, counted, str(structure.space.size()))
 
 
 def explained(model: nn.Module, structure: Structure, name: str) -> str:
@@ -116,17 +115,22 @@ def _explained_choice(structure: Structure, name: str) -> str:
         if container.name == name:
             lines.append(f"  decides {path or 'the model'} ({type(container).__name__})")
     for module, declared in structure.declared.items():
-        for tensor, axes in declared.tensors.items():
-            for dim, axis in enumerate(axes):
-                if axis is not None and any(w.choice == name for w in axis.widths):
-                    lines.append(f"  {qualified(module, tensor)}, dimension {dim}: {axis}")
-        for attribute, follows in declared.attributes.items():
-            parts = follows if isinstance(follows, tuple) else (follows,)
-            if any(w.choice == name for part in parts for w in part.widths):
-                lines.append(f"  {qualified(module, attribute)} = {', '.join(map(str, parts))}")
-        if declared.kernel is not None and declared.kernel.choice == name:
-            lines.append(f"  {module}: kernel size ({declared.kernel.policy})")
+        lines += _coupled(module, declared, name)
     return "\n".join(lines)
+
+
+def _coupled(module: str, declared: Declared, choice: str) -> Iterator[str]:
+    """What of one module follows a choice."""
+    for tensor, axes in declared.tensors.items():
+        for dim, axis in enumerate(axes):
+            if axis is not None and any(w.choice == choice for w in axis.widths):
+                yield f"  {qualified(module, tensor)}, dimension {dim}: {axis}"
+    for attribute, follows in declared.attributes.items():
+        parts = follows if isinstance(follows, tuple) else (follows,)
+        if any(w.choice == choice for part in parts for w in part.widths):
+            yield f"  {qualified(module, attribute)} = {', '.join(map(str, parts))}"
+    if declared.kernel is not None and declared.kernel.choice == choice:
+        yield f"  {module}: kernel size ({declared.kernel.policy})"
 
 
 def _explained_place(structure: Structure, name: str, tensors: list[str]) -> str:

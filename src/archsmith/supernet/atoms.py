@@ -79,7 +79,7 @@ class Algebra:
 
     def atoms(self, dims: Iterable[Dim]) -> Iterator[Atom]:
         """Every atom of ``dims``, each once, in order."""
-        seen = {}
+        seen: dict[int, Atom] = {}
         for dim in dims:
             for segment in self.resolved(dim):
                 for atom in segment:
@@ -129,7 +129,9 @@ class Algebra:
         alone = sum(a.size > 1 for a in segment) == 1
         for factor in segment:
             atom = self.root(factor)
-            inner = [(atom,)] if atom.parts is None else [s for part in atom.parts for s in self._segments(part)]
+            inner: list[Segment] = (
+                [(atom,)] if atom.parts is None else [s for part in atom.parts for s in self._segments(part)]
+            )
             if not alone:
                 inner = self._repeated(inner)
             if len(inner) == 1:
@@ -174,7 +176,9 @@ class Algebra:
             for atom in segment:
                 atom.spanned = True
 
-    def unify(self, left: Dim, right: Dim, reason: str = "two dimensions meet that cannot be taken apart alike") -> None:
+    def unify(
+        self, left: Dim, right: Dim, reason: str = "two dimensions meet that cannot be taken apart alike"
+    ) -> None:
         """``left`` and ``right`` are one dimension; where that cannot be expressed both are frozen with ``reason``."""
         ours, theirs = list(left), list(right)
         while True:
@@ -344,4 +348,3 @@ class Algebra:
                 for ours, theirs in zip(shared, parts[1:], strict=True):
                     self.unify(ours, theirs)
         return [heads, *(shared or [])]
-

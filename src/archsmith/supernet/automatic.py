@@ -10,7 +10,7 @@ from torch import nn
 
 from archsmith.errors import InvalidModel
 from archsmith.space import Constraint, Interchangeable
-from archsmith.supernet._structure import Structure, assemble
+from archsmith.supernet._structure import Structure, assemble, check_given
 from archsmith.supernet.discovery import Elasticity, discover
 from archsmith.supernet.proof import Prover
 from archsmith.supernet.tracing import Inputs, trace
@@ -41,6 +41,8 @@ def found_structure(
     Raises:
         InvalidModel: where the model does not run, or nothing in it can be elastic.
     """
+    for name, module in model.named_modules():
+        check_given(name, module, parametrised=False)
     told("tracing")
     traced = trace(model, inputs)
     dropped: dict[str, str] = {}
@@ -48,7 +50,7 @@ def found_structure(
     while True:
         discovered = discover(model, traced, wanted, dropped)
         if not discovered.widths and not discovered.blocks and not any(d.kernel for d in discovered.declared.values()):
-            raise InvalidModel(_nothing(discovered.rigid))
+            raise InvalidModel(_nothing(model, discovered.rigid))
         structure = assemble(model, discovered.declared, discovered.blocks, constraints, symmetries)
         told(f"proving {len(structure.space.choices)} choices")
         prover = prover or Prover(model, inputs, traced)
@@ -61,7 +63,12 @@ def found_structure(
             dropped |= dict.fromkeys(tied or [fault.choice], fault.reason)
 
 
-def _nothing(rigid: Mapping[str, Any]) -> str:
+def _nothing(model: nn.Module, rigid: Mapping[str, Any]) -> str:
+    if packed := [n for n, m in model.named_modules() if "quantized" in type(m).__module__]:
+        return (
+            f"the model is quantised: {packed[0]} and {len(packed) - 1} more modules hold packed weights; make the "
+            "original model elastic, and quantise what comes out"
+        )
     lines = [f"  {name}: {reason}" for name, reason in list(rigid.items())[:10]]
     return "\n".join(
         [

@@ -47,6 +47,42 @@ class Blocks:
         plan["skipped"] += [f"{path}.{child}" if path else child for child in self.dropped(number)]
 
 
+@dataclass(frozen=True)
+class Branch:
+    """Whether a residual branch runs: ``x + f(x)`` or ``x`` alone.
+
+    Without it a module that gives zeros stands in its place (``nn.Hardshrink`` with an infinite threshold).
+
+    Args:
+        name: of the choice.
+    """
+
+    name: str
+    options: tuple[bool, bool] = (False, True)
+    kind: Kind = "ordinal"
+
+    def runs(self, child: str) -> tuple[int, ...]:  # noqa: ARG002 - all of them or none
+        """Numbers of the options under which the modules of the branch run."""
+        return (1,)
+
+    def record(self, path: str, number: int, plan: dict[str, Any]) -> None:
+        """Write the option into the fields of a plan under construction."""
+        if number == 0:
+            plan["skipped"].append(path)
+
+
+def found_branches(model: nn.Module, trace: Trace) -> dict[str, Branch]:
+    """Modules with modules in them, called once, that keep every dimension and whose output is added to a stream."""
+    found = {}
+    for path in trace.added:
+        module = model.get_submodule(path)
+        parent = model.get_submodule(path.rpartition(".")[0])
+        if path and module._modules and not isinstance(parent, nn.ModuleList | nn.Sequential):
+            if not _why_not(trace, path) and any(p.ndim > 1 for p in module.parameters()):
+                found[path] = Branch(f"{path}.branch")
+    return found
+
+
 def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, str]) -> dict[str, Blocks]:
     """Containers of which blocks can be left out, by the name of the container.
 
@@ -59,8 +95,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
         least: the smallest share of a container's blocks that stays.
         rigid: receives a reason for every block with weights that cannot be left out.
     """
-    found = {}
-    for path, module in model.named_modules():
+    found: dict[str, Blocks] = {}
+    for path, module in reversed(list(model.named_modules())):  # inner containers first
         if not isinstance(module, nn.ModuleList | nn.Sequential) or len(module) < 2:
             continue
         children = tuple(module._modules)
@@ -70,6 +106,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
             block = module._modules[child]
             if block is None or not block._modules or not any(p.ndim > 1 for p in block.parameters()):
                 continue  # single layers are no blocks
+            if name in found:
+                continue  # a stage whose blocks can be left out one by one
             reason = _why_not(trace, name)
             if not reason:
                 droppable.append(child)
@@ -80,7 +118,7 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
             options = tuple(range(lowest, len(children) + 1))
             if len(options) > 1:
                 found[path] = Blocks(f"{path}.depth" if path else "depth", children, tuple(droppable), options)
-    return found
+    return dict(reversed(found.items()))
 
 
 def _why_not(trace: Trace, name: str) -> str:

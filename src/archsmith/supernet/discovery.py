@@ -14,7 +14,7 @@ from torch import nn
 from archsmith.errors import InvalidModel, InvalidOption, unknown
 from archsmith.supernet.atoms import Dim
 from archsmith.supernet.axes import Axis, Factor, Kernel, Segment, Width, as_axis
-from archsmith.supernet.blocks import Blocks, found_blocks
+from archsmith.supernet.blocks import Blocks, Branch, found_blocks, found_branches
 from archsmith.supernet.naming import COUNTS, Member, members
 from archsmith.supernet.operators.base import Dims
 from archsmith.supernet.rules.base import Declared
@@ -35,6 +35,7 @@ class Elasticity:
     Args:
         width: shares of every width that are offered; ``(1.0,)`` keeps all widths.
         depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all kernels.
         multiple: sizes are rounded to multiples of it; counts of heads and groups are not.
         only: patterns of what may vary; empty for everything.
@@ -49,6 +50,7 @@ class Elasticity:
 
     width: Sizes = (0.5, 0.75, 1.0)
     depth: float = 0.5
+    branches: bool = False
     kernel: int | None = 3
     multiple: int = 8
     only: Sequence[str] = ()
@@ -125,14 +127,14 @@ class Discovered:
 
     Args:
         declared: module -> axes of its tensors and attributes.
-        blocks: container -> its depth.
+        blocks: container -> its depth, or a residual branch -> whether it runs.
         widths: choice of its own (before ties) -> the atom's member and its options.
         rigid: choice, tensor or block -> why it does not vary.
         axis: reads a dimension of the trace; ``None`` where nothing in it varies.
     """
 
     declared: Mapping[str, Declared]
-    blocks: Mapping[str, Blocks]
+    blocks: Mapping[str, Blocks | Branch]
     widths: Mapping[str, tuple[Member, Width]]
     rigid: Mapping[str, str]
     axis: Callable[[Dim], Axis | None]
@@ -158,7 +160,8 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
             trace.algebra.unify(dims[0], other, "one attribute is the size of both")
     rigid: dict[str, str] = {}
     atoms = members(trace, tensors)
-    blocks = found_blocks(model, trace, wanted.depth, rigid)
+    blocks: dict[str, Blocks | Branch] = {**found_blocks(model, trace, wanted.depth, rigid)}
+    blocks |= found_branches(model, trace) if wanted.branches else {}
     kernels = _kernels(modules, wanted, rigid)
     choices = [*(m.name for m in atoms), *(b.name for b in blocks.values()), *(k.choice for k in kernels.values())]
     wanted.check([*choices, *tensors, *modules], choices)
@@ -179,7 +182,9 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
             if len(sizes) > 1:
                 widths[member.name] = member, Width(wanted.shared(member.name), sizes, member.name)
             else:
-                rigid[member.name] = f"its size, {member.atom.size}, leaves nothing to choose (multiple={wanted.multiple})"
+                rigid[member.name] = (
+                    f"its size, {member.atom.size}, leaves nothing to choose (multiple={wanted.multiple})"
+                )
     _check_ties(widths.values())
     axes = _Axes(trace, {id(m.atom): w for m, w in widths.values()})
     for name, dims in tensors.items():
@@ -207,8 +212,9 @@ class _Axes:
                 else:
                     factors.append(prod(a.size for a in atoms))
             kept = tuple(f for f in factors if f != 1) or (1,)
-            if segments and all(isinstance(f, int) for f in (*kept, *segments[-1])):
-                segments[-1] = (segments[-1][0] + kept[0],)  # type: ignore[operator]
+            before, here = segments[-1] if segments else (), kept
+            if len(before) == len(here) == 1 and isinstance(before[0], int) and isinstance(here[0], int):
+                segments[-1] = (before[0] + here[0],)
             else:
                 segments.append(kept)
         axis = Axis(tuple(segments))
@@ -230,24 +236,31 @@ def _declared(
             owner, _, short = name.rpartition(".")
             held.setdefault(owner, {})[short] = found
     sizes: dict[str, dict[str, Any]] = {}
-    for (module, attribute, item), dims in trace.attributes.items():
+    for (owner, attribute, item), dims in trace.attributes.items():
         axis = axes.of(dims[0])
         if axis is not None:
-            sizes.setdefault(module, {}).setdefault(attribute, {})[item] = axis
-    declared = {}
-    for name, module in modules.items():
-        if name in held or name in sizes or name in kernels:
-            here = held.get(name, {})
-            if name in kernels:
-                here.setdefault("weight", (None,) * module.get_parameter("weight").ndim)
-            attributes = _shown(module, here)
-            for attribute, items in sizes.get(name, {}).items():
-                attributes[attribute] = _whole(getattr(module, attribute), items)
-            attributes |= _inputs_of_groups(module, here, attributes)
-            kernel = kernels.get(name)
-            following = kernel_attributes(name, module, kernel) if kernel is not None else {}
-            declared[name] = Declared(here, attributes, _consumed(module, here), kernel, following)
-    return declared
+            sizes.setdefault(owner, {}).setdefault(attribute, {})[item] = axis
+    return {
+        name: _declaration(name, module, held.get(name, {}), sizes.get(name, {}), kernels.get(name))
+        for name, module in modules.items()
+        if name in held or name in sizes or name in kernels
+    }
+
+
+def _declaration(
+    name: str, module: nn.Module, held: Mapping[str, Any], sizes: Mapping[str, Any], kernel: Kernel | None
+) -> Declared:
+    """What varies of one module: axes of its tensors, sizes of its attributes (by item), its kernel."""
+    tensors = dict(held)
+    following: Mapping[int, Mapping[str, Any]] = {}
+    if kernel is not None and isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        tensors.setdefault("weight", (None,) * module.weight.ndim)
+        following = kernel_attributes(name, module, kernel)
+    attributes = _shown(module, tensors)
+    for attribute, items in sizes.items():
+        attributes[attribute] = _whole(getattr(module, attribute), items)
+    attributes |= _inputs_of_groups(module, tensors, attributes)
+    return Declared(tensors, attributes, _consumed(module, tensors), kernel, following)
 
 
 def _whole(value: Any, items: Mapping[int | None, Axis]) -> Axis | tuple[Axis, ...]:

@@ -47,13 +47,15 @@ def sort_units(
     if by not in get_args(Importance):
         raise InvalidOption(f"importance is one of {', '.join(get_args(Importance))}, or None; got {by!r}")
     given = list(batches)
-    values = _magnitudes
+    values: Callable[[Tensor], Tensor | None] = _magnitudes
     if by == "taylor":
         if not given or loss is None:
             raise InvalidOption("importance='taylor' needs batches=[(inputs, targets), ...] and loss=function")
         values = _taylor_values(model, given, loss)
     kept = _lasting(model)
-    movable = [w for w in widths if all(id(t) in kept for t, _, _ in reached(model, declared, [w]))]
+    movable = [
+        w for w in widths if all(id(t) in kept and t.device.type != "meta" for t, _, _ in reached(model, declared, [w]))
+    ]
     scores = {w: np.zeros(w.full) for w in movable}
     for width in movable:
         places = list(reached(model, declared, [width]))
@@ -90,7 +92,7 @@ def _taylor_values(
             value = loss(model(*batch.inputs, **batch.keywords), item[1])
             for total, grad in zip(sums, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
                 if grad is not None:
-                    total += grad / len(batches)
+                    total.add_(grad, alpha=1 / len(batches))
     finally:
         for module, mode in modes:
             module.training = mode

@@ -68,7 +68,7 @@ class Marks(TorchFunctionMode):
                         Marked.of(v, (name, key, i)) if v > 1 else v for i, v in enumerate(value)
                     )
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = _property(func) or getattr(func, "__name__", "").rstrip("_")
         if name in ("size", "shape"):

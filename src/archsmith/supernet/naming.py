@@ -80,11 +80,11 @@ def _role(atom: Atom, places: Sequence[_Place]) -> Role:
         i = next(i for i, a in enumerate(longest.product) if a is atom)
         matrices = any(p.rank == 2 and len(p.product) > 1 for p in places)
         if not matrices and len(longest.product) == 2:
-            return ("groups", "group_width")[i]  # type: ignore[return-value]
+            return ("groups", "group_width")[i]
         if len(longest.product) == 2:
-            return ("heads", "head_size")[i]  # type: ignore[return-value]
+            return ("heads", "head_size")[i]
         if len(longest.product) == 3:
-            return ("kv_heads", "queries_per_kv", "head_size")[i]  # type: ignore[return-value]
+            return ("kv_heads", "queries_per_kv", "head_size")[i]
         return "factor"
     readers = {p.tensor for p in places if p.rank == 2 and p.dim == 1}
     return "hidden" if len(readers) >= READERS_OF_HIDDEN else "width"

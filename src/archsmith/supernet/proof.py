@@ -1,11 +1,14 @@
-"""What is offered is proved: every choice alone, the smallest architecture and random ones run as the trace foretells,
-and the coupling of every atom holds in numbers.
+"""What is offered is proved.
+
+Every choice alone, the smallest architecture and random ones run as the trace foretells, and the coupling of every
+atom holds in numbers.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from archsmith.architecture import Architecture
+from archsmith.supernet._observing import Observer
 from archsmith.supernet._shadow import PlanProgram, Shadow
 from archsmith.supernet._structure import Structure
 from archsmith.supernet.axes import Axis, Numbers, Width
-from archsmith.supernet.blocks import Blocks
+from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.discovery import Discovered
 from archsmith.supernet.shapes import ANCHORS, Shapes
 from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
@@ -32,6 +35,7 @@ TOLERANCE = 1e-10
 """Of the coupling law in double precision, relative to the largest output."""
 TOLERANCE_SINGLE = 1e-4
 """Where a model computes in single precision whatever its inputs are."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -128,9 +132,7 @@ class _Runs:
         self._prover, self._structure, self._space = prover, structure, structure.space
         self._largest = structure.space.largest().to_dict()
         self._anchors = [
-            (o.module, [discovered.axis(d) or d for d in o.dims])
-            for o in prover._trace.operations
-            if o.name in ANCHORS
+            (o.module, [discovered.axis(d) or d for d in o.dims]) for o in prover._trace.operations if o.name in ANCHORS
         ]
         self._algebra = prover._trace.algebra
 
@@ -194,9 +196,7 @@ class _Law:
             outputs = self._model(*self._inputs[0], **self._inputs[1])
         return [t for t in fixed_outputs(outputs) if t.is_floating_point()]
 
-    def culprits(
-        self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]
-    ) -> list[tuple[Width, float]]:
+    def culprits(self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]) -> list[tuple[Width, float]]:
         """The atoms whose law does not hold, found by halving."""
         if not widths:
             return []
@@ -215,7 +215,7 @@ class _Law:
             reorder(self._model, self._structure.declared, {w: rng.permutation(w.full) for w in widths})
             return _gap(self._outputs(), self._expected)
 
-    def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks]]) -> float:
+    def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks | Branch]]) -> float:
         """How far dropping units and blocks is from units of zeros and blocks that return their input.
 
         Atoms that share a choice are dropped together.
@@ -226,16 +226,22 @@ class _Law:
         numbers |= dict.fromkeys([*choices, *(b.name for _, b in blocks)], 0)
         with self._shadow.running(PlanProgram(self._model, self._structure.plan(numbers), {})):
             dropped = self._outputs()
-        passing = [self._model.get_submodule(f"{path}.{c}" if path else c) for path, b in blocks for c in b.dropped(0)]
+        passing = {
+            f"{path}.{child}" if path else child: _first
+            for path, b in blocks
+            if isinstance(b, Blocks)
+            for child in b.dropped(0)
+        }
+        passing |= {path: _zeros for path, b in blocks if isinstance(b, Branch)}
         with self._restored():
             zero_dropped(self._model, self._structure.declared, alike)
             try:
-                for module in passing:
-                    module.__dict__["forward"] = _first
+                for name, forward in passing.items():
+                    self._model.get_submodule(name).__dict__["forward"] = forward
                 return _gap(self._outputs(), dropped)
             finally:
-                for module in passing:
-                    module.__dict__.pop("forward", None)
+                for name in passing:
+                    self._model.get_submodule(name).__dict__.pop("forward", None)
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
@@ -247,18 +253,16 @@ class _Law:
                     tensor.copy_(value)
 
 
-class _Precision(TorchDispatchMode):
+class _Precision(Observer):  # type: ignore[no-untyped-call]
     """Sees whether everything is computed in double precision; some models cast as they like."""
 
     def __init__(self) -> None:
         super().__init__()
         self.double = True
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        result = func(*args, **(kwargs or {}))
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:  # noqa: ARG002
         if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
             self.double = False
-        return result
 
 
 @contextmanager
@@ -275,6 +279,11 @@ def _first(*args: Any, **kwargs: Any) -> Any:
     return next(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
 
 
+def _zeros(*args: Any, **kwargs: Any) -> Any:
+    """A branch that adds nothing."""
+    return torch.zeros_like(_first(*args, **kwargs))
+
+
 def _double(x: Any) -> Any:
     return x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
 
@@ -282,7 +291,7 @@ def _double(x: Any) -> Any:
 def _one(inputs: Inputs) -> Inputs:
     """The first item of a batch, where all tensors that go in have as many: what holds for one holds for all."""
     sizes = {t.shape[:1] for t in tree_leaves(inputs) if isinstance(t, Tensor)}
-    return tree_map(lambda x: x[:1] if isinstance(x, Tensor) else x, inputs) if len(sizes) == 1 else inputs  # type: ignore[no-any-return]
+    return tree_map(lambda x: x[:1] if isinstance(x, Tensor) else x, inputs) if len(sizes) == 1 else inputs
 
 
 def _shapes(outputs: Any) -> list[tuple[int, ...]]:
@@ -298,4 +307,4 @@ def _gap(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
         if ours.numel():
             scale = float(theirs.abs().max().clamp_min(1e-300))
             worst = max(worst, float((ours - theirs).abs().max()) / scale)
-    return worst if worst == worst else float("inf")  # NaN compares unequal to itself
+    return float("inf") if math.isnan(worst) else worst

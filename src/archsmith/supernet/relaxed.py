@@ -17,7 +17,6 @@ from archsmith.space import ChoiceSpace
 from archsmith.supernet._shadow import NO_COPY, Assignment, PlanProgram, Program
 from archsmith.supernet._structure import Structure, policy_prefix
 from archsmith.supernet.axes import Axis, Kernel, Numbers, Width
-from archsmith.supernet.blocks import Blocks
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
 
@@ -118,10 +117,10 @@ class Relaxed:
             InvalidModel: where the depth is that of the model's own containers, which cannot be weighted.
         """
         self.check(structure.space)
-        if blocks := [c.name for c in structure.containers.values() if isinstance(c, Blocks)]:
+        if blocks := [c.name for c in structure.containers.values() if not isinstance(c, ChoiceModule)]:
             raise InvalidModel(
-                f"{blocks[0]} leaves blocks out of a container of the model's own, which cannot be weighted by "
-                "probabilities; use elastic(..., depth=1.0), or put Depth or Optional modules into the model"
+                f"{blocks[0]} leaves modules of the model's own out, which cannot be weighted by probabilities; use "
+                "elastic(..., depth=1.0, branches=False), or put Depth or Optional modules into the model"
             )
         if self.mixing == "sum":
             return _Sum(model, structure, policy_tensors, self.probabilities)

@@ -6,19 +6,20 @@ they compute. Their shapes are said here; all other operators run as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from archsmith.supernet._observing import Observer
 
 ANCHORS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm", "embedding", "cat", "native_layer_norm"})
 ANCHORS |= {"native_group_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "_fused_rms_norm"}
 """Operators that read weights or put tensors together: what they give shows whether sizes fit."""
 
 
-class Shapes(TorchDispatchMode):
+class Shapes(Observer):  # type: ignore[no-untyped-call]
     """Keeps the shapes that come out of the operators in ``ANCHORS``.
 
     Attributes:
@@ -31,13 +32,13 @@ class Shapes(TorchDispatchMode):
         self.names: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        name = func._schema.name.partition("::")[2]
-        result = _quickly(func, name, args, kwargs or {})
+    def run(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return _quickly(func, name, args, kwargs)
+
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:  # noqa: ARG002
         if name in ANCHORS:
             self.names.append(name)
             self.shapes.append(tuple((result[0] if isinstance(result, tuple | list) else result).shape))
-        return result
 
 
 def _quickly(func: Any, name: str, args: Sequence[Any], kwargs: Any) -> Any:
@@ -59,15 +60,21 @@ def _pointwise(args: Sequence[Any], name: str) -> Any:
         return None
     shape = tensors[0].shape
     if len(tensors) > 1:
-        shape = torch.broadcast_shapes(*(t.shape for t in tensors))
+        shape = _broadcast(*(t.shape for t in tensors))
     if name.endswith("_"):
         return args[0] if shape == args[0].shape else None
     return torch.empty(shape, dtype=kind, device="meta")
 
 
 _ALSO_POINTWISE = frozenset({"hardswish", "hardsigmoid", "hardtanh", "elu", "leaky_relu", "clone"})
-_OTHER_TYPE = frozenset({"eq", "ne", "lt", "gt", "le", "ge", "isnan", "isinf", "logical_not", "logical_and", "bitwise_not"})
+_OTHER_TYPE = frozenset(
+    {"eq", "ne", "lt", "gt", "le", "ge", "isnan", "isinf", "logical_not", "logical_and", "bitwise_not"}
+)
 _OTHER_TYPE |= {"_to_copy", "logical_or", "isfinite", "sign", "signbit", "frexp", "isneginf", "isposinf"}
+
+
+def _broadcast(*shapes: Sequence[int]) -> torch.Size:
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def _like(args: Sequence[Any], _name: str) -> Any:
@@ -96,7 +103,7 @@ def _product(args: Sequence[Any], _name: str) -> Any:
     if left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2] or left.dtype != right.dtype:
         return None
     shape = (*left.shape[:-1], right.shape[-1])
-    if len(args) == 3 and torch.broadcast_shapes(args[0].shape, shape) != torch.Size(shape):
+    if len(args) == 3 and _broadcast(args[0].shape, shape) != torch.Size(shape):
         return None
     return torch.empty(shape, dtype=left.dtype, device="meta")
 

@@ -381,7 +381,9 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _refuse_wrapped(model: nn.Module) -> None:
-    """Refuse wrappers around the model, or in it, that bypass shadows."""
+    """Refuse what is no module, and wrappers around the model, or in it, that bypass shadows."""
+    if not isinstance(model, nn.Module):
+        raise InvalidModel(f"a model is a torch.nn.Module, got {type(model).__name__}: {model!r}")
     for name, module in model.named_modules():
         where = name or "the model"
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 
 from archsmith.errors import InvalidModel
 from archsmith.method import load, names
+from archsmith.supernet._observing import Observer
 from archsmith.supernet.atoms import Algebra, Dim
 from archsmith.supernet.marks import Attribute, Marks
 from archsmith.supernet.operators.base import Call, Dims, Operators
@@ -62,6 +62,7 @@ class Trace:
         attributes: attribute of a module -> every dimension whose size it was.
         calls: module -> its calls, in order.
         operations: in order.
+        added: modules whose output, scaled or dropped out at most, is added to something else, in order.
         unknown: operators that no family knows, with how often they ran.
         on: the device it ran on: ``"meta"``, or the model's own.
         trains: whether it ran in training mode too.
@@ -72,6 +73,7 @@ class Trace:
     attributes: dict[Attribute, list[Dim]] = field(default_factory=dict)
     calls: dict[str, list[ModuleCall]] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
+    added: dict[str, None] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     on: str = "meta"
     trains: bool = True
@@ -91,8 +93,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
         with torch.random.fork_rng():
             return _Run(copy.deepcopy(model).eval(), "").follow(inputs)
     except Exception as error:
+        said = str(error).strip().partition("\n")[0]
         raise InvalidModel(
-            f"the model does not run on the example inputs: {type(error).__name__}: {error}. Give inputs of one call, "
+            f"the model does not run on the example inputs: {type(error).__name__}: {said}. Give inputs of one call, "
             "a tensor, a tuple of positional inputs or a dict by name, on the model's device"
         ) from error
 
@@ -122,6 +125,7 @@ class _Run:
         self.trace = Trace(Algebra(), on=on)
         self._known: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._path = [""]
+        self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._used: set[int] = set()
         self._constants: list[Tensor] = []
 
@@ -137,8 +141,12 @@ class _Run:
                 self._known[leaf] = algebra.dims(leaf.shape, "it is a size of the inputs")
                 self._constants.append(leaf)
         marks = Marks(self._model, algebra, self.dims)
-        self._run(inputs, marks)
-        self._train(inputs, marks)
+        with _assigned_buffers(self._model) as assigned:
+            self._run(inputs, marks)
+            self._train(inputs, marks)
+        for tensor in assigned:
+            for dim in self.dims(tensor):
+                algebra.freeze(dim, "a module assigns such a buffer when it runs, and would keep a subnet's")
         for tensor in [*self._model.parameters(), *self._model.buffers()]:
             if id(tensor) not in self._used:
                 for dim in self.dims(tensor):
@@ -175,12 +183,11 @@ class _Run:
         found: Dims = self._known[tensor]
         return found
 
-    def operator(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    def operator(self, function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Learn from one operator call."""
         outputs = [t for t in (result if isinstance(result, list | tuple) else [result]) if isinstance(t, Tensor)]
         if not outputs:
             return
-        name = function._schema.name.partition("::")[2]
         self._used.update(id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         call = Call(name, _bound(function._schema, args, kwargs), outputs, self.trace.algebra, self.dims)
         family = families().get(name) or families().get(name.rstrip("_"))
@@ -196,7 +203,17 @@ class _Run:
             found = [call.fixed(t.shape, reason) for t in outputs]
         for tensor, dims in zip(outputs, found, strict=False):
             self._known[tensor] = dims
+        self._follow_outputs(name, function, call, outputs[0])
         self.trace.operations.append(Operation(name, self._path[-1], found[0]))
+
+    def _follow_outputs(self, name: str, function: Any, call: Call, output: Tensor) -> None:
+        """Whose outputs an elementwise result is made of, and which of them are added to something else."""
+        if torch.Tag.pointwise not in function.tags and name not in ("clone", "native_dropout"):
+            return
+        sources = [self._outputs_of.get(t, frozenset()) for t in call.tensors]
+        if name in ("add", "add_") and len(sources) == 2:
+            self.trace.added |= dict.fromkeys(sorted(sources[0] ^ sources[1]))
+        self._outputs_of[output] = frozenset().union(*sources)
 
     def _fits(self, dims: Dims, tensor: Tensor) -> bool:
         sizes = [self.trace.algebra.size(d) for d in dims]
@@ -227,23 +244,50 @@ class _Run:
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
             self._path.pop()
             left = self.dims(output) if isinstance(output, Tensor) else None
+            if left is not None:
+                self._outputs_of[output] = self._outputs_of.get(output, frozenset()) | {name}
             calls = self.trace.calls[name]
             calls[-1] = ModuleCall(calls[-1].entered, left)
 
         return leave
 
 
-class _Dispatched(TorchDispatchMode):
+class _Dispatched(Observer):  # type: ignore[no-untyped-call]
     """Tells a run of every operator."""
 
     def __init__(self, run: _Run) -> None:
         super().__init__()
         self._run = run
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        result = func(*args, **(kwargs or {}))
-        self._run.operator(func, args, kwargs or {}, result)
-        return result
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        self._run.operator(func, name, args, kwargs, result)
+
+
+class _Buffers(dict[str, Any]):
+    """The buffers of a module, which notes those that are assigned to."""
+
+    def __init__(self, buffers: Mapping[str, Any], assigned: list[Tensor]) -> None:
+        super().__init__(buffers)
+        self._assigned = assigned
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(self.get(name), Tensor):
+            self._assigned.append(self[name])
+        super().__setitem__(name, value)
+
+
+@contextmanager
+def _assigned_buffers(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The buffers that modules assign to, which are as before when this ends."""
+    assigned: list[Tensor] = []
+    before = [(module, module._buffers) for module in model.modules()]
+    for module, buffers in before:
+        module.__dict__["_buffers"] = _Buffers(buffers, assigned)
+    try:
+        yield assigned
+    finally:
+        for module, buffers in before:
+            module.__dict__["_buffers"] = buffers
 
 
 @cache

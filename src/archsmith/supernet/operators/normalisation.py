@@ -22,11 +22,13 @@ class Normalisation(Operators):
         {
             *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
             *("cudnn_batch_norm", "_batch_norm_no_update", "batch_norm", "_batch_norm_with_update"),
-            *("native_layer_norm", "_fused_rms_norm", "native_group_norm", "instance_norm"),
+            *("native_layer_norm", "_fused_rms_norm", "native_group_norm", "instance_norm", "_weight_norm_interface"),
         }
     )
 
     def apply(self, call: Call) -> Sequence[Dims]:
+        if call.name == "_weight_norm_interface":
+            return self._weight_norm(call)
         x = call.dims(call["input"])
         affine = [
             call.dims(call.arguments[n])
@@ -48,6 +50,15 @@ class Normalisation(Operators):
         for dim in x[-last:]:
             call.algebra.span(dim)
         return self._with_statistics(call, x)
+
+    def _weight_norm(self, call: Call) -> Sequence[Dims]:
+        """Directions of length one along all dimensions but one, times lengths."""
+        directions, lengths = call.dims(call["v"]), call.dims(call["g"])
+        out = call.broadcast(directions, lengths)
+        for i, dim in enumerate(directions):
+            if i != call["dim"] % len(directions):
+                call.algebra.span(dim)
+        return self._with_statistics(call, out)
 
     def _group_norm(self, call: Call, x: Dims, affine: Sequence[Dims]) -> Sequence[Dims]:
         for dims in affine:

@@ -20,10 +20,16 @@ class Pieces(Operators):
     names = frozenset(
         {
             *("slice", "select", "split", "split_with_sizes", "unbind", "cat", "stack", "chunk", "narrow", "hstack"),
-            *("repeat_interleave", "constant_pad_nd", "glu", "unsafe_split", "unsafe_chunk", "split_copy", "slice_copy"),
+            *(
+                "repeat_interleave",
+                "constant_pad_nd",
+                "glu",
+                "unsafe_split",
+                "unsafe_chunk",
+                "split_copy",
+                "slice_copy",
+            ),
             *("roll", "flip", "select_copy", "unbind_copy", "split_with_sizes_copy", "slice_scatter", "select_scatter"),
-            "channel_shuffle",
-            "native_channel_shuffle",
         }
     )
 
@@ -32,31 +38,33 @@ class Pieces(Operators):
         if name in ("cat", "stack"):
             return [self._joined(call, stacked=name == "stack")]
         x = call.dims(call.tensors[0])
-        if name == "constant_pad_nd":
-            return [self._padded(call, x)]
-        if name in ("roll", "flip"):
-            given = call["dims"] or range(len(x))
-            call.freeze([x[axis(d, len(x))] for d in given], f"{name} depends on positions")
-            return [x]
-        if name == "native_channel_shuffle" or name == "channel_shuffle":
-            return []
-        if name.endswith("_scatter"):
-            call.freeze([x[axis(call["dim"], len(x))]], PICKED)
-            return [x]
         where = axis(call.arguments.get("dim", 0) or 0, len(x))
-        if name == "repeat_interleave":
-            return self._interleaved(call, x)
-        if name == "select":
-            call.freeze([x[where]], PICKED)
-            return [[*x[:where], *x[where + 1 :]]]
-        if name == "unbind":
-            call.freeze([x[where]], "its units are used one by one")
-            return [[*x[:where], *x[where + 1 :]]] * len(call.outputs)
-        if name == "slice":
-            return [self._sliced(call, x, where)]
-        if name == "glu":
-            return [self._gated(call, x, where)]
-        return self._split(call, x, where)
+        handlers = {
+            "constant_pad_nd": self._padded,
+            "roll": self._moved,
+            "flip": self._moved,
+            "slice_scatter": self._written,
+            "select_scatter": self._written,
+            "select": self._picked,
+            "unbind": self._picked,
+            "slice": self._sliced,
+            "glu": self._gated,
+            "repeat_interleave": self._interleaved,
+        }
+        return handlers.get(name, self._split)(call, x, where)
+
+    def _moved(self, call: Call, x: Dims, _where: int) -> Sequence[Dims]:
+        given = call["dims"] or range(len(x))
+        call.freeze([x[axis(d, len(x))] for d in given], f"{call.name} depends on positions")
+        return [x]
+
+    def _written(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
+        call.freeze([x[where]], PICKED)
+        return [x]
+
+    def _picked(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
+        call.freeze([x[where]], PICKED)
+        return [[*x[:where], *x[where + 1 :]]] * len(call.outputs)
 
     def _joined(self, call: Call, *, stacked: bool) -> Dims:
         parts = [call.dims(t) for t in call["tensors"] if t.numel() or t.ndim > 1]
@@ -74,18 +82,18 @@ class Pieces(Operators):
         joined: Dim = [segment for dims in parts for segment in dims[where]]
         return [*parts[0][:where], joined, *parts[0][where + 1 :]]
 
-    def _sliced(self, call: Call, x: Dims, where: int) -> Dims:
+    def _sliced(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         size = call.algebra.size(x[where])
         start, stop, step = (call.arguments.get(n) for n in ("start", "end", "step"))
         start = min(max((start or 0) + (size if (start or 0) < 0 else 0), 0), size)
         stop = size if stop is None else min(max(stop + (size if stop < 0 else 0), 0), size)
         if (step or 1) == 1 and start == 0 and stop == size:
-            return x
+            return [x]
         part = call.algebra.part(x[where], start, stop) if (step or 1) == 1 and start < stop else None
         if part is None:
             call.freeze([x[where]], "a slice cuts it elsewhere than it is made of")
             part = call.fixed([call.shape[where]], "a slice cuts it elsewhere than it is made of")[0]
-        return [*x[:where], part, *x[where + 1 :]]
+        return [[*x[:where], part, *x[where + 1 :]]]
 
     def _split(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         found, start = [], 0
@@ -99,22 +107,21 @@ class Pieces(Operators):
             start = stop
         return found
 
-    def _gated(self, call: Call, x: Dims, where: int) -> Dims:
+    def _gated(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         half = call.algebra.size(x[where]) // 2
         value, gate = (call.algebra.part(x[where], i * half, (i + 1) * half) for i in range(2))
         if value is None or gate is None:
             return []
         call.algebra.unify(value, gate)
-        return [*x[:where], value, *x[where + 1 :]]
+        return [[*x[:where], value, *x[where + 1 :]]]
 
-    def _interleaved(self, call: Call, x: Dims) -> Sequence[Dims]:
+    def _interleaved(self, call: Call, x: Dims, where: int) -> Sequence[Dims]:
         if not isinstance(call.arguments.get("repeats"), int) or call.arguments.get("dim") is None:
             return []
-        where = axis(call["dim"], len(x))
         whole = call.algebra.product([x[where], *call.algebra.dims([call["repeats"]])])
         return [] if whole is None else [[*x[:where], whole, *x[where + 1 :]]]
 
-    def _padded(self, call: Call, x: Dims) -> Dims:
+    def _padded(self, call: Call, x: Dims, _where: int) -> Sequence[Dims]:
         """Zeros before and behind are segments of their own."""
         pad, found = list(call["pad"]), list(x)
         for i in range(len(pad) // 2):
@@ -125,4 +132,4 @@ class Pieces(Operators):
             elif before or behind:
                 edges = [call.algebra.new(n, frozen="padding") if n else [] for n in (before, behind)]
                 found[dim] = [*edges[0], *x[dim], *edges[1]]
-        return found
+        return [found]

@@ -28,7 +28,6 @@ class Spatial(Operators):
             *("im2col", "pixel_shuffle", "pixel_unshuffle", "grid_sampler_2d", "_fft_r2c", "_fft_c2r", "_fft_c2c"),
         }
     )
-    _spatial = {"1d": 1, "2d": 2, "3d": 3}
 
     def apply(self, call: Call) -> Sequence[Dims]:
         x = call.dims(call.tensors[0])
@@ -43,7 +42,7 @@ class Spatial(Operators):
             return [
                 [*(call.fixed([n], SPATIAL)[0] if i in along else x[i] for i, n in enumerate(call.shape))],
             ]
-        spatial = next(n for key, n in self._spatial.items() if key in call.name)
+        spatial = next(n for n in (1, 2, 3) if f"{n}d" in call.name)
         kept = x[: len(x) - spatial]
         call.freeze(x[len(kept) :], SPATIAL)
         return [[*kept, *call.fixed(o.shape[len(kept) :], SPATIAL)] for o in call.outputs]

@@ -25,30 +25,34 @@ class Views(Operators):
 
     def apply(self, call: Call) -> Sequence[Dims]:
         x = call.dims(call.tensors[0])
-        rank = len(x)
         name = call.name.removesuffix("_copy").rstrip("_")
+        if name in ("permute", "transpose", "t", "numpy_T"):
+            return [self._permuted(call, name, x)]
+        if name == "as_strided":
+            same = tuple(call["size"]) == tuple(call.algebra.size(d) for d in x)
+            return [x] if same else []  # torch itself lays the same positions out otherwise
+        resized = {
+            "unsqueeze": self._unsqueezed,
+            "squeeze": self._squeezed,
+            "expand": self._expanded,
+            "repeat": self._repeated,
+        }
+        return [resized[name](call, x) if name in resized else reshaped(call, x, call.shape)]
+
+    def _permuted(self, call: Call, name: str, x: Dims) -> Dims:
+        rank = len(x)
         if name == "permute":
-            return [[x[axis(d, rank)] for d in call["dims"]]]
+            return [x[axis(d, rank)] for d in call["dims"]]
         if name == "transpose":
             found = list(x)
             a, b = axis(call["dim0"], rank), axis(call["dim1"], rank)
             found[a], found[b] = found[b], found[a]
-            return [found]
-        if name in ("t", "numpy_T"):
-            return [list(reversed(x))]
-        if name == "unsqueeze":
-            where = axis(call["dim"], rank + 1)
-            return [[*x[:where], *call.algebra.dims([1]), *x[where:]]]
-        if name == "squeeze":
-            return [self._squeezed(call, x)]
-        if name == "expand":
-            return [self._expanded(call, x)]
-        if name == "repeat":
-            return [self._repeated(call, x)]
-        if name == "as_strided":
-            same = tuple(call["size"]) == tuple(call.algebra.size(d) for d in x)
-            return [x] if same else []  # torch itself lays the same positions out otherwise
-        return [reshaped(call, x, call.shape)]
+            return found
+        return list(reversed(x))
+
+    def _unsqueezed(self, call: Call, x: Dims) -> Dims:
+        where = axis(call["dim"], len(x) + 1)
+        return [*x[:where], *call.algebra.dims([1]), *x[where:]]
 
     def _squeezed(self, call: Call, x: Dims) -> Dims:
         given = call.arguments.get("dim")
