@@ -592,3 +592,25 @@ def test_the_user_s_own_loop():
     loss.backward()
     optimizer.step()
     assert torch.isfinite(loss)
+
+
+def test_a_depth_whose_networks_cannot_be_trained_is_not_offered():
+    """Without its last block the branch ends in a ReLU whose output, needed for the gradient, ``+=`` writes into."""
+
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 2, 1)
+            first = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(inplace=True))
+            self.branch = nn.Sequential(first, nn.Sequential(nn.Conv2d(16, 16, 1)))
+
+        def forward(self, x):
+            x = self.stem(x)
+            y = self.branch(x)
+            y += x
+            return self.head(y)
+
+    supernet = elastic(Written(), IMAGES, multiple=4)
+    assert "branch.depth" not in [c.name for c in supernet.space.choices]
+    assert "writes into its output" in str(supernet.account())
+    supernet.train()(IMAGES, arch=supernet.smallest).sum().backward()
