@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import archsmith as smith
+from archsmith.api.materials import load_weights
 from archsmith.certificate import read_certificate
 from archsmith.errors import Infeasible, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
 
@@ -26,6 +27,29 @@ def test_train_search_pick_and_use(supernet, loader, tmp_path):
         assert torch.equal(smallest.module()(x), supernet.eval()(x, arch=smallest.architecture))
     assert len({m.name for m in front}) == len(front)
     assert front.named(smallest.name) is smallest
+
+
+def test_tied_weights_are_kept_and_restored(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.up, self.down = torch.nn.Embedding(20, 8), torch.nn.Linear(8, 16), torch.nn.Linear(16, 8)
+            self.head = torch.nn.Linear(8, 20, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, tokens):
+            x = self.embed(tokens).mean(1)
+            return self.head(x + self.down(torch.relu(self.up(x))))
+
+    tokens = torch.arange(60).view(12, 5) % 20
+    supernet, batches = smith.elastic(Tied(), tokens), [(tokens, tokens[:, 0])]
+    front = smith.search(supernet, batches, run=tmp_path / "r", **{**COUNTED, "budget": 3})
+    again = smith.search(supernet, batches, run=tmp_path / "r", **{**COUNTED, "budget": 3})
+    assert [m.name for m in again] == [m.name for m in front]
+    restored = smith.elastic(Tied(), tokens)
+    load_weights(front.run, restored)
+    assert restored.model.head.weight is restored.model.embed.weight
+    assert torch.equal(restored(tokens), supernet(tokens))
 
 
 def test_a_table_of_the_front(supernet, loader, tmp_path):

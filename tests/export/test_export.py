@@ -101,6 +101,21 @@ class TestOnnx:
         fast = OnnxFile(candidate_onnx(network, EXAMPLE))
         torch.testing.assert_close(fast(x), OnnxFile(onnx_path)(x), rtol=1e-5, atol=1e-6)
 
+    def test_what_the_fast_exporter_refuses_goes_through_the_other_in_silence_and_is_remembered(
+        self, capfd, monkeypatch
+    ):
+        class Steps(nn.Module):
+            def forward(self, x):
+                return torch.diff(x).tanh()
+
+        asked, export = [], torch.onnx.export
+        monkeypatch.setattr("torch.onnx.export", lambda *a, **k: asked.append(k["dynamo"]) or export(*a, **k))
+        x = torch.randn(2, 5)
+        for _ in range(2):
+            torch.testing.assert_close(OnnxFile(candidate_onnx(Steps(), (x,)))(x), torch.diff(x).tanh())
+        assert asked == [False, True, True]
+        assert capfd.readouterr() == ("", "")
+
     def test_equal_networks_give_equal_bytes_without_folders_of_this_machine(self, onnx_path, network, tmp_path):
         written = Onnx().write(network, EXAMPLE, tmp_path / "other.onnx")
         content = (tmp_path / "other.onnx").read_bytes()

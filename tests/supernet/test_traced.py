@@ -592,3 +592,56 @@ def test_the_user_s_own_loop():
     loss.backward()
     optimizer.step()
     assert torch.isfinite(loss)
+
+
+def test_a_depth_whose_networks_cannot_be_trained_is_not_offered():
+    """Without its last block the branch ends in a ReLU whose output, needed for the gradient, ``+=`` writes into."""
+
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 2, 1)
+            first = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(inplace=True))
+            self.branch = nn.Sequential(first, nn.Sequential(nn.Conv2d(16, 16, 1)))
+
+        def forward(self, x):
+            x = self.stem(x)
+            y = self.branch(x)
+            y += x
+            return self.head(y)
+
+    supernet = elastic(Written(), IMAGES, multiple=4)
+    assert "branch.depth" not in [c.name for c in supernet.space.choices]
+    assert "writes into its output" in str(supernet.account())
+    supernet.train()(IMAGES, arch=supernet.smallest).sum().backward()
+
+
+def test_depths_by_number_and_by_share():
+    model = nn.Sequential(
+        nn.Linear(5, 32), nn.Sequential(*(Residual(nn.Sequential(nn.Linear(32, 32))) for _ in range(4)))
+    )
+
+    def depths(*sizes):
+        supernet = elastic(model, torch.rand(2, 5), options={"1.depth": sizes}, branches=False)
+        return next(c.options for c in supernet.space.choices if c.name == "1.depth")
+
+    assert depths(2) == (2, 4)
+    assert depths(0.25, 0.75) == (1, 3, 4)
+    with pytest.raises(InvalidOption, match=r"1.depth can be 1 to 4 blocks deep; options ask for \[4, 5\]"):
+        depths(5)
+
+
+def test_what_only_buffers_have_is_no_choice():
+    class Positions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("ids", torch.arange(64))
+            self.table, self.up, self.down = nn.Embedding(64, 16), nn.Linear(16, 32), nn.Linear(32, 16)
+
+        def forward(self, x):
+            return self.down(torch.relu(self.up(x + self.table(self.ids[: x.shape[1]]))))
+
+    supernet = elastic(Positions(), torch.rand(2, 8, 16))
+    assert [c.name for c in supernet.space.choices] == ["up.width"]
+    assert "no weight has it, only buffers" in str(supernet.account())
+    supernet.extract(supernet.smallest)(torch.rand(2, 60, 16))

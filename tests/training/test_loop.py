@@ -221,7 +221,12 @@ class TestOptions:
             ({"warmup_epochs": -1}, InvalidOption, "warmup_epochs"),
             ({"clip_norm": 0.0}, InvalidOption, "clip_norm"),
             ({"seed": -1}, InvalidOption, "seed"),
-            ({"amp": True}, InvalidOption, "mixed precision .* is for CUDA devices; the supernet is on cpu"),
+            (
+                {"amp": True},
+                InvalidOption,
+                "mixed precision .* is for CUDA devices; the supernet is on cpu.*amp='bf16'",
+            ),
+            ({"amp": "fp8"}, InvalidOption, "amp is True, False, None or 'bf16', got 'fp8'"),
             ({"device": "cuda:99"}, InvalidOption, "cannot train on device='cuda:99'"),
             ({"device": "gpu"}, InvalidOption, "cannot train on device='gpu'"),
             ({"optimizer": "adam"}, UnknownName, "did you mean 'adamw'"),
@@ -327,6 +332,23 @@ def test_the_users_own_loop():
             drawn.add(arch.key)
     assert len(drawn) == 9
     assert np.mean(losses[-6:]) < 0.6 * np.mean(losses[:6])
+
+
+def test_bfloat16_on_the_processor():
+    """The forward pass is in bfloat16, weights and losses stay in single precision, and it learns as well."""
+    supernet, seen = tiny_supernet(), []
+
+    def loss(outputs, targets):
+        seen.append(outputs.dtype)
+        return F.cross_entropy(outputs, targets)
+
+    hooked = supernet.get_submodule("model.0").register_forward_hook(lambda *_: seen.append(_[-1].dtype))
+    train(supernet, blobs(2), epochs=1, amp="bf16", loss=loss)
+    hooked.remove()
+    assert set(seen) == {torch.bfloat16, torch.float32}
+    assert {p.dtype for p in supernet.parameters()} == {torch.float32}
+    report = train(tiny_supernet(), blobs(), epochs=12, amp="bf16")
+    assert report.history[-1]["loss_largest"] < 0.6 * report.history[0]["loss_largest"]
 
 
 def test_digits():

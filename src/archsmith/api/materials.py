@@ -172,7 +172,8 @@ def save_weights(run: Run, supernet: Supernet) -> None:
     """Keep the trained weights and the calibration batches in the run's folder."""
     safetensors = require("safetensors.torch", extra="torch", purpose="saving the supernet's weights")
     for name, tensors in (
-        ("supernet", {k: v.detach().cpu().contiguous() for k, v in supernet.state_dict().items()}),
+        # copies: tied weights are stored under each of their names, as load_state_dict wants them
+        ("supernet", {k: v.detach().cpu().contiguous().clone() for k, v in supernet.state_dict().items()}),
         ("calibration", _flat(supernet.calibration)),
     ):
         with replacing(run.path / f"{name}.safetensors") as temporary:

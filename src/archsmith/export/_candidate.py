@@ -16,10 +16,12 @@ from typing import Any
 
 from torch import nn
 
-from archsmith.export._positional import flattened
+from archsmith.export._positional import Positional, flattened
 
 OPSET = 20
 """Of every ONNX file that archsmith makes."""
+_refused: set[type[nn.Module]] = set()
+"""Classes of networks that the fast exporter refused once: it is not asked again for each of their subnets."""
 
 
 def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
@@ -37,26 +39,40 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
     import torch
 
     copied = copy.deepcopy(module).eval()
+    kind = type(copied.network if isinstance(copied, Positional) else copied)
     buffer = io.BytesIO()
     with quiet_exporter():
         copied, _ = flattened(copied, inputs)  # a network that does not run says why in its own words
-        try:
-            torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
-        except Exception:  # noqa: BLE001 - torch raises many kinds here; the second exporter decides
-            program = torch.onnx.export(copied, inputs, dynamo=True, opset_version=OPSET, verbose=False)
-            return program.model_proto.SerializeToString(deterministic=True)  # type: ignore[union-attr, no-any-return]
-    return buffer.getvalue()
+        if kind not in _refused:
+            try:
+                torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
+            except Exception:  # noqa: BLE001 - torch raises many kinds here; the second exporter decides
+                if kind.__module__.partition(".")[0] != "torch":  # a Sequential may hold anything
+                    _refused.add(kind)
+            else:
+                return buffer.getvalue()
+        program = torch.onnx.export(copied, inputs, dynamo=True, opset_version=OPSET, verbose=False)
+    return program.model_proto.SerializeToString(deterministic=True)  # type: ignore[union-attr, no-any-return]
 
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep torch's remarks about its own exporters from the user: warnings and log lines, here and only here."""
-    log = logging.getLogger("torch.onnx")
+    """Keep torch's remarks about its own exporters from the user: warnings and log lines, here and only here.
+
+    Among them is the whole graph of a network that the fast exporter refuses, which torch prints whatever is asked for.
+    """
+    import torch
+
+    log, printed = logging.getLogger("torch.onnx"), getattr(torch._C, "_jit_onnx_log", None)
     level = log.level
     log.setLevel(logging.ERROR)
+    if printed is not None:
+        torch._C._jit_onnx_log = lambda *_: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         log.setLevel(level)
+        if printed is not None:
+            torch._C._jit_onnx_log = printed

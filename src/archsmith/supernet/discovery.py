@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from math import prod
@@ -107,6 +107,22 @@ class Elasticity:
                 found.add(size)
         return tuple(sorted(found))
 
+    def deep(self, blocks: Blocks | Branch) -> Blocks | Branch:
+        """The same blocks with the numbers of them that were asked for, where some were.
+
+        Raises:
+            InvalidOption: for numbers of blocks that cannot be.
+        """
+        given = next((s for p, s in self.options.items() if _matches(blocks.name, p)), None)
+        if given is None or isinstance(blocks, Branch):
+            return blocks
+        full = len(blocks.children)
+        sizes = {max(round(s * full), 1) if isinstance(s, float) else s for s in given} | {full}
+        least = max(full - len(blocks.droppable), 1)
+        if min(sizes) < least or max(sizes) > full:
+            raise InvalidOption(f"{blocks.name} can be {least} to {full} blocks deep; options ask for {sorted(sizes)}")
+        return replace(blocks, options=tuple(sorted(sizes)))
+
     def shared(self, name: str) -> str:
         """The name of the choice that ``name`` is tied into, or its own."""
         alike = re.sub(r"\.\d+(?=\.)", ".*", name) if self.homogeneous else name
@@ -177,19 +193,10 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
             rigid[name] = reason
         return bool(reason)
 
-    blocks = {p: b for p, b in blocks.items() if not refused(b.name, [p])}
+    blocks = {p: wanted.deep(b) for p, b in blocks.items() if not refused(b.name, [p])}
     kernels = {m: k for m, k in kernels.items() if not refused(k.choice, [m])}
-    widths = {}
-    for member in atoms:
-        owners = (t.rpartition(".")[0] for t in member.tensors)
-        if not refused(member.name, [*member.tensors, *owners]):
-            sizes = wanted.sizes(member)
-            if len(sizes) > 1:
-                widths[member.name] = member, Width(wanted.shared(member.name), sizes, member.name)
-            else:
-                rigid[member.name] = (
-                    f"its size, {member.atom.size}, leaves nothing to choose (multiple={wanted.multiple})"
-                )
+    weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    widths = _widths(atoms, weights, wanted, refused, rigid)
     _check_ties(widths.values())
     axes = _Axes(trace, {id(m.atom): w for m, w in widths.values()})
     for name, dims in tensors.items():
@@ -197,6 +204,30 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
         if frozen and all(a.frozen for a in frozen):
             rigid[name] = "; ".join(dict.fromkeys(a.frozen for a in frozen))
     return Discovered(_declared(modules, trace, tensors, axes, kernels), blocks, widths, rigid, axes.of)
+
+
+def _widths(
+    atoms: Iterable[Member],
+    weights: set[str],
+    wanted: Elasticity,
+    refused: Callable[[str, Iterable[str]], bool],
+    rigid: dict[str, str],
+) -> dict[str, tuple[Member, Width]]:
+    """The choices that atoms make; ``rigid`` receives a reason for every other."""
+    widths = {}
+    for member in atoms:
+        owners = (t.rpartition(".")[0] for t in member.tensors)
+        if weights.isdisjoint(member.tensors):
+            rigid[member.name] = "no weight has it, only buffers, such as the positions beyond those of the example"
+        elif not refused(member.name, [*member.tensors, *owners]):
+            sizes = wanted.sizes(member)
+            if len(sizes) > 1:
+                widths[member.name] = member, Width(wanted.shared(member.name), sizes, member.name)
+            else:
+                rigid[member.name] = (
+                    f"its size, {member.atom.size}, leaves nothing to choose (multiple={wanted.multiple})"
+                )
+    return widths
 
 
 class _Axes:

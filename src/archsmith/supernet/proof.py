@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,18 @@ class Prover:
                     return f"operator {i} ({anchors.names[i]}) gives {found} where {foretold} was foretold"
         return ""
 
+    def unlearnable(self, structure: Structure, numbers: Numbers) -> str:
+        """Why no gradient can be computed: something writes into a tensor that is needed for it; or ``""``."""
+        weights = [p for p in self._copy.parameters() if p.requires_grad]
+        try:
+            with torch.enable_grad(), self._shadow.running(PlanProgram(self._copy, structure.plan(numbers), {})):
+                outputs = [t for t in tree_leaves(self._copy(*self._given[0], **self._given[1])) if _learned(t)]
+                if outputs and weights:
+                    torch.autograd.grad(outputs, weights, [torch.ones_like(t) for t in outputs], allow_unused=True)
+        except Exception as error:  # noqa: BLE001 - a model that does not learn for another reason is its own affair
+            return "it cannot be trained: what follows writes into its output" if "inplace" in str(error) else ""
+        return ""
+
     def _outputs_of_largest(self) -> list[tuple[int, ...]]:
         training = self._copy.training
         if training not in self._largest:
@@ -138,12 +151,17 @@ class Prover:
         ]
 
 
+def _learned(thing: Any) -> bool:
+    return isinstance(thing, Tensor) and thing.requires_grad
+
+
 class _Runs:
     """Runs the architectures of one structure without memory."""
 
     def __init__(self, prover: Prover, discovered: Discovered, structure: Structure) -> None:
         self._prover, self._structure, self._space = prover, structure, structure.space
         self._largest = structure.space.largest().to_dict()
+        self._blocks = discovered.blocks
         self._anchors = [
             (o.module, [discovered.axis(d) or prover._trace.algebra.size(d) for d in o.dims])
             for o in prover._trace.operations
@@ -177,7 +195,41 @@ class _Runs:
             with _training(self._prover._copy):
                 if why := self.runs(self._space.smallest()):
                     return [self._reduced(self._space.smallest(), f"in training mode, {why}")]
+                return self._unlearnable()
         return []
+
+    def _unlearnable(self) -> list[Fault]:
+        """Depths that end a container in what the rest of the network writes into, such as ``x += shortcut``.
+
+        Only those are tried that end it in a block of another kind than the whole container's.
+        """
+        ends = [e for path, b in self._blocks.items() if isinstance(b, Blocks) and (e := self._other_ends(path, b))]
+
+        def faults(some: Sequence[tuple[str, Any]]) -> list[Fault]:
+            """The culprits, by halving."""
+            architecture = self._space.architecture({**self._largest, **dict(some)})
+            why = self._prover.unlearnable(self._structure, self._structure.numbers(architecture))
+            if not why or len(some) == 1:
+                return [Fault(some[0][0], why)] if why else []
+            half = len(some) // 2
+            return [*faults(some[:half]), *faults(some[half:])]
+
+        if not ends or self._prover.unlearnable(self._structure, self._structure.numbers(self._space.largest())):
+            return []
+        rounds = [[e for e in together if e is not None] for together in zip_longest(*ends)]
+        return list({f.choice: f for some in rounds for f in faults(some)}.values())
+
+    def _other_ends(self, path: str, blocks: Blocks) -> list[tuple[str, Any]]:
+        """The choice and its options under which the last block is of another kind than the last of all."""
+        container = self._prover._copy.get_submodule(path)
+        kinds = {c: [type(m) for m in container.get_submodule(c).modules()] for c in blocks.children}
+        last = [[c for c in blocks.children if c not in blocks.dropped(n)][-1] for n in range(len(blocks.options))]
+        offered = blocks.name in self._largest
+        return [
+            (blocks.name, o)
+            for o, c in zip(blocks.options, last, strict=True)
+            if offered and kinds[c] != kinds[last[-1]]
+        ]
 
     def _reduced(self, architecture: Architecture, why: str) -> Fault:
         """Choices go back to their largest option, many at a time first, while the architecture still fails."""

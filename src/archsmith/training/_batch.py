@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from archsmith.supernet.supernet import Supernet
 from archsmith.training.base import Loss, is_cross_entropy
 
 Loader = Iterable[Any]
+Amp = bool | Literal["bf16"] | None
+"""Mixed precision: where it pays (``None``), always, never, or bfloat16 on any device."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,23 @@ class Precision:
     dtype: torch.dtype | None
 
     @classmethod
-    def of(cls, device: torch.device, *, amp: bool | None) -> Precision:
+    def of(cls, device: torch.device, *, amp: Amp) -> Precision:
         """Mixed precision on CUDA devices unless ``amp`` says otherwise: bfloat16, or float16 where that is lacking.
 
+        ``"bf16"`` is bfloat16 on any device.
+
         Raises:
-            InvalidOption: when it is asked for on another device.
+            InvalidOption: for another value, or when ``True`` is asked for on another device than CUDA.
         """
+        if amp == "bf16":
+            return cls(torch.bfloat16)
+        if amp not in (None, True, False):
+            raise InvalidOption(f"amp is True, False, None or 'bf16', got {amp!r}")
         if amp and device.type != "cuda":
-            raise InvalidOption(f"mixed precision (amp) is for CUDA devices; the supernet is on {device}")
+            raise InvalidOption(
+                f"mixed precision (amp=True) is for CUDA devices; the supernet is on {device}. amp='bf16' computes in "
+                "bfloat16 anywhere, which is faster on processors that have instructions for it and slower on others"
+            )
         if device.type != "cuda" or amp is False:
             return cls(None)
         return cls(torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)

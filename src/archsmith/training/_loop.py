@@ -20,7 +20,7 @@ from archsmith.errors import InvalidData, InvalidOption, TrainingDiverged
 from archsmith.method import make
 from archsmith.supernet.supernet import Supernet
 from archsmith.training import _optimizer
-from archsmith.training._batch import Batch, Loader, Precision, checked, epochs_of, steps_in
+from archsmith.training._batch import Amp, Batch, Loader, Precision, checked, epochs_of, steps_in
 from archsmith.training._checkpoint import NAME, Checkpoint
 from archsmith.training.base import Loss, TrainingMethod
 
@@ -82,7 +82,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
     clip_norm: float | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
-    amp: bool | None = None,
+    amp: Amp = None,
     checkpoint: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -108,7 +108,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
         clip_norm: largest norm of the gradient of a step; ``None`` leaves it alone.
         seed: of the subnets drawn and of dropout.
         device: to move the supernet to; where it is, if ``None``.
-        amp: mixed precision; ``None`` uses it on CUDA devices.
+        amp: mixed precision; ``None`` uses it on CUDA devices, ``"bf16"`` is bfloat16 on any device.
         checkpoint: folder in which the state is kept after every epoch, and from which a training goes on.
         on_progress: called after every step.
         stop: asked after every step; once true, the supernet goes back to the last finished epoch and that is all.
