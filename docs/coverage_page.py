@@ -129,7 +129,7 @@ def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
         "subnet is "
         f"smaller and runs for {runs('ours')}, Torch-Pruning's network for {runs('theirs')}. Torch-Pruning is "
         "used as its "
-        "documentation begins (`benchmarks/torch_pruning.py`), without being told of heads or layers to leave "
+        "documentation begins (`benchmarks/beside_torch_pruning.py`), without being told of heads or layers to leave "
         "out, as "
         "archsmith is not told either. With head counts patched by hand it does more.\n\n"
         + "\n".join(["| model | archsmith | Torch-Pruning |", "|---|---|---|", *lines])

@@ -1,7 +1,7 @@
 """The same networks made smaller by archsmith and by Torch-Pruning 1.6.1, side by side.
 
     pip install --target /tmp/tp --no-deps torch-pruning==1.6.1
-    PYTHONPATH=/tmp/tp python benchmarks/torch_pruning.py [--limit 120]
+    PYTHONPATH=/tmp/tp python benchmarks/beside_torch_pruning.py [--limit 120]
 
 Torch-Pruning: ``BasePruner`` with ``MagnitudeImportance``, a ratio of 0.3 everywhere but in the layer that gives the
 outputs, nothing told about heads; then one forward. archsmith: ``elastic(..., width=(0.7, 1.0), depth=1.0)``, the
@@ -112,7 +112,7 @@ def theirs(name: str) -> dict[str, Any]:
     given = tuple(inputs.values()) if isinstance(inputs, dict) else _tuple(inputs)
     before = _count(model)
     last = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
-    pruner = tp.BasePruner(
+    pruner = tp.pruner.BasePruner(
         plain, given, importance=tp.importance.MagnitudeImportance(p=2), pruning_ratio=RATIO, ignored_layers=[last]
     )
     pruner.step()
