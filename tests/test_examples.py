@@ -25,7 +25,7 @@ def params():
         yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if files else [])
 
 
-@pytest.mark.parametrize("path", params())
+@pytest.mark.parametrize("path", list(params()))
 @pytest.mark.filterwarnings("default")
 def test_example_runs_quickly(path, tmp_path, monkeypatch, capsys):
     files, packages = NEEDS.get(path.stem, ((), ()))

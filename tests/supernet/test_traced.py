@@ -631,7 +631,7 @@ def test_depths_by_number_and_by_share():
         depths(5)
 
 
-def test_what_only_buffers_have_is_no_choice():
+def test_positions_beyond_those_of_the_example_are_no_choice():
     class Positions(nn.Module):
         def __init__(self):
             super().__init__()
@@ -643,5 +643,5 @@ def test_what_only_buffers_have_is_no_choice():
 
     supernet = elastic(Positions(), torch.rand(2, 8, 16))
     assert [c.name for c in supernet.space.choices] == ["up.width"]
-    assert "no weight has it, only buffers" in str(supernet.account())
+    assert "nothing reads it in a call like the example" in supernet.explain("ids")
     supernet.extract(supernet.smallest)(torch.rand(2, 60, 16))

@@ -6,9 +6,9 @@ reshape cuts it, into a concatenation where a slice does. What cannot be express
 
 >>> algebra = Algebra()
 >>> [qkv], [size] = algebra.new(3 * 6 * 64), algebra.new(64)
->>> three, heads, head_size = algebra.split([(qkv,)], (3, 6, 64))
->>> algebra.unify(head_size, (size,))
->>> [[atom.size for atom in segment] for segment in algebra.resolved([(qkv,)])]
+>>> three, heads, head_size = algebra.split([qkv], (3, 6, 64))
+>>> algebra.unify(head_size, [size])
+>>> [[atom.size for atom in segment] for segment in algebra.resolved([qkv])]
 [[3, 6, 64]]
 """
 
