@@ -1,7 +1,7 @@
 """The same networks made smaller by archsmith and by Torch-Pruning 1.6.1, side by side.
 
-    pip install --target /tmp/tp --no-deps torch-pruning==1.6.1
-    PYTHONPATH=/tmp/tp python benchmarks/beside_torch_pruning.py [--limit 120]
+    pip install --target DIR --no-deps torch-pruning==1.6.1
+    PYTHONPATH=DIR python benchmarks/beside_torch_pruning.py [--limit 120] [--again]
 
 Torch-Pruning: ``BasePruner`` with ``MagnitudeImportance``, a ratio of 0.3 everywhere but in the layer that gives the
 outputs, nothing told about heads; then one forward. archsmith: ``elastic(..., width=(0.7, 1.0), depth=1.0)``, the
@@ -159,12 +159,18 @@ def _child(side: Callable[[str], dict[str, Any]], name: str, limit: int, pipe: A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, default=120, help="CPU seconds for each side of a model")
+    parser.add_argument("--again", action="store_true", help="measure also what has a row already")
     given = parser.parse_args()
     models.define_torchvision_operators()
     file = HERE / "coverage.json"
+    known = {} if given.again else {row["name"]: row for row in json.loads(file.read_text())["torch_pruning"]}
     rows = []
     for name in LIST:
-        row = {"name": name, "ours": apart(ours, name, given.limit), "theirs": apart(theirs, name, given.limit)}
+        row = known.get(name) or {
+            "name": name,
+            "ours": apart(ours, name, given.limit),
+            "theirs": apart(theirs, name, given.limit),
+        }
         rows.append(row)
         print(f"{len(rows)}/{len(LIST)}  {json.dumps(row)}", flush=True)
         data = json.loads(file.read_text())  # the other benchmark may have written since

@@ -87,11 +87,10 @@ def _code(text: str) -> str:
 
 WHAT_WAS_RUN = {
     "summary": (
-        "**What was run**: `auto` and random search from seeds 0 to 7 on every table, the other strategies from seeds "
+        "**What was run**: `auto` and random search from seeds 0 to 9 on every table, the other strategies from seeds "
         "0 to 2, on two busy cores, whose CPU times are longer than a quiet machine's; on the Once-for-All surrogate "
-        "`auto` from one seed, the others from three. (Of `auto` one search, the ninth on nb201-fpga, ended with an "
-        "error that is mended since.) Without its graph view and with free metrics `auto` was not run again with its "
-        "present code, and BoTorch's `qlognehvi` not at all. The section *Earlier* below has ten seeds of the others."
+        "`auto` from one seed, the others from three. Without its graph view and with free metrics `auto` was not run "
+        "again with its present code. The section *Earlier* below has ten seeds of the others."
     ),
     "earlier": (
         "Made before the last changes of `auto`: its rows here, with and without a graph view and free metrics, are of "
