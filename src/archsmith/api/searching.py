@@ -25,6 +25,7 @@ from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, Interrupted, InvalidOption, RunMismatch
 from archsmith.evaluation import Evaluation
 from archsmith.evaluator._composite import Composite
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
@@ -261,6 +262,7 @@ class Session:
         self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
         self.meter: MeterOnUse | None = None
+        self.candidates: Candidates | None = None
         self.environment = environment()
 
     def open_meter(self, stack: ExitStack) -> None:
@@ -271,15 +273,16 @@ class Session:
         """
         if not any(name.partition("@")[0] == "latency_ms" for name in self.question.metrics):
             return
-        meter = Meter(
-            open_device(self.materials.on),
-            anchor_ms=self.run.anchor_ms,
-            on_message=lambda text: self.on_progress(Progress("device", text)),
-            stop=self.stop,
-        )
+
+        def say(text: str) -> None:
+            self.on_progress(Progress("device", text))
+
+        device = open_device(self.materials.on)
+        meter = Meter(device, anchor_ms=self.run.anchor_ms, on_message=say, stop=self.stop)
         self.meter = MeterOnUse(meter, stack)
+        self.candidates = Candidates(self.materials.supernet, device, busy=say, told=self.run.note)
         if self.run.anchor_ms is None:
-            self.on_progress(Progress("device", f"taking {self.materials.on}"))
+            say(f"taking {self.materials.on}")
             stack.enter_context(meter)
             self.meter.entered = True
             self.run.keep(anchor_ms=meter.anchor_ms)
@@ -296,7 +299,9 @@ class Session:
         parts.extend(m for m in self.user_metrics)
         parts.append(Counts(supernet))
         if self.meter is not None:
-            parts.append(Latency(supernet, self.meter, effort="final" if final else "search"))
+            parts.append(
+                Latency(supernet, self.meter, effort="final" if final else "search", candidates=self.candidates)
+            )
         return Composite(parts, seed=self.question.seed, environment=self.environment)
 
     def anchor(self, evaluate: Composite) -> Evaluation:

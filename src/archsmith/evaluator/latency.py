@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol, final
 
 from archsmith.architecture import Proposal
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
-from archsmith.export._positional import positional
 from archsmith.hardware import Call, Device, Measurement
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
@@ -41,6 +41,7 @@ class Latency(Evaluator):
         meter: an open meter, or one that opens itself when it is first used.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
+        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
     """
 
     paper = OURS
@@ -53,9 +54,11 @@ class Latency(Evaluator):
         *,
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",
+        candidates: Candidates | None = None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
+        self._candidates = candidates or Candidates(supernet, meter.device)
         self.last: Measurement | None = None
 
     @property
@@ -69,11 +72,8 @@ class Latency(Evaluator):
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the protocol's randomness is the machine's
-        module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
-        device = self._meter.device
-        self.last = found = self._meter.measure(
-            device.prepare(module, self._supernet.example_inputs), effort=self._effort
-        )
+        call = self._candidates.call(proposal.architecture)
+        self.last = found = self._meter.measure(call, effort=self._effort)
         return {self._metric.name: Value(found.latency_ms, "measured", low=found.low, high=found.high)}
 
 

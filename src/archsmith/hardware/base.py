@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from archsmith.errors import InvalidOption
 from archsmith.method import Method
 
 Call = Callable[[], object]
@@ -22,11 +23,13 @@ class Device(Method):
         hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
             one is measured on at a time.
         files: suffixes of the files that it runs; empty where it runs modules only.
+        batch: inputs of one call.
     """
 
     name: ClassVar[str]
     hardware: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    batch: int
 
     @classmethod
     @abstractmethod
@@ -69,6 +72,20 @@ class Device(Method):
             InvalidOption: when the runtime cannot read such files, or the file was made for another batch.
             DamagedFile: when the file cannot be loaded.
         """
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...]) -> Call:  # noqa: ARG002
+        """The same for a candidate's ONNX file in memory, made for the batch of the device.
+
+        Only devices that have ``".onnx"`` among their files do it.
+
+        Args:
+            content: of the file.
+            example_inputs: as in :meth:`prepare`.
+
+        Raises:
+            MeasurementFailed: when the runtime refuses the network.
+        """
+        raise InvalidOption(f"{self.name} runs no ONNX files")
 
     @abstractmethod
     def synchronize(self) -> None:

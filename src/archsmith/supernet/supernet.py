@@ -19,7 +19,7 @@ from archsmith.errors import InvalidData, InvalidModel
 from archsmith.plan import Plan
 from archsmith.space import ChoiceSpace, Constraint, Interchangeable
 from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
-from archsmith.supernet._extract import extracted
+from archsmith.supernet._extract import Pieces, extracted, pieces
 from archsmith.supernet._refusals import copied, refuse_tracing, refuse_wrapped
 from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
@@ -196,15 +196,26 @@ class Supernet(nn.Module):
         with self._shadow.lock:
             return self._evaluated(arch).plan
 
-    def extract(self, arch: Architecture) -> nn.Module:
+    def extract(self, arch: Architecture, *, calibrated: bool = True) -> nn.Module:
         """``arch`` as a network of its own, in evaluation mode: plain classes, no trace of archsmith.
 
         ``state_dict`` keys are the model's own wherever no choice module was replaced.
+
+        Args:
+            arch: of this space.
+            calibrated: with the architecture's own batch-norm statistics, where batches are recorded.
         """
         with self._shadow.lock:
             self._refuse_running()
-            plan = self.calibrated_plan(arch)
+            plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
             return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
+
+    def pieces(self, arch: Architecture, *, calibrated: bool = True) -> Pieces:
+        """What :meth:`extract` builds ``arch`` of, without copies: for files that are made without the network."""
+        with self._shadow.lock:
+            self._refuse_running()
+            plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
+            return pieces(self.model, plan, self._policy_tensors)
 
     def stock(self, arch: Architecture) -> nn.Module:
         """``arch`` as the model's own class builds it from a smaller configuration, with the subnet's weights.

@@ -23,6 +23,8 @@ import torch
 from torch import nn
 
 from archsmith.errors import InvalidOption, MeasurementFailed
+from archsmith.export._candidate import candidate_onnx
+from archsmith.export._inputs import resized
 from archsmith.hardware import Device, Meter, open_device
 
 
@@ -160,6 +162,21 @@ class DeviceLaws:
         """Naming the file."""
         with pytest.raises(InvalidOption, match=r"network[.]unknown"):
             device.prepare_file("network.unknown", example())
+
+    def test_onnx_files_in_memory_are_run_or_refused(self, device: Device) -> None:
+        """Run by devices that run such files, with the outputs of the module; refused by the others."""
+        inputs = resized(example(), device.batch)
+        content = candidate_onnx(small_network(), inputs)
+        if ".onnx" not in device.files:
+            with pytest.raises(InvalidOption, match="ONNX"):
+                device.prepare_onnx(content, example())
+            return
+        found = np.asarray(_first(device.prepare_onnx(content, example())()))
+        with torch.no_grad():
+            wanted = small_network().eval()(*inputs).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        with pytest.raises(MeasurementFailed):
+            device.prepare_onnx(b"no network", example())
 
     def test_a_meter_measures_on_it(self, device: Device) -> None:
         """A bigger network takes longer, and the interval holds the value."""

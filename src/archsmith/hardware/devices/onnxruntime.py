@@ -73,6 +73,20 @@ class OnnxRuntime(Device):
         except Exception as error:  # exporters and runtime raise many kinds
             raise MeasurementFailed(f"{self.spec} cannot run this network: {_first_line(error)}") from error
 
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...]) -> Call:
+        """Open a session for a candidate's file.
+
+        Raises:
+            MeasurementFailed: when the runtime refuses the network.
+        """
+        inputs = resized(example_inputs, self.batch)
+        try:
+            return self._session(content, inputs)
+        except InvalidOption:
+            raise
+        except Exception as error:  # the runtime raises many kinds
+            raise MeasurementFailed(f"{self.spec} cannot run this network: {_first_line(error)}") from error
+
     def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
         """Open a session for an ``.onnx`` file.
 
