@@ -146,6 +146,7 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "sklearn", "safetensors"), "torch"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("pandas", "pyarrow", "PIL"), "data"),
+    "openvino": "openvino",
     "plotly": "report",
     "psycopg": "postgres",
     "pymoo": "moo",

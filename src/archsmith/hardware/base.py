@@ -22,11 +22,17 @@ class Device(Method):
         hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
             one is measured on at a time.
         files: suffixes of the files that it runs; empty where it runs modules only.
+        precision: what it computes in, ``"fp32"`` where the spec says nothing; always set explicitly in the runtime.
+        wall_only: whether CPU time says nothing of a call, because another processor does the work.
+        reference_batch: inputs of one call of the reference network, chosen so that it takes about a millisecond.
     """
 
     name: ClassVar[str]
     hardware: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    precision: str
+    wall_only: ClassVar[bool] = False
+    reference_batch: ClassVar[int] = 16
 
     @classmethod
     @abstractmethod
@@ -59,6 +65,20 @@ class Device(Method):
 
         Raises:
             MeasurementFailed: when the runtime refuses the network.
+        """
+
+    @abstractmethod
+    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """The same for the content of an ``.onnx`` file; nothing is written.
+
+        Args:
+            content: of the file.
+            example_inputs: tensors or arrays for one call; the first dimension is resized to the batch.
+            batch: instead of the device's own.
+
+        Raises:
+            InvalidOption: when the device runs modules only, or the content was made for another batch.
+            MeasurementFailed: when the runtime refuses it.
         """
 
     @abstractmethod

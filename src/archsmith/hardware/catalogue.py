@@ -21,12 +21,16 @@ class DeviceInfo:
         spec: with its options at their defaults; what ``on=`` accepts.
         unavailable: why it does not work here and the way out; empty where it works.
         summary: what it is.
+        hardware: what it occupies.
+        files: suffixes of the files that it runs; empty where it runs modules only.
     """
 
     name: str
     spec: str
     unavailable: str
     summary: str
+    hardware: str
+    files: tuple[str, ...]
 
 
 def open_device(spec: str | Device) -> Device:
@@ -63,7 +67,8 @@ def available_devices() -> list[DeviceInfo]:
     found = []
     for info in describe(ROLE_NAME):
         method = load(ROLE_NAME, info.name)
-        found.append(DeviceInfo(info.name, method().spec, method.unavailable(), info.summary))
+        unavailable = method.unavailable()
+        found.append(DeviceInfo(info.name, method().spec, unavailable, info.summary, method.hardware, method.files))
     return found
 
 

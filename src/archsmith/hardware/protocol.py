@@ -184,7 +184,7 @@ class Meter:
             self._reference = reference_call(self.device)
             warm_up(self._reference, self.device.synchronize, self._clock)
             tick = cpu_tick(self._clock)
-            self._cpu_clock = self.device.threads == 1 and tick <= COARSE_TICK_S
+            self._cpu_clock = self.device.threads == 1 and not self.device.wall_only and tick <= COARSE_TICK_S
             self._sample_s = max(CPU_SAMPLE_S, TICKS * tick) if self._cpu_clock else WALL_SAMPLE_S
             if self._anchor_ms is None:
                 self._anchor_ms = self._find_anchor(self._reference)
