@@ -27,7 +27,7 @@ from archsmith.testing.clock import FakeClock, FakeDevice
 
 def test_the_reference_file_is_the_reference_module():
     x = np.random.default_rng(1).standard_normal((7, 3, 16, 16), dtype=np.float32)
-    [found] = open_device("onnxruntime").prepare_bytes(FILE.read_bytes(), (x,), batch=7)()
+    [found] = open_device("onnxruntime").prepare_onnx(FILE.read_bytes(), (x,), batch=7)()
     with torch.no_grad():
         wanted = reference_module()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
@@ -112,7 +112,7 @@ def test_sizes_that_a_file_leaves_open_become_those_of_the_inputs():
         wanted = network(x).numpy()
         torch.onnx.export(network, (x,), buffer, dynamic_shapes=({0: torch.export.Dim("b")},), verbose=False)
     for name in ("onnxruntime", "openvino"):
-        [found] = open_device(name).prepare_bytes(buffer.getvalue(), (x,), batch=5)()
+        [found] = open_device(name).prepare_onnx(buffer.getvalue(), (x,), batch=5)()
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -219,7 +219,7 @@ def gpu(monkeypatch):
 class TestCuda:
     def test_a_session_on_the_graphics_processor(self, gpu):
         network, x = nn.Linear(4, 3), torch.randn(2, 4)
-        [found] = OnnxRuntimeCuda(batch=2).prepare_bytes(candidate_onnx(network, (x,)), (x,))()
+        [found] = OnnxRuntimeCuda(batch=2).prepare_onnx(candidate_onnx(network, (x,)), (x,))()
         np.testing.assert_allclose(found, network(x).detach().numpy(), rtol=1e-5, atol=1e-6)
         assert gpu.settings[0]["use_tf32"] == "0"
         OnnxRuntimeCuda(batch=2, precision="tf32").prepare(network, (x,))

@@ -140,7 +140,7 @@ def in_tf32(make: Callable[[], Call], *, tf32: bool) -> Call:
 
 def no_files(name: str, what: str) -> InvalidOption:
     """The refusal of a device that runs modules only."""
-    return InvalidOption(f"{name} runs modules, not {what}; onnxruntime and openvino run .onnx files")
+    return InvalidOption(f"{name} runs modules, not {what}; onnxruntime and openvino run ONNX files")
 
 
 def compiler(device: Device) -> Callable[[Any], Any]:

@@ -22,6 +22,7 @@ class Device(Method):
         hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
             one is measured on at a time.
         files: suffixes of the files that it runs; empty where it runs modules only.
+        batch: inputs of one call.
         precision: what it computes in, ``"fp32"`` where the spec says nothing; always set explicitly in the runtime.
         wall_only: whether CPU time says nothing of a call, because another processor does the work.
         reference_batch: inputs of one call of the reference network, chosen so that it takes about a millisecond.
@@ -30,6 +31,7 @@ class Device(Method):
     name: ClassVar[str]
     hardware: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    batch: int
     precision: str
     wall_only: ClassVar[bool] = False
     reference_batch: ClassVar[int] = 16
@@ -68,7 +70,7 @@ class Device(Method):
         """
 
     @abstractmethod
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
         """The same for the content of an ``.onnx`` file; nothing is written.
 
         Args:

@@ -32,7 +32,7 @@ def reference_call(device: Device) -> Call:
     batch = device.reference_batch
     inputs = np.random.default_rng(0).standard_normal((batch, 3, 16, 16), dtype=np.float32)
     if FILE.suffix in device.files:
-        return device.prepare_bytes(FILE.read_bytes(), (inputs,), batch=batch)
+        return device.prepare_onnx(FILE.read_bytes(), (inputs,), batch=batch)
     return device.prepare(reference_module(), (inputs,), batch=batch)
 
 

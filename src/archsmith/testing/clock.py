@@ -122,7 +122,7 @@ class FakeDevice(Device):
         """A call that takes the module's time."""
         return self.call(self.ms_per_parameter * sum(p.numel() for p in module.parameters()))
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
         """A call that takes the time of as many parameters as the content could hold."""
         return self.call(self.ms_per_parameter * len(content) / 4)
 

@@ -114,16 +114,16 @@ class DeviceLaws:
         network, (x,) = small_network(), example()
         content = candidate_onnx(network, (x,))
         if ".onnx" not in device.files:
-            with pytest.raises(InvalidOption, match="onnx"):
-                device.prepare_bytes(content, (x,))
+            with pytest.raises(InvalidOption, match="ONNX"):
+                device.prepare_onnx(content, (x,))
             return
         module = _outputs(device.prepare(network, (x,), batch=2))
-        np.testing.assert_array_equal(_outputs(device.prepare_bytes(content, (x,), batch=2)), module)
-        np.testing.assert_array_equal(_outputs(device.prepare_bytes(content, (x.numpy(),), batch=2)), module)
+        np.testing.assert_array_equal(_outputs(device.prepare_onnx(content, (x,), batch=2)), module)
+        np.testing.assert_array_equal(_outputs(device.prepare_onnx(content, (x.numpy(),), batch=2)), module)
         with pytest.raises(InvalidOption, match="made for batches of 2, the device runs 5"):
-            device.prepare_bytes(content, (x,), batch=5)
+            device.prepare_onnx(content, (x,), batch=5)
         with pytest.raises(MeasurementFailed):
-            device.prepare_bytes(content[: len(content) // 2], (x,), batch=2)
+            device.prepare_onnx(content[: len(content) // 2], (x,), batch=2)
 
     def test_batch_can_be_given(self, device: Device) -> None:
         """Whatever the device's own is; other dimensions stay."""

@@ -76,7 +76,7 @@ class OnnxRuntimeCuda(Device):
         """
         return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._session)
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
         """Open a session for the content of an ``.onnx`` file.
 
         Raises:

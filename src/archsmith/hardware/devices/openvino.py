@@ -77,7 +77,7 @@ class OpenVino(Device):
         """
         return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._compiled)
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
         """Compile the content of an ``.onnx`` file.
 
         Raises:

@@ -69,7 +69,7 @@ class TorchCompile(Device):
 
         return _torch.on_threads(make, self.threads)
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
         """Refused: torch runs modules.
 
         Raises:

@@ -71,7 +71,7 @@ class TorchCompileCuda(Device):
 
         return _torch.in_tf32(make, tf32=self.precision == "tf32")
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
         """Refused: torch runs modules.
 
         Raises:

@@ -67,7 +67,7 @@ class TorchCuda(Device):
 
         return _torch.in_tf32(make, tf32=self.precision == "tf32")
 
-    def prepare_bytes(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
         """Refused: eager torch runs modules.
 
         Raises:
