@@ -48,6 +48,15 @@ KNOWN: Mapping[str, Metric] = {
 """Metrics whose unit and direction everybody agrees on; evaluators bring their own beside these."""
 
 
+def on_device(stem: str, device: str) -> str:
+    """The metric ``stem`` of one of several devices; itself where there is one device without a name.
+
+    >>> on_device("latency_ms", "pi"), on_device("latency_ms", "")
+    ('latency_ms@pi', 'latency_ms')
+    """
+    return f"{stem}@{device}" if device else stem
+
+
 @dataclass(frozen=True)
 class Objective:
     """A metric and the direction in which it is optimised."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
+from archsmith.hardware.machine import environment
 from archsmith.method import Method
 
 Call = Callable[[], object]
 """One forward pass on inputs that lie ready on the device."""
+
+
+class Elsewhere(Protocol):
+    """Takes the time of a device that is not of this machine: the whole protocol runs there."""
+
+    def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:
+        """The reference's time on that machine when it is quiet: the given one, or that machine's own."""
+
+    def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:
+        """A measurement of a call that the device prepared, as plain data."""
 
 
 class Device(Method):
@@ -95,3 +106,11 @@ class Device(Method):
     @abstractmethod
     def synchronize(self) -> None:
         """Return when everything queued on the device is done."""
+
+    def environment(self) -> dict[str, Any]:
+        """The machine that it measures on, as plain data: processor, system, versions."""
+        return environment()
+
+    def measured_elsewhere(self) -> Elsewhere | None:
+        """Who takes the time instead of this process; nobody, for devices of this machine."""
+        return None

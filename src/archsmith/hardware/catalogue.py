@@ -36,7 +36,8 @@ class DeviceInfo:
 def open_device(spec: str | Device) -> Device:
     """The device that ``NAME`` or ``NAME:OPTION=VALUE,...`` names; a device is returned as it is.
 
-    ``module:Class`` names a device of the user's own, ``module:Class:OPTION=VALUE,...`` gives it options.
+    ``remote:HOST:PORT`` is a device behind an agent. ``module:Class`` names a device of the user's own,
+    ``module:Class:OPTION=VALUE,...`` gives it options.
 
     >>> open_device("onnxruntime:batch=64").spec
     'onnxruntime:threads=1,batch=64'
@@ -74,6 +75,9 @@ def available_devices() -> list[DeviceInfo]:
 
 def _parse(spec: str) -> tuple[str, dict[str, Any]]:
     """Name and options; a last part without ``=`` belongs to ``module:Class``."""
+    known, _, address = spec.partition(":")
+    if known.strip() == "remote":  # its one option has a colon in it, and may be left without its name
+        return "remote", {"address": address.strip().removeprefix("address=")} if address else {}
     name, colon, rest = spec.rpartition(":")
     if not colon or "=" not in rest:
         name, rest = spec, ""
