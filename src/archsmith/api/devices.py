@@ -16,8 +16,10 @@ On = str | Sequence[str] | Mapping[str, str]
 """``"onnxruntime"``, ``["onnxruntime", "pi=remote:10.0.0.7:7465"]`` or ``{"pi": "remote:10.0.0.7:7465"}``."""
 ALONE = ""
 """The name of a device that needs none, because it is the only one."""
-MEASURED = ("latency_ms",)
-"""Metrics that every device gives."""
+TIMED = ("latency_ms", "throughput", "energy_mj")
+"""Metrics for which a device is taken and a network timed."""
+MEASURED = (*TIMED, "peak_memory_mib")
+"""Metrics of which each of several devices has its own."""
 
 
 def named_devices(on: On) -> dict[str, str]:

@@ -17,7 +17,7 @@ import archsmith
 from archsmith import loop
 from archsmith import method as registry
 from archsmith.api.devices import (
-    MEASURED,
+    TIMED,
     MeterOnUse,
     On,
     device_metrics,
@@ -38,7 +38,11 @@ from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
+from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.footprint import Footprint
+from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.latency import Latency
+from archsmith.evaluator.peak_memory import PeakMemory
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import environment, open_device
 from archsmith.metric import Limit, Objective, check_known, limits, objectives, on_device
@@ -47,6 +51,12 @@ from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
 
+COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+    FileSize: ("size_mib",),
+    Footprint: ("live_memory_mib", "arithmetic_intensity"),
+    KvCache: ("kv_cache_mib",),
+}
+"""Evaluators of the network alone that run only where one of their metrics is asked for."""
 PATIENCE = 20
 """Evaluations after which some network must have met every limit."""
 CALIBRATION_BATCHES = 8
@@ -83,7 +93,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         calibration: batches from *training* data; the first 8 give every subnet its batch-norm statistics.
         test: batches that only the final networks are judged on.
         maximize: metrics such as ``"accuracy_top1"``.
-        minimize: metrics such as ``"latency_ms"``, ``"params"``, ``"macs"``.
+        minimize: metrics such as ``"latency_ms"``, ``"params"``, ``"macs"``; ``docs/metrics.md`` has them all.
         limits: hard bounds such as ``"latency_ms<=3"``, or ``"latency_ms<=60%"`` of the largest network's.
         metrics: metrics of your own.
         on: device that latency is measured on; several as a list, ``NAME=SPEC`` each, or as a mapping by name: then
@@ -253,7 +263,7 @@ class Session:
 
     def open_meters(self, stack: ExitStack) -> None:
         """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
-        wanted = {name.partition("@")[2] for name in self.question.metrics if name.partition("@")[0] in MEASURED}
+        wanted = {name for name in self.materials.on if self._asked(name, TIMED)}
         devices = {name: open_device(spec) for name, spec in self.materials.on.items() if name in wanted}
         for name, device in devices.items():
             self.run.check_machine(name, device)
@@ -266,6 +276,10 @@ class Session:
             stop=self.stop,
         )
 
+    def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
+        """Those metrics of a device that objectives or limits name."""
+        return [stem for stem in stems if on_device(stem, device) in self.question.metrics]
+
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
         supernet, wanted = self.materials.supernet, self.question.metrics
@@ -276,9 +290,13 @@ class Session:
             parts.append(Accuracy.on_test(supernet, self.materials.test))
         parts.extend(m for m in self.user_metrics)
         parts.append(Counts(supernet))
+        parts.extend(evaluator(supernet) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
         for name, meter in self.meters.items():
-            metric = on_device("latency_ms", name)
-            parts.append(Latency(supernet, meter, metric=metric, effort="final" if final else "search"))
+            metric, also = on_device("latency_ms", name), self._asked(name, TIMED[1:])
+            parts.append(Latency(supernet, meter, metric=metric, effort="final" if final else "search", also=also))
+        for name, spec in self.materials.on.items():
+            if self._asked(name, ("peak_memory_mib",)):
+                parts.append(PeakMemory(supernet, open_device(spec), name=name))
         return Composite(parts, seed=self.question.seed, environment=self.environment)
 
     def anchor(self, evaluate: Composite) -> Evaluation:
@@ -385,7 +403,9 @@ def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> l
         metrics: the user's own.
         on: the devices by name.
     """
-    return ["accuracy_top1", *device_metrics(on), "params", "macs", *(m.name for own in metrics for m in own.metrics)]
+    computed = [name for names in COMPUTED.values() for name in names]
+    own = [m.name for metric in metrics for m in metric.metrics]
+    return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]
 
 
 def _limits(given: str | Limit | Sequence[str | Limit]) -> tuple[Limit, ...]:
