@@ -53,7 +53,7 @@ def test_the_wheel_holds_types_licence_and_every_module(wheel):
     assert "archsmith/py.typed" in held
     assert any(name.endswith("licenses/LICENSE") for name in held)
     package = ROOT / "src" / "archsmith"
-    ours = {str(f.relative_to(ROOT / "src")) for e in ("py", "css", "js") for f in package.rglob(f"*.{e}")}
+    ours = {str(f.relative_to(ROOT / "src")) for e in ("py", "css", "js", "onnx") for f in package.rglob(f"*.{e}")}
     assert ours <= held
     assert all(name.startswith(("archsmith/", "archsmith-")) for name in held)
 

@@ -21,6 +21,7 @@ from archsmith.errors import DamagedFile, EvaluationFailed, InvalidModel, Unknow
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
+from archsmith.evaluator.latency import Measures
 from archsmith.export._compare import TOLERANCE, difference, tensors
 from archsmith.export._inputs import random_like, resized
 from archsmith.export._onnx_file import OnnxFile
@@ -34,7 +35,9 @@ from archsmith.export.safetensors import (
     read_architecture,
 )
 from archsmith.files import read_json, sha256, write_json
-from archsmith.hardware import Measurement, Meter, environment
+from archsmith.hardware import Measurement, environment
+from archsmith.hardware._records import measured_line
+from archsmith.metric import on_device
 from archsmith.supernet.calls import in_order
 from archsmith.supernet.supernet import Supernet
 
@@ -100,7 +103,7 @@ def certify(
     exported: Exported,
     *,
     batches: Mapping[str, Iterable[Any]],
-    meter: Meter,
+    meter: Measures | Mapping[str, Measures],
     believed: Mapping[str, Value] | None = None,
     details: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -110,7 +113,7 @@ def certify(
     Args:
         exported: the network and its files.
         batches: split -> iterable of ``(inputs, labels)``: for real inputs, and for accuracy.
-        meter: open, on the device that was searched on.
+        meter: open, on the device that was searched on; of several devices by name.
         believed: metric -> what the search found.
         details: of the exports, plain data (opset, exporter ...).
         seed: of the random inputs.
@@ -132,7 +135,9 @@ def certify(
             f"differ by {worst['relative']:.2g} of the largest output, more than {TOLERANCE:g}"
         )
     accuracy = {split: _accuracy(file, found) for split, found in batches.items()}
-    measured, timed = _time(path, meter, positional(module, exported.names), inputs)
+    network = positional(module, exported.names)
+    timed = {name: _time(path, m, network, inputs) for name, m in _by_name(meter).items()}
+    first, *others = timed
     data = {
         "format": FORMAT,
         "version": VERSION,
@@ -146,9 +151,10 @@ def certify(
             "first": _first(file(*_random(inputs, seed))),
         },
         "accuracy": accuracy,
-        "latency": measured.to_json() | {"of": timed},
         "believed": {name: value.to_json() for name, value in (believed or {}).items()},
-        "device": {"spec": meter.device.spec, "fingerprint": meter.device.fingerprint},
+        **timed[first],
+        **({"others": {name: timed[name] for name in others}} if others else {}),
+        **({"name": first} if first else {}),
         "export": dict(details or {}),
         "environment": environment(),
     }
@@ -201,7 +207,7 @@ def verify(
     *,
     build: Build | None = None,
     batches: Mapping[str, Iterable[Any]] | None = None,
-    meter: Meter | None = None,
+    meter: Measures | Mapping[str, Measures] | None = None,
 ) -> Verdict:
     """Check an exported network against its certificate, with what is at hand.
 
@@ -209,7 +215,7 @@ def verify(
         path: of the network's ONNX file, or of the certificate.
         build: as in :func:`certify`; without it the module is not rebuilt.
         batches: split -> iterable of ``(inputs, labels)``; without them accuracy is not checked.
-        meter: open; without it latency is not checked.
+        meter: open, or several by name; latency is not checked on devices without one.
 
     Raises:
         DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
@@ -226,7 +232,10 @@ def verify(
             _attempt(f"accuracy on {split}", _check_accuracy, network, recorded, (batches or {}).get(split))
             for split, recorded in data["accuracy"].items()
         ),
-        _attempt("latency", _check_latency, network, data, meter),
+        *(
+            _attempt(on_device("latency", name), _check_latency, network, part, _by_name(meter).get(name))
+            for name, part in _parts(data).items()
+        ),
     ]
     return Verdict(target, tuple(checks))
 
@@ -256,6 +265,11 @@ def read_certificate(path: Path) -> Certificate:
         if not isinstance(data.get(name), kind):
             raise DamagedFile(f"{target} lacks its part {name!r}; export the network again")
     return Certificate(target, data)
+
+
+def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
+    """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
+    return {name: part["device"] for name, part in _parts(certificate.data).items()}
 
 
 # Certifying ----------------------------------------------------------------------------------------------------------
@@ -313,12 +327,24 @@ def _accuracy(file: OnnxFile, batches: Iterable[Any]) -> dict[str, Any]:
     return {"top1": 100 * right / total, "right": right, "total": total, "data": data}
 
 
-def _time(path: Path, meter: Meter, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Measurement, str]:
-    """The latency of the file, or of the module on devices that run modules only; and which it was."""
+def _time(path: Path, meter: Measures, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
+    """The latency of the file, or of the module on devices that run modules only, and the device."""
     device = meter.device
-    if path.suffix in device.files:
-        return meter.measure(device.prepare_file(str(path), inputs), effort="final"), "file"
-    return meter.measure(device.prepare(module, inputs), effort="final"), "module"
+    of = "file" if path.suffix in device.files else "module"
+    call = device.prepare_file(str(path), inputs) if of == "file" else device.prepare(module, inputs)
+    return {
+        "latency": meter.measure(call, effort="final").to_json() | {"of": of},
+        "device": {"spec": device.spec, "fingerprint": device.fingerprint},
+    }
+
+
+def _parts(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Device -> what a certificate says of it, the first device first."""
+    return {data.get("name", ""): data, **data.get("others", {})}
+
+
+def _by_name(meter: Measures | Mapping[str, Measures] | None) -> Mapping[str, Measures]:
+    return meter if isinstance(meter, Mapping) else {} if meter is None else {"": meter}
 
 
 def _first(outputs: Any) -> list[float]:
@@ -327,17 +353,12 @@ def _first(outputs: Any) -> list[float]:
 
 
 def _line(path: Path, data: Mapping[str, Any]) -> str:
-    latency = data["latency"]
     accuracy = ", ".join(f"{split} accuracy {a['top1']:.2f} %" for split, a in data["accuracy"].items())
-    said = data["believed"].get("latency_ms")
-    interval = f" [{said['low']:.4g}, {said['high']:.4g}]" if said and "low" in said else ""
-    belief = f" (the search found {said['value']:.4g}{interval})" if said else ""
+    said = data["believed"].get
+    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in _parts(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
-    return (
-        f"{path.name}: {accuracy + ', ' if accuracy else ''}latency of the {latency['of']} "
-        f"{latency['latency_ms']:.4g} ms [{latency['low']:.4g}, {latency['high']:.4g}]{belief} on "
-        f"{data['device']['spec']}; all forms of the network equal within {worst:.1g} of the largest output"
-    )
+    equal = f"all forms of the network equal within {worst:.1g} of the largest output"
+    return f"{path.name}: {accuracy + ', ' if accuracy else ''}{latencies}; {equal}"
 
 
 # Verifying -----------------------------------------------------------------------------------------------------------
@@ -406,7 +427,7 @@ def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterabl
     return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
 
 
-def _check_latency(network: Path, data: Mapping[str, Any], meter: Meter | None) -> tuple[Status, str]:
+def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None) -> tuple[Status, str]:
     """Ratios to the reference are compared: they do not depend on when either machine's anchor was taken."""
     if meter is None:
         return "skipped", f"the device {data['device']['spec']} is not at hand"

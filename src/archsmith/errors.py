@@ -16,6 +16,7 @@ ArchsmithError
 │   └── MissingExtra           an optional package that is not installed
 ├── Interrupted                somebody asked to stop; the same command goes on
 ├── EvaluationFailed           one architecture could not be evaluated; becomes ``status="failed"``
+├── DeviceLost                 a device does not answer any more; the same command goes on
 ├── TrainingDiverged           the loss is no longer finite; the last good checkpoint is kept
 ├── MeasurementFailed          a device could not give a trustworthy figure
 └── StorageFull                the disk refused a write; what was committed is intact
@@ -97,6 +98,10 @@ class MeasurementFailed(EvaluationFailed):
     """A device could not give a trustworthy figure."""
 
 
+class DeviceLost(ArchsmithError):
+    """A device does not answer any more: nothing that any architecture is to blame for."""
+
+
 class TrainingDiverged(ArchsmithError):
     """The loss is no longer finite."""
 
@@ -146,6 +151,7 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "sklearn", "safetensors"), "torch"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("pandas", "pyarrow", "PIL"), "data"),
+    "openvino": "openvino",
     "plotly": "report",
     "psycopg": "postgres",
     "pymoo": "moo",

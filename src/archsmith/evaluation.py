@@ -15,8 +15,9 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import DamagedFile, EvaluationFailed, InvalidOption
 from archsmith.metric import Limit, Objective
 
-Source = Literal["measured", "computed", "predicted", "table"]
-"""Who says so: a run on real data or hardware, arithmetic on the network, a fitted model, a published table."""
+Source = Literal["measured", "computed", "predicted", "table", "modelled"]
+"""Who says so: a run on real data or hardware, arithmetic on the network, a fitted model, a published table, a stated
+model of the hardware whose constants nobody fitted to it."""
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,27 @@ KNOWN: Mapping[str, Metric] = {
         Metric("latency_ms", "ms", "min", "time of one call on the device, measured against a reference"),
         Metric("params", "1", "min", "learned numbers in the network"),
         Metric("macs", "1", "min", "multiply-adds of one input"),
+        Metric("throughput", "1/s", "max", "inputs per second, one call after the other"),
         Metric("peak_memory_mib", "MiB", "min", "peak resident memory of one call"),
+        Metric("live_memory_mib", "MiB", "min", "weights and the most activations that are alive at one time"),
+        Metric("size_mib", "MiB", "min", "size of the ONNX file"),
+        Metric("kv_cache_mib", "MiB", "min", "keys and values that are kept of one sequence"),
+        Metric(
+            "arithmetic_intensity", "MAC/byte", "max", "multiply-adds for each byte moved, weighted by what it holds"
+        ),
         Metric("energy_mj", "mJ", "min", "energy of one call"),
     )
 }
 """Metrics whose unit and direction everybody agrees on; evaluators bring their own beside these."""
+
+
+def on_device(stem: str, device: str) -> str:
+    """The metric ``stem`` of one of several devices; itself where there is one device without a name.
+
+    >>> on_device("latency_ms", "pi"), on_device("latency_ms", "")
+    ('latency_ms@pi', 'latency_ms')
+    """
+    return f"{stem}@{device}" if device else stem
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,30 @@ def test_a_search_without_a_folder_keeps_everything_in_a_temporary_one(supernet,
     front = smith.search(supernet, loader, **COUNTED)
     assert (front.run.path / "store.db").exists()
     assert front.report().exists()
+
+
+def test_every_cost_is_an_objective_or_has_a_limit(supernet, loader, tmp_path):
+    front = searched(
+        supernet,
+        loader,
+        tmp_path / "r",
+        minimize=["live_memory_mib", "energy_mj"],
+        limits=["size_mib<=99%", "throughput>=1", "peak_memory_mib<=64", "arithmetic_intensity<=1000"],
+        on="onnxruntime:batch=4",
+        budget=2,
+    )
+    sources = {"measured", "modelled"}  # as the machine lets its energy be read, or does not
+    for member in front:
+        values = member.final.values
+        assert values["energy_mj"].source in sources
+        assert values["throughput"].value == pytest.approx(4000 / values["latency_ms"].value)
+        assert values["peak_memory_mib"].source == "measured"
+        assert values["live_memory_mib"].value > 4 * values["params"].value / 2**20
+        assert all(limit.violation(member.final) == 0 for limit in front.limits)
+    with pytest.raises(UnknownName, match="did you mean 'throughput'"):
+        searched(supernet, loader, tmp_path / "s", maximize="troughput")
+
+
+def test_what_a_device_cannot_give_is_refused_before_anything_is_spent(supernet, loader, tmp_path):
+    with pytest.raises(InvalidOption, match="peak_memory_mib is measured on devices of this machine"):
+        searched(supernet, loader, tmp_path / "r", minimize="peak_memory_mib", on="torch_cpu")

@@ -115,6 +115,9 @@ def test_devices(archsmith):
     found = {d["name"]: d for d in json.loads(archsmith("devices", "--json").out)}
     assert found["onnxruntime"]["works"]
     assert found["torch_cpu"]["spec"] == "torch_cpu:threads=1,batch=1"
+    assert found["openvino"]["files"] == [".onnx"]
+    assert all(d["works"] == (not d["why_not"]) for d in found.values())
+    assert {d["hardware"] for d in found.values()} >= {"cpu", "cuda"}
     assert "onnxruntime" in archsmith("devices").out
 
 

@@ -61,11 +61,14 @@ def test_the_same_command_again_answers_at_once(finished, archsmith):
         (["--images", "400"], "data.images: 500 -> 400"),
         (["--strategy", "random"], 'strategy: "auto" -> "random"'),
         (["--limit", "latency_ms<=95%"], "limits"),
-        (["--on", "torch_cpu:batch=8"], "device"),
+        (["--on", "torch_cpu:batch=8"], 'device: "onnxruntime:threads=1,batch=8" -> "torch_cpu:threads=1,batch=8"'),
     ],
 )
 def test_a_changed_option_is_named_on_resume(finished, archsmith, changed, named):
-    command = archsmith("search", "--run", finished.folder, *finished.command, *changed)
+    before = list(finished.command)
+    if changed[0] == "--on":  # given twice it would be two devices
+        before[before.index("--on") : before.index("--on") + 2] = []
+    command = archsmith("search", "--run", finished.folder, *before, *changed)
     assert command.code == 2
     assert named in command.err
     assert "Traceback" not in command.err
@@ -252,3 +255,19 @@ def test_a_loss_that_is_not_finite_stops_with_the_way_out(tmp_path, archsmith):
     command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--optimizer", "sgd", "--lr", "1e9")
     assert command.code == 1
     assert "lower lr" in command.err
+
+
+def test_several_devices_each_with_a_limit_of_its_own(tmp_path, archsmith):
+    devices = ["--on", "onnxruntime:batch=8", "--on", "vino=openvino:batch=8"]
+    wanted = ["--minimize", "latency_ms@onnxruntime", "--limit", "latency_ms@vino<=90%", "--budget", "4", "--no-export"]
+    done = archsmith("search", "--run", tmp_path / "r", *SMALL, *devices, *wanted, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    [limit] = found["limits"]
+    assert limit["metric"] == "latency_ms@vino"
+    for network in found["front"]:
+        assert network["values"]["latency_ms@vino"]["high"] <= limit["bound"]
+        assert network["values"]["latency_ms@onnxruntime"]["value"] > 0
+    refused = archsmith("search", "--run", tmp_path / "s", *SMALL, *devices)
+    assert refused.code == 2
+    assert "did you mean 'latency_ms@" in refused.err

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from archsmith import certificate as proofs
+from archsmith.api.devices import MeterOnUse, open_meters
 from archsmith.api.front import Front, Member
 from archsmith.api.materials import EVALUATION_BATCH, Materials, rebuild
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.run import Run
 from archsmith.certificate import Certificate, Exported, Verdict
 from archsmith.data import open_data
-from archsmith.errors import DamagedFile, Interrupted, InvalidOption, UserError
+from archsmith.errors import DamagedFile, DeviceLost, Interrupted, InvalidOption, UserError
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin, check_suffix
 from archsmith.export.onnx import Onnx
@@ -100,14 +101,16 @@ def export_from_run(
     return [written]
 
 
-def export_member(member: Member, path: Path, materials: Materials, *, meter: Meter | None = None) -> Written:
+def export_member(
+    member: Member, path: Path, materials: Materials, *, meters: Mapping[str, MeterOnUse] | None = None
+) -> Written:
     """Write one network in all formats and certify it.
 
     Args:
         member: of the front.
         path: of the ONNX file.
         materials: of the run.
-        meter: an open one, where several networks are exported; its own otherwise.
+        meters: open ones by device, where several networks are exported; its own otherwise.
 
     Raises:
         InvalidModel: when the network's forms do not agree: nothing is certified.
@@ -128,8 +131,8 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
     classifies = "accuracy_top1" in member.belief.values
     batches = {name: split for name, split in splits.items() if split is not None and classifies}
     with ExitStack() as stack:
-        if meter is None:
-            meter = stack.enter_context(Meter(open_device(materials.on), anchor_ms=materials.anchor_ms))
+        if meters is None:
+            meters = _meters(materials, stack, nobody, never)
         proof = proofs.certify(
             Exported(
                 path=path,
@@ -140,7 +143,7 @@ def export_member(member: Member, path: Path, materials: Materials, *, meter: Me
                 names=names,
             ),
             batches=batches,
-            meter=meter,
+            meter=meters,
             believed=member.belief.values,
             details={**written.details, "data": materials.data},
         )
@@ -154,7 +157,7 @@ def verify_file(
 
     Args:
         path: of the ONNX file or its certificate.
-        on: device to measure on instead of the certificate's.
+        on: device to measure on instead of each of the certificate's.
         data: where the data lies, if it has moved.
         on_progress: hears what is being done.
 
@@ -165,19 +168,20 @@ def verify_file(
     described = proof.data.get("export", {}).get("data")
     on_progress(Progress("verify", "reading the data"))
     batches = _batches(described, data)
-    spec = on or str(proof.data["device"]["spec"])
+    specs = {name: on or str(described["spec"]) for name, described in proofs.devices(proof).items()}
     with ExitStack() as stack:
-        meter = None
-        try:
-            device = open_device(spec)
-        except UserError:
-            if on is not None:
-                raise
-        else:
-            on_progress(Progress("verify", f"taking {spec}"))
-            meter = stack.enter_context(Meter(device, on_message=lambda text: on_progress(Progress("verify", text))))
+        meters = {}
+        for name, spec in specs.items():
+            try:
+                device = open_device(spec)
+                on_progress(Progress("verify", f"taking {spec}"))
+                meter = Meter(device, on_message=lambda text: on_progress(Progress("verify", text)))
+                meters[name] = stack.enter_context(meter)
+            except (UserError, DeviceLost):
+                if on is not None:
+                    raise
         on_progress(Progress("verify", "comparing outputs, judging, measuring"))
-        verdict = proofs.verify(path, build=_builder(path), batches=batches, meter=meter)
+        verdict = proofs.verify(path, build=_builder(path), batches=batches, meter=meters)
     on_progress(Progress("verify", "", 1, 1))
     return verdict
 
@@ -206,26 +210,24 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
     found = {m.name: _intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
     with ExitStack() as stack:
-        meter: Meter | None = None
+        meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):
             if stop():
                 raise Interrupted("stopped while exporting; the same command goes on from there")
             on_progress(Progress("export", f"{member.name} as ONNX and safetensors", number, len(missing)))
             materials = member.materials()
-            if meter is None:
-                meter = stack.enter_context(
-                    Meter(
-                        open_device(materials.on),
-                        anchor_ms=materials.anchor_ms,
-                        on_message=lambda text: on_progress(Progress("device", text)),
-                        stop=stop,
-                    )
-                )
+            if meters is None:
+                meters = _meters(materials, stack, on_progress, stop)
             path = run.exports / f"{member.name}.onnx"
-            found[member.name] = export_member(member, path, materials, meter=meter)
+            found[member.name] = export_member(member, path, materials, meters=meters)
     if missing:
         on_progress(Progress("export", str(run.exports), len(missing), len(missing)))
     return [w for w in found.values() if w is not None]
+
+
+def _meters(materials: Materials, stack: ExitStack, on_progress: Listener, stop: Stop) -> dict[str, MeterOnUse]:
+    """Of all devices of the run; each takes its device when it first has to measure."""
+    return open_meters(materials.on, materials.anchors, stack, keep=lambda *_: None, on_progress=on_progress, stop=stop)
 
 
 def _intact(name: str, path: Path) -> Written | None:

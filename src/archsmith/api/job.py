@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import archsmith
 from archsmith import loop, method
+from archsmith.api.devices import On, named_devices, recorded
 from archsmith.api.exporting import export_front, exports_intact
 from archsmith.api.front import Front
 from archsmith.api.materials import (
@@ -32,7 +33,6 @@ from archsmith.data import open_data
 from archsmith.data.base import AnyData
 from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidData, InvalidOption, RunMismatch, UserError
 from archsmith.evaluator.user_metric import UserMetric
-from archsmith.hardware import open_device
 from archsmith.metric import check_known, limits, objectives
 from archsmith.training import _loop as training
 from archsmith.training._optimizer import check_rates
@@ -63,7 +63,7 @@ class Job:
         minimize: metrics.
         limits: hard bounds as text.
         metrics: ``module:attribute`` of :class:`UserMetric` objects.
-        on: device to measure on.
+        on: device to measure on, or several: see :func:`archsmith.search`.
         budget: evaluations or time.
         strategy: what proposes.
         options: of the strategy.
@@ -91,7 +91,7 @@ class Job:
     minimize: tuple[str, ...] = ("latency_ms",)
     limits: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-    on: str = "onnxruntime:threads=1"
+    on: On = "onnxruntime:threads=1"
     budget: str = "100"
     strategy: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -116,10 +116,9 @@ class Job:
         if (done := self._done()) is not None:
             return done
         metrics = [_user_metric(path) for path in self.metrics]
-        question = self._question(metrics)
-        device = open_device(self.on)
-        if why := type(device).unavailable():
-            raise InvalidOption(f"cannot measure on {self.on!r} here: {why}")
+        devices = named_devices(self.on)
+        question = self._question(metrics, devices)
+        recorded(devices)  # which opens them
         data = self._read(on_progress)
         source = source_of(self.model, self.model_options, data)
         supernet = build(source, seed=self.seed)
@@ -130,7 +129,7 @@ class Job:
         with _timed(run, "training"):
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-        materials = Materials(supernet, source, val, test, self.on, run.fixed["data"], run.anchor_ms)
+        materials = Materials(supernet, source, val, test, devices, run.fixed["data"], run.anchors)
         try:
             front = conduct(question, run, materials, metrics, on_progress, stop)
         except Infeasible as error:
@@ -168,7 +167,7 @@ class Job:
         text = repr((archsmith.__version__, asked, seen))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _question(self, metrics: list[UserMetric]) -> Question:
+    def _question(self, metrics: list[UserMetric], devices: Mapping[str, str]) -> Question:
         question = Question(
             objectives=objectives(maximize=self.maximize, minimize=self.minimize),
             limits=limits(self.limits),
@@ -178,7 +177,7 @@ class Job:
             baseline=Question.parse_baseline(self.baseline),
             seed=self.seed,
         )
-        check_known(question.metrics, available_metrics(metrics))
+        check_known(question.metrics, available_metrics(metrics, devices))
         method.load("training", self.train)
         check_rates(self.optimizer, self.lr, None)
         method.check_options(method.load("strategy", self.strategy), self.options)
@@ -217,7 +216,9 @@ class Job:
         }
         if self.trained is not None:
             described_there = Run.open(self.trained).fixed
-            return describe(supernet, source, on=self.on, data=described, training=described_there["training"])
+            return describe(
+                supernet, source, on=named_devices(self.on), data=described, training=described_there["training"]
+            )
         learnt = {
             "method": self.train,
             "epochs": self.epochs or EPOCHS,
@@ -226,7 +227,7 @@ class Job:
             "optimizer": self.optimizer,
             "seed": self.seed,
         }
-        return describe(supernet, source, on=self.on, data=described, training=learnt)
+        return describe(supernet, source, on=named_devices(self.on), data=described, training=learnt)
 
     def _train(self, run: Run, supernet: Supernet, data: AnyData, on_progress: Listener, stop: Stop) -> None:
         """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,18 +47,18 @@ class Materials:
         source: how the supernet's model is built again, plain data; ``None`` for a live Python model.
         val: what the search judges on; ``None`` where it is not at hand.
         test: what only the final networks are judged on; ``None`` where there is none.
-        on: device to measure on, as text.
+        on: devices to measure on, as text, by name.
         data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
-        anchor_ms: the reference's time that this run's latencies are based on; ``None`` before it is known.
+        anchors: device -> the reference's time that this run's latencies on it are based on, once it is known.
     """
 
     supernet: Supernet
     source: Mapping[str, Any] | None
     val: Iterable[Any] | None
     test: Iterable[Any] | None
-    on: str
+    on: Mapping[str, str]
     data: Mapping[str, Any] | None = None
-    anchor_ms: float | None = None
+    anchors: Mapping[str, float] = field(default_factory=dict)
 
 
 def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True) -> Supernet:
@@ -233,7 +233,7 @@ def materials_of(run: Run, *, data: str | None = None) -> Materials:
                 f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-    return Materials(supernet, source, val, test, run.fixed["device"], described, run.anchor_ms)
+    return Materials(supernet, source, val, test, run.devices, described, run.anchors)
 
 
 def _load(run: Run, name: str) -> dict[str, Tensor]:

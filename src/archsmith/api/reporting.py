@@ -125,7 +125,7 @@ def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[s
         "model": f"{_named(model)} ({options})" if options else _named(model),
         "data": data.get("spec") or f"a loader (fingerprint {data['fingerprint']})",
         **{name: data[name] for name in ("resize", "images") if data.get(name)},
-        "device": described["device"],
+        "device": _devices(described["device"]),
         "strategy": header["strategy"],
         **{f"{header['strategy']}: {k}": _words(v) for k, v in header["options"].items()},
         "objectives": ", ".join(header["objectives"]),
@@ -137,6 +137,12 @@ def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[s
 
 def _named(model: Mapping[str, Any] | None) -> str:
     return str(model.get("network") or model.get("factory")) if model else "a live Python model"
+
+
+def _devices(described: str | Mapping[str, str]) -> str:
+    if isinstance(described, str):
+        return described
+    return ", ".join(f"{name} = {spec}" for name, spec in described.items())
 
 
 def _words(value: Any) -> str:

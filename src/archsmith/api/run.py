@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
+from archsmith.api.devices import ALONE, named_devices
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
@@ -31,6 +32,7 @@ from archsmith.store import Store
 
 if TYPE_CHECKING:
     from archsmith.api.front import Front
+    from archsmith.hardware import Device
 
 FORMAT = 1
 """Of ``run.json``; a newer one is refused."""
@@ -119,9 +121,42 @@ class Run:
         return str(self._state().get("weights", ""))
 
     @property
-    def anchor_ms(self) -> float | None:
-        """The reference network's time that all latencies of this run are based on, once it is known."""
-        return self._state().get("anchor_ms")
+    def anchors(self) -> dict[str, float]:
+        """Device -> the reference network's time that its latencies in this run are based on, once it is known."""
+        state = self._state()
+        alone = {ALONE: state["anchor_ms"]} if state.get("anchor_ms") is not None else {}
+        return {**alone, **state.get("anchors", {})}
+
+    def keep_anchor(self, device: str, anchor_ms: float) -> None:
+        """Remember the anchor of a device; that of the only one has a place of its own."""
+        if device == ALONE:
+            self.keep(anchor_ms=anchor_ms)
+        else:
+            self.keep(anchors={**self._state().get("anchors", {}), device: anchor_ms})
+
+    def check_machine(self, name: str, device: Device) -> None:
+        """Remember the machine that a device is on; refuse another one when the run goes on.
+
+        Raises:
+            RunMismatch: naming what differs: ratios to the reference network are those of one machine.
+        """
+        machines = self._state().get("machines", {})
+        now = {"fingerprint": device.fingerprint, **device.environment()}
+        before = machines.get(name)
+        if before is None:
+            self.keep(machines={**machines, name: now})
+        elif before["fingerprint"] != now["fingerprint"]:
+            changed = "; ".join(differences(before, now))
+            raise RunMismatch(
+                f"{self.path} was measured on another machine or runtime than {device.spec} is now (then -> now): "
+                f"{changed}. Latencies of the two do not compare: go on where it was begun, or give another --run with "
+                f"--trained {self.path}, which need not train again"
+            )
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """Name -> spec of what is measured on."""
+        return named_devices(self.fixed["device"])
 
     @property
     def notes(self) -> list[str]:
@@ -139,7 +174,7 @@ class Run:
         return self._state().get("done")
 
     def keep(self, **state: Any) -> None:
-        """Remember what was found on the way: ``weights``, ``anchor_ms``, ``notes``, ``timing``, ``training``."""
+        """Remember what was found on the way: ``weights``, ``anchors``, ``machines``, ``notes``, ..."""
         write_json(self.path / "state.json", self._state() | state)
 
     def note(self, text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -16,6 +16,15 @@ from torch import nn
 import archsmith
 from archsmith import loop
 from archsmith import method as registry
+from archsmith.api.devices import (
+    TIMED,
+    MeterOnUse,
+    On,
+    device_metrics,
+    named_devices,
+    open_meters,
+    recorded,
+)
 from archsmith.api.finalising import finalise
 from archsmith.api.front import Front
 from archsmith.api.materials import WEIGHTS, Materials, rebuild, save_weights
@@ -30,15 +39,25 @@ from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
+from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.footprint import Footprint
+from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.latency import Latency
+from archsmith.evaluator.peak_memory import PeakMemory
 from archsmith.evaluator.user_metric import UserMetric
-from archsmith.hardware import Call, Device, Measurement, Meter, environment, open_device
-from archsmith.metric import Limit, Objective, check_known, limits, objectives
+from archsmith.hardware import environment, open_device
+from archsmith.metric import Limit, Objective, check_known, limits, objectives, on_device
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
 
+COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+    FileSize: ("size_mib",),
+    Footprint: ("live_memory_mib", "arithmetic_intensity"),
+    KvCache: ("kv_cache_mib",),
+}
+"""Evaluators of the network alone that run only where one of their metrics is asked for."""
 PATIENCE = 20
 """Evaluations after which some network must have met every limit."""
 CALIBRATION_BATCHES = 8
@@ -55,7 +74,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     minimize: str | Sequence[str] = (),
     limits: str | Limit | Sequence[str | Limit] = (),
     metrics: Sequence[UserMetric] = (),
-    on: str = "onnxruntime:threads=1",
+    on: On = "onnxruntime:threads=1",
     budget: int | str = 100,
     strategy: str = "auto",
     options: Mapping[str, Any] | None = None,
@@ -75,10 +94,11 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         calibration: batches from *training* data; the first 8 give every subnet its batch-norm statistics.
         test: batches that only the final networks are judged on.
         maximize: metrics such as ``"accuracy_top1"``.
-        minimize: metrics such as ``"latency_ms"``, ``"params"``, ``"macs"``.
+        minimize: metrics such as ``"latency_ms"``, ``"params"``, ``"macs"``; ``docs/metrics.md`` has them all.
         limits: hard bounds such as ``"latency_ms<=3"``, or ``"latency_ms<=60%"`` of the largest network's.
         metrics: metrics of your own.
-        on: device that latency is measured on.
+        on: device that latency is measured on; several as a list, ``NAME=SPEC`` each, or as a mapping by name: then
+            each has a metric of its own, ``latency_ms@NAME``.
         budget: new evaluations, or time such as ``"30m"``.
         strategy: a name (``archsmith methods strategy``) or ``module:Class``.
         options: of the strategy.
@@ -109,8 +129,10 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
     source = _source(model, supernet)
     folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
-    materials = Materials(supernet, source, val, test, on)
-    fixed = describe(supernet, source, on=on, data={"fingerprint": fingerprint_of_batches(val)})
+    devices = named_devices(on)
+    check_known(question.metrics, available_metrics(metrics, devices))
+    materials = Materials(supernet, source, val, test, devices)
+    fixed = describe(supernet, source, on=devices, data={"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
     if not supernet.calibration and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules()):
         begun.note(
@@ -168,14 +190,14 @@ class Question:
 
 
 def describe(
-    supernet: Supernet, source: Mapping[str, Any] | None, *, on: str, data: Mapping[str, Any], **more: Any
+    supernet: Supernet, source: Mapping[str, Any] | None, *, on: Mapping[str, str], data: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
     """What must be the same when a run is resumed, as plain data."""
     return {
         "model": None if source is None else dict(source),
         "inputs": _shapes(supernet),
         "space": supernet.space.to_json(),
-        "device": open_device(on).spec,
+        "device": recorded(on),
         "data": dict(data),
         **more,
     }
@@ -199,13 +221,13 @@ def conduct(
 ) -> Front:
     """Everything after training: evaluations, baseline, last check."""
     supernet = materials.supernet
-    check_known(question.metrics, available_metrics(metrics))
+    check_known(question.metrics, available_metrics(metrics, materials.on))
     question.check(supernet.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
         store = stack.enter_context(run.store(create=True))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
-        session.open_meter(stack)
+        session.open_meters(stack)
         evaluate = session.composite()
         largest = session.anchor(evaluate)
         resolved = replace(question, limits=_resolved(question.limits, largest))
@@ -219,30 +241,6 @@ def conduct(
         front = finalise(session, resolved)
         run.spent("measuring the front again", time.monotonic() - started)
         return front
-
-
-class MeterOnUse:
-    """A meter whose anchor is known: it takes the device when it first has to measure, and keeps it."""
-
-    def __init__(self, meter: Meter, stack: ExitStack) -> None:
-        self._meter, self._stack, self.entered = meter, stack, False
-
-    @property
-    def device(self) -> Device:
-        """That networks are prepared for."""
-        return self._meter.device
-
-    @property
-    def fingerprint(self) -> str:
-        """Of device and anchor."""
-        return self._meter.fingerprint
-
-    def measure(self, call: Call, effort: str = "search") -> Measurement:
-        """The latency of a prepared call."""
-        if not self.entered:
-            self._stack.enter_context(self._meter)
-            self.entered = True
-        return self._meter.measure(call, effort=effort)
 
 
 class Session:
@@ -261,32 +259,34 @@ class Session:
         self.run, self.store, self.materials, self.question = run, store, materials, question
         self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
-        self.meter: MeterOnUse | None = None
-        self.candidates: Candidates | None = None
+        self.meters: dict[str, MeterOnUse] = {}
+        self.candidates: dict[str, Candidates] = {}
         self.environment = environment()
 
-    def open_meter(self, stack: ExitStack) -> None:
-        """Make the device ready, where latency is asked for; the run keeps the anchor that it began with.
-
-        Once the anchor is known the device is taken only when something has to be measured: a finished
-        search answers from the store.
-        """
-        if not any(name.partition("@")[0] == "latency_ms" for name in self.question.metrics):
-            return
+    def open_meters(self, stack: ExitStack) -> None:
+        """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
+        wanted = {name for name in self.materials.on if self._asked(name, TIMED)}
+        devices = {name: open_device(spec) for name, spec in self.materials.on.items() if name in wanted}
+        for name, device in devices.items():
+            self.run.check_machine(name, device)
+        self.meters = open_meters(
+            devices,
+            self.run.anchors,
+            stack,
+            keep=self.run.keep_anchor,
+            on_progress=self.on_progress,
+            stop=self.stop,
+        )
 
         def say(text: str) -> None:
             self.on_progress(Progress("device", text))
 
-        device = open_device(self.materials.on)
-        meter = Meter(device, anchor_ms=self.run.anchor_ms, on_message=say, stop=self.stop)
-        self.meter = MeterOnUse(meter, stack)
-        self.candidates = Candidates(self.materials.supernet, device, busy=say, told=self.run.note)
-        if self.run.anchor_ms is None:
-            say(f"taking {self.materials.on}")
-            stack.enter_context(meter)
-            self.meter.entered = True
-            self.run.keep(anchor_ms=meter.anchor_ms)
-            self.on_progress(Progress("device", f"reference network: {meter.anchor_ms:.3g} ms", 1, 1))
+        supernet, told = self.materials.supernet, self.run.note
+        self.candidates = {name: Candidates(supernet, device, busy=say, told=told) for name, device in devices.items()}
+
+    def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
+        """Those metrics of a device that objectives or limits name."""
+        return [stem for stem in stems if on_device(stem, device) in self.question.metrics]
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
@@ -298,10 +298,15 @@ class Session:
             parts.append(Accuracy.on_test(supernet, self.materials.test))
         parts.extend(m for m in self.user_metrics)
         parts.append(Counts(supernet))
-        if self.meter is not None:
-            parts.append(
-                Latency(supernet, self.meter, effort="final" if final else "search", candidates=self.candidates)
-            )
+        parts.extend(evaluator(supernet) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
+        for name, meter in self.meters.items():
+            metric, also = on_device("latency_ms", name), self._asked(name, TIMED[1:])
+            effort: Literal["search", "final"] = "final" if final else "search"
+            files = self.candidates[name]
+            parts.append(Latency(supernet, meter, metric=metric, effort=effort, also=also, candidates=files))
+        for name, spec in self.materials.on.items():
+            if self._asked(name, ("peak_memory_mib",)):
+                parts.append(PeakMemory(supernet, open_device(spec), name=name))
         return Composite(parts, seed=self.question.seed, environment=self.environment)
 
     def anchor(self, evaluate: Composite) -> Evaluation:
@@ -401,9 +406,16 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
     return hear
 
 
-def available_metrics(metrics: Sequence[UserMetric] = ()) -> list[str]:
-    """Names that objectives and limits may use."""
-    return ["accuracy_top1", "latency_ms", "params", "macs", *(m.name for own in metrics for m in own.metrics)]
+def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
+    """Names that objectives and limits may use.
+
+    Args:
+        metrics: the user's own.
+        on: the devices by name.
+    """
+    computed = [name for names in COMPUTED.values() for name in names]
+    own = [m.name for metric in metrics for m in metric.metrics]
+    return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]
 
 
 def _limits(given: str | Limit | Sequence[str | Limit]) -> tuple[Limit, ...]:

@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from archsmith import __version__
-from archsmith.cli import bench, files, inspect, search
+from archsmith.cli import agent, bench, files, inspect, search
 from archsmith.cli._console import errors
 from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 search.add_to(app)
 inspect.add_to(app)
 files.add_to(app)
+agent.add_to(app)
 bench.add_to(app)
 
 

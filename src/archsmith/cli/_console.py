@@ -26,6 +26,7 @@ _QUIET_S = 10
 def print_json(data: Any) -> None:
     """Plain data for scripts, on standard output."""
     sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 @contextmanager

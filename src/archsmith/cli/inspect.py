@@ -57,7 +57,18 @@ def devices(json_output: Json = False) -> None:
     found = available_devices()
     if json_output:
         print_json(
-            [{"name": d.name, "spec": d.spec, "works": not d.unavailable, "why_not": d.unavailable} for d in found]
+            [
+                {
+                    "name": d.name,
+                    "spec": d.spec,
+                    "works": not d.unavailable,
+                    "why_not": d.unavailable,
+                    "hardware": d.hardware,
+                    "files": d.files,
+                    "summary": d.summary,
+                }
+                for d in found
+            ]
         )
         return
     table = Table("name", "written as", "works here", "what it is")

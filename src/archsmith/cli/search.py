@@ -73,8 +73,13 @@ def search(
         typer.Option(help="module:attribute of a UserMetric of yours; may be repeated.", rich_help_panel=_SEARCH),
     ] = [],  # noqa: B006
     on: Annotated[
-        str, typer.Option(help="Device to measure on; see `archsmith devices`.", rich_help_panel=_SEARCH)
-    ] = "onnxruntime:threads=1",
+        list[str],
+        typer.Option(
+            help="Device to measure on; see `archsmith devices`. May be repeated, as NAME=DEVICE; each then has a "
+            "latency_ms@NAME of its own.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = ["onnxruntime:threads=1"],  # noqa: B006
     budget: Annotated[
         str, typer.Option(help="Evaluations (200) or time (30m, 1h30m).", rich_help_panel=_SEARCH)
     ] = "100",
@@ -130,7 +135,7 @@ def search(
         minimize=tuple(minimize),
         limits=tuple(limit),
         metrics=tuple(metric),
-        on=on,
+        on=on[0] if len(on) == 1 else tuple(on),
         budget=budget,
         strategy=strategy,
         options=parse_options(option),

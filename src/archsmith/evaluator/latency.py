@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol, final
 
 from archsmith.architecture import Proposal
+from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
 from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
 from archsmith.hardware import Call, Device, Measurement
+from archsmith.hardware.energy import counter_of, energy_mj, watts
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN, Metric, on_device
 from archsmith.supernet.supernet import Supernet
 
 
@@ -34,7 +36,10 @@ class Measures(Protocol):
 
 @final
 class Latency(Evaluator):
-    """Time of one call of the extracted subnet on a device, with its 95 % interval.
+    """Time of one call of the extracted subnet on a device, with its 95 % interval, and what follows from it.
+
+    ``throughput`` is the batch over the latency. ``energy_mj`` is read from the hardware's counter while the prepared
+    network runs on, or modelled from the latency: see :mod:`archsmith.hardware.energy`.
 
     Args:
         supernet: from which subnets are extracted; latency depends on shapes, not on weights.
@@ -42,6 +47,7 @@ class Latency(Evaluator):
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
+        also: of ``"throughput"`` and ``"energy_mj"``; their names end as that of the metric does.
     """
 
     paper = OURS
@@ -54,27 +60,57 @@ class Latency(Evaluator):
         *,
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",
+        also: Sequence[str] = (),
         candidates: Candidates | None = None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
         self._candidates = candidates or Candidates(supernet, meter.device)
+        device = metric.partition("@")[2]
+        self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
+        self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
         self.last: Measurement | None = None
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (self._metric,)
+        return (self._metric, *self._also.values())
 
     @property
     def fingerprint(self) -> str:
         shapes = repr([tuple(x.shape) for x in _leaves(self._supernet.example_inputs) if hasattr(x, "shape")])
-        return fingerprint_of("latency", self._metric.name, self._effort, self._meter.fingerprint, shapes)
+        also = [(stem, *self._energy_source()) if stem == "energy_mj" else (stem,) for stem in self._also]
+        found = ("latency", self._metric.name, self._effort, self._meter.fingerprint, shapes)
+        return fingerprint_of(*found, *([repr(also)] if also else []))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the protocol's randomness is the machine's
-        call = self._candidates.call(proposal.architecture)
+        device, call = self._meter.device, self._candidates.call(proposal.architecture)
         self.last = found = self._meter.measure(call, effort=self._effort)
-        return {self._metric.name: Value(found.latency_ms, "measured", low=found.low, high=found.high)}
+        values = {self._metric.name: found.value()}
+        for stem, metric in self._also.items():
+            if stem == "energy_mj":
+                values[metric.name] = energy_mj(device, call, found.value(), self._counter)
+            else:
+                values[metric.name] = per_second(device.batch, found.value())
+        return values
+
+    def _energy_source(self) -> tuple[str, ...]:
+        """What energies have in common that compare."""
+        if self._counter is None:
+            return "modelled", repr(watts(self._meter.device))
+        return "measured", type(self._counter).__name__
+
+
+def per_second(batch: int, latency: Value) -> Value:
+    """Inputs per second of calls that take so many milliseconds each.
+
+    Raises:
+        EvaluationFailed: for an interval that reaches down to no time at all.
+    """
+    if latency.low <= 0:
+        raise EvaluationFailed(f"the latency may be as low as {latency.low} ms, from which no throughput follows")
+    value, low, high = (1e3 * batch / ms for ms in (latency.value, latency.high, latency.low))
+    return Value(value, latency.source, low, high)
 
 
 def _leaves(thing: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from archsmith.errors import InvalidOption
 
@@ -15,36 +16,41 @@ def batch_size(inputs: tuple[Any, ...]) -> int:
     Raises:
         InvalidOption: when there is no tensor with a batch dimension.
     """
-    import torch
-
     if not isinstance(inputs, tuple):
         raise InvalidOption(f"example inputs are a tuple of tensors, got {type(inputs).__name__}; write (x,)")
-    sizes = [x.shape[0] for x in inputs if isinstance(x, torch.Tensor) and x.ndim > 0]
+    sizes = [x.shape[0] for x in inputs if is_array(x) and x.ndim > 0]
     if not sizes or sizes[0] == 0:
         raise InvalidOption("example inputs need a tensor whose first dimension is the batch, with one item at least")
     return int(sizes[0])
 
 
-def has_batch(x: Any, size: int) -> bool:
-    """Whether ``x`` is a tensor with ``size`` items along its first dimension."""
-    import torch
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is a torch tensor or a NumPy array; torch is not needed to tell."""
+    return isinstance(x, np.ndarray) or (hasattr(x, "detach") and hasattr(x, "ndim"))
 
-    return isinstance(x, torch.Tensor) and x.ndim > 0 and x.shape[0] == size
+
+def as_arrays(inputs: tuple[Any, ...]) -> list[NDArray[Any]]:
+    """The tensors and arrays among ``inputs`` as NumPy arrays, in order."""
+    return [x.detach().cpu().numpy() if hasattr(x, "detach") else x for x in inputs if is_array(x)]
+
+
+def has_batch(x: Any, size: int) -> bool:
+    """Whether ``x`` is a tensor or an array with ``size`` items along its first dimension."""
+    return is_array(x) and x.ndim > 0 and bool(x.shape[0] == size)
 
 
 def resized(inputs: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
     """``inputs`` with ``batch`` items: repeated from the first on, or cut.
 
-    Only tensors whose first dimension is that of the first tensor have a batch; everything else stays.
+    Tensors stay tensors and arrays arrays. Only those whose first dimension is that of the first tensor have a batch;
+    everything else stays.
 
     Raises:
         InvalidOption: when there is no tensor with a batch dimension.
     """
-    import torch
-
     size = batch_size(inputs)
-    items = torch.arange(batch) % size
-    return tuple(x[items.to(x.device)] if has_batch(x, size) else x for x in inputs)
+    items = np.arange(batch) % size
+    return tuple(x[items] if has_batch(x, size) else x for x in inputs)
 
 
 def random_like(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

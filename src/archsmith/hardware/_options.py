@@ -33,8 +33,20 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
     return value
 
 
-def device_fingerprint(spec: str, precision: str, package: str) -> str:
-    """Sixteen hexadecimal digits of processor, cores, options, precision and runtime version."""
+def written(name: str, *, precision: str, **options: int) -> str:
+    """The canonical spec of a device: ``NAME:threads=1,batch=64``; a precision other than fp32 comes last."""
+    parts = [f"{option}={value}" for option, value in options.items()]
+    return f"{name}:{','.join(parts + ([] if precision == 'fp32' else [f'precision={precision}']))}"
+
+
+def device_fingerprint(spec: str, precision: str, package: str, accelerator: str = "") -> str:
+    """Sixteen hexadecimal digits of processor, cores, options, precision, runtime version and accelerator."""
     stable = {key: value for key, value in processor().items() if key != "memory_gib"}
-    text = json.dumps([stable, spec, precision, package, package_version(package)])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    parts = [stable, spec, precision, package, package_version(package), *([accelerator] if accelerator else [])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def first_line(error: Exception) -> str:
+    """What a runtime says, without the story that follows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

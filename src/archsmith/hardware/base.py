@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
-from archsmith.errors import InvalidOption
+from archsmith.hardware.machine import environment
 from archsmith.method import Method
 
 Call = Callable[[], object]
 """One forward pass on inputs that lie ready on the device."""
+
+
+class Elsewhere(Protocol):
+    """Takes the time of a device that is not of this machine: the whole protocol runs there."""
+
+    def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:
+        """The reference's time on that machine when it is quiet: the given one, or that machine's own."""
+
+    def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:
+        """A measurement of a call that the device prepared, as plain data."""
 
 
 class Device(Method):
@@ -24,12 +34,18 @@ class Device(Method):
             one is measured on at a time.
         files: suffixes of the files that it runs; empty where it runs modules only.
         batch: inputs of one call.
+        precision: what it computes in, ``"fp32"`` where the spec says nothing; always set explicitly in the runtime.
+        wall_only: whether CPU time says nothing of a call, because another processor does the work.
+        reference_batch: inputs of one call of the reference network, chosen so that it takes about a millisecond.
     """
 
     name: ClassVar[str]
     hardware: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
     batch: int
+    precision: str
+    wall_only: ClassVar[bool] = False
+    reference_batch: ClassVar[int] = 16
 
     @classmethod
     @abstractmethod
@@ -65,6 +81,20 @@ class Device(Method):
         """
 
     @abstractmethod
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """The same for the content of an ``.onnx`` file; nothing is written.
+
+        Args:
+            content: of the file.
+            example_inputs: tensors or arrays for one call; the first dimension is resized to the batch.
+            batch: instead of the device's own.
+
+        Raises:
+            InvalidOption: when the device runs modules only, or the content was made for another batch.
+            MeasurementFailed: when the runtime refuses it.
+        """
+
+    @abstractmethod
     def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
         """The same for an exported file.
 
@@ -73,20 +103,14 @@ class Device(Method):
             DamagedFile: when the file cannot be loaded.
         """
 
-    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...]) -> Call:  # noqa: ARG002
-        """The same for a candidate's ONNX file in memory, made for the batch of the device.
-
-        Only devices that have ``".onnx"`` among their files do it.
-
-        Args:
-            content: of the file.
-            example_inputs: as in :meth:`prepare`.
-
-        Raises:
-            MeasurementFailed: when the runtime refuses the network.
-        """
-        raise InvalidOption(f"{self.name} runs no ONNX files")
-
     @abstractmethod
     def synchronize(self) -> None:
         """Return when everything queued on the device is done."""
+
+    def environment(self) -> dict[str, Any]:
+        """The machine that it measures on, as plain data: processor, system, versions."""
+        return environment()
+
+    def measured_elsewhere(self) -> Elsewhere | None:
+        """Who takes the time instead of this process; nobody, for devices of this machine."""
+        return None

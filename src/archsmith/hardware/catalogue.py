@@ -21,18 +21,23 @@ class DeviceInfo:
         spec: with its options at their defaults; what ``on=`` accepts.
         unavailable: why it does not work here and the way out; empty where it works.
         summary: what it is.
+        hardware: what it occupies.
+        files: suffixes of the files that it runs; empty where it runs modules only.
     """
 
     name: str
     spec: str
     unavailable: str
     summary: str
+    hardware: str
+    files: tuple[str, ...]
 
 
 def open_device(spec: str | Device) -> Device:
     """The device that ``NAME`` or ``NAME:OPTION=VALUE,...`` names; a device is returned as it is.
 
-    ``module:Class`` names a device of the user's own, ``module:Class:OPTION=VALUE,...`` gives it options.
+    ``remote:HOST:PORT`` is a device behind an agent. ``module:Class`` names a device of the user's own,
+    ``module:Class:OPTION=VALUE,...`` gives it options.
 
     >>> open_device("onnxruntime:batch=64").spec
     'onnxruntime:threads=1,batch=64'
@@ -63,12 +68,16 @@ def available_devices() -> list[DeviceInfo]:
     found = []
     for info in describe(ROLE_NAME):
         method = load(ROLE_NAME, info.name)
-        found.append(DeviceInfo(info.name, method().spec, method.unavailable(), info.summary))
+        unavailable = method.unavailable()
+        found.append(DeviceInfo(info.name, method().spec, unavailable, info.summary, method.hardware, method.files))
     return found
 
 
 def _parse(spec: str) -> tuple[str, dict[str, Any]]:
     """Name and options; a last part without ``=`` belongs to ``module:Class``."""
+    known, _, address = spec.partition(":")
+    if known.strip() == "remote":  # its one option has a colon in it, and may be left without its name
+        return "remote", {"address": address.strip().removeprefix("address=")} if address else {}
     name, colon, rest = spec.rpartition(":")
     if not colon or "=" not in rest:
         name, rest = spec, ""

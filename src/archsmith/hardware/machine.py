@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("archsmith", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+PACKAGES = ("archsmith", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "numpy")
 """Whose versions a figure may depend on."""
 
 
@@ -38,6 +41,20 @@ def package_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
+
+
+@cache
+def nvidia_gpu() -> str:
+    """Name, driver and memory of the first NVIDIA graphics processor; empty where the driver shows none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    command = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return next(iter(done.stdout.splitlines()), "").strip()
 
 
 def load_average() -> float | None:

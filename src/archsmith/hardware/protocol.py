@@ -22,7 +22,7 @@ import numpy as np
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unknown
 from archsmith.evaluation import Value
 from archsmith.files import home_folder
-from archsmith.hardware.base import Call, Device
+from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
 from archsmith.hardware.lock import HardwareLock
 from archsmith.hardware.machine import governor, load_average
@@ -167,6 +167,7 @@ class Meter:
         self._say = on_message or (lambda _: None)
         self._stop = stop
         self._reference: Call | None = None
+        self._elsewhere: Elsewhere | None = None
         self._cpu_clock = False
         self._sample_s = CPU_SAMPLE_S
         self._open = ExitStack()
@@ -178,13 +179,17 @@ class Meter:
             RunLocked: when another process measures on it for longer than ``wait_s``.
             MeasurementFailed: when the reference cannot run.
         """
+        if (elsewhere := self.device.measured_elsewhere()) is not None:
+            self._anchor_ms = elsewhere.anchor(self._anchor_ms, self._say)
+            self._elsewhere = elsewhere
+            return self
         lock = self._home / "locks" / f"{self.device.hardware}.lock"
         with ExitStack() as stack:
             stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, on_wait=self._say, stop=self._stop))
             self._reference = reference_call(self.device)
             warm_up(self._reference, self.device.synchronize, self._clock)
             tick = cpu_tick(self._clock)
-            self._cpu_clock = self.device.threads == 1 and tick <= COARSE_TICK_S
+            self._cpu_clock = self.device.threads == 1 and not self.device.wall_only and tick <= COARSE_TICK_S
             self._sample_s = max(CPU_SAMPLE_S, TICKS * tick) if self._cpu_clock else WALL_SAMPLE_S
             if self._anchor_ms is None:
                 self._anchor_ms = self._find_anchor(self._reference)
@@ -194,7 +199,7 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reference = None
+        self._reference = self._elsewhere = None
         self._open.close()
 
     @property
@@ -223,6 +228,8 @@ class Meter:
         """
         if effort not in EFFORTS:
             raise unknown("effort", effort, EFFORTS)
+        if self._elsewhere is not None:
+            return Measurement.from_json(self._elsewhere.measure(call, effort, self.anchor_ms))
         if self._reference is None:
             raise InvalidOption("the meter is closed: write `with Meter(device) as meter:` around the measurement")
         load = load_average()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from archsmith.errors import DamagedFile, MeasurementFailed
 from archsmith.files import write_json
@@ -13,17 +15,32 @@ from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock
 from archsmith.hardware.machine import environment
 
-BATCH = 16
-"""Of the reference, whatever the device's batch: its cost stays near a millisecond on every device."""
+if TYPE_CHECKING:
+    from torch import nn
+
 VERSION = 1
 """Changes whenever the network or its inputs do; anchors of other versions are not comparable."""
+FILE = Path(__file__).with_name("reference.onnx")
+"""The reference for devices that run files, for any batch: they need no torch."""
 
 
 def reference_call(device: Device) -> Call:
     """The reference on ``device``, with the device's runtime, precision and threads.
 
+    The batch is not the device's but one that keeps its cost near a millisecond.
+    """
+    batch = device.reference_batch
+    inputs = np.random.default_rng(0).standard_normal((batch, 3, 16, 16), dtype=np.float32)
+    if FILE.suffix in device.files:
+        return device.prepare_onnx(FILE.read_bytes(), (inputs,), batch=batch)
+    return device.prepare(reference_module(), (inputs,), batch=batch)
+
+
+def reference_module() -> nn.Module:
+    """The reference as a module of PyTorch, in evaluation mode.
+
     Convolutions, a depthwise convolution, batch norms and a linear layer with weights from a fixed seed:
-    about 2 million multiply-adds for each of 16 images of 16 x 16 pixels, small enough to stay in the caches.
+    about 2 million multiply-adds for each image of 16 x 16 pixels, small enough to stay in the caches.
     """
     import torch
     from torch import nn
@@ -54,8 +71,7 @@ def reference_call(device: Device) -> Call:
                 tensor.copy_(1 + 0.05 * torch.randn(tensor.shape, generator=seeded))
             else:
                 tensor.zero_()
-    inputs = torch.randn(BATCH, 3, 16, 16, generator=seeded)
-    return device.prepare(module, (inputs,), batch=BATCH)
+    return module
 
 
 def anchor_file(home: Path, device: Device) -> Path:

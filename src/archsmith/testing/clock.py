@@ -75,6 +75,7 @@ class FakeDevice(Device):
     name: ClassVar[str] = "fake"
     hardware: ClassVar[str] = "fake"
     files: ClassVar[tuple[str, ...]] = (".onnx",)
+    precision = "fp32"
 
     def __init__(
         self,
@@ -120,6 +121,10 @@ class FakeDevice(Device):
     def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
         """A call that takes the module's time."""
         return self.call(self.ms_per_parameter * sum(p.numel() for p in module.parameters()))
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+        """A call that takes the time of as many parameters as the content could hold."""
+        return self.call(self.ms_per_parameter * len(content) / 4)
 
     def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:  # noqa: ARG002
         """A call that takes the time of as many parameters as the file could hold."""

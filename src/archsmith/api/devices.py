@@ -1,0 +1,136 @@
+"""The devices of a search by name: one as it always was, or several, each with a metric of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from archsmith.api.progress import Listener, Progress, Stop, never
+from archsmith.errors import InvalidOption
+from archsmith.hardware import Call, Device, Measurement, Meter, open_device
+from archsmith.metric import on_device
+
+On = str | Sequence[str] | Mapping[str, str]
+"""``"onnxruntime"``, ``["onnxruntime", "pi=remote:10.0.0.7:7465"]`` or ``{"pi": "remote:10.0.0.7:7465"}``."""
+ALONE = ""
+"""The name of a device that needs none, because it is the only one."""
+TIMED = ("latency_ms", "throughput", "energy_mj")
+"""Metrics for which a device is taken and a network timed."""
+MEASURED = (*TIMED, "peak_memory_mib")
+"""Metrics of which each of several devices has its own."""
+
+
+def named_devices(on: On) -> dict[str, str]:
+    """Name -> spec, in order; the only device has no name unless it is given one.
+
+    >>> named_devices(["onnxruntime:threads=2", "pi=remote:10.0.0.7:7465"])
+    {'onnxruntime': 'onnxruntime:threads=2', 'pi': 'remote:10.0.0.7:7465'}
+    >>> named_devices("onnxruntime")
+    {'': 'onnxruntime'}
+
+    Raises:
+        InvalidOption: for none at all, two of one name, or a name that could not be part of a metric's.
+    """
+    given = list(on.items()) if isinstance(on, Mapping) else [_split(s) for s in ([on] if isinstance(on, str) else on)]
+    if not given:
+        raise InvalidOption("a search needs a device to measure on, such as on='onnxruntime:threads=1'")
+    if len(given) == 1 and given[0][0] == ALONE:
+        return {ALONE: given[0][1]}
+    found: dict[str, str] = {}
+    for name, spec in given:
+        called = name or spec.partition(":")[0].strip()
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", called):
+            raise InvalidOption(
+                f"the device's name {called!r} must be letters, digits, '-', '_' or '.'; write NAME=SPEC"
+            )
+        if called in found:
+            raise InvalidOption(f"two devices are called {called}; name them, such as one={spec}")
+        found[called] = spec
+    return found
+
+
+def device_metrics(on: Mapping[str, str]) -> list[str]:
+    """The metrics that the devices give."""
+    return [on_device(stem, name) for stem in MEASURED for name in on]
+
+
+def recorded(on: Mapping[str, str]) -> str | dict[str, str]:
+    """The devices' canonical specs, as a run writes them down: text for one without a name."""
+    specs = {name: open_device(spec).spec for name, spec in on.items()}
+    return specs.get(ALONE, specs)
+
+
+class MeterOnUse:
+    """A meter whose anchor is known: it takes the device when it first has to measure, and keeps it."""
+
+    def __init__(self, meter: Meter, stack: ExitStack) -> None:
+        self._meter, self._stack, self.entered = meter, stack, False
+
+    @property
+    def device(self) -> Device:
+        """That networks are prepared for."""
+        return self._meter.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Of device and anchor."""
+        return self._meter.fingerprint
+
+    def measure(self, call: Call, effort: str = "search") -> Measurement:
+        """The latency of a prepared call."""
+        if not self.entered:
+            self._stack.enter_context(self._meter)
+            self.entered = True
+        return self._meter.measure(call, effort=effort)
+
+
+def open_meters(
+    on: Mapping[str, str | Device],
+    anchors: Mapping[str, float],
+    stack: ExitStack,
+    *,
+    keep: Callable[[str, float], Any],
+    on_progress: Listener,
+    stop: Stop = never,
+) -> dict[str, MeterOnUse]:
+    """A meter for each device; those whose anchor is not known yet take it now.
+
+    Once the anchor is known a device is taken only when something has to be measured: a finished search answers from
+    the store.
+
+    Args:
+        on: name -> spec, or an open device.
+        anchors: name -> milliseconds, of a run that goes on.
+        stack: closes them.
+        keep: told the name and the anchor of each device that had none.
+        on_progress: hears what is being done.
+        stop: asked while another process measures on the same hardware.
+    """
+    meters = {}
+    for name, spec in on.items():
+        meter = Meter(
+            open_device(spec),
+            anchor_ms=anchors.get(name),
+            on_message=lambda text: on_progress(Progress("device", text)),
+            stop=stop,
+        )
+        meters[name] = MeterOnUse(meter, stack)
+        if name not in anchors:
+            on_progress(Progress("device", f"taking {meter.device.spec}"))
+            stack.enter_context(meter)
+            meters[name].entered = True
+            keep(name, meter.anchor_ms)
+            on_progress(Progress("device", f"reference network: {meter.anchor_ms:.3g} ms", 1, 1))
+    return meters
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Name and spec of ``NAME=SPEC`` or ``SPEC``: in a spec, no ``=`` stands before the first colon."""
+    name, equals, spec = text.partition("=")
+    if not equals or ":" in name:
+        return ALONE, text
+    if not name.strip() or not spec.strip():
+        raise InvalidOption(f"cannot read the device {text!r}; write SPEC or NAME=SPEC, such as pi=remote:HOST:PORT")
+    return name.strip(), spec.strip()

@@ -1,0 +1,52 @@
+"""Size of a subnet's ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+from torch import Tensor
+
+from archsmith.architecture import Proposal
+from archsmith.errors import EvaluationFailed
+from archsmith.evaluation import Value
+from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator.base import Evaluator
+from archsmith.evaluator.footprint import one_input
+from archsmith.export._candidate import candidate_onnx
+from archsmith.export._positional import positional
+from archsmith.method import OURS
+from archsmith.metric import KNOWN, Metric
+from archsmith.supernet.supernet import Supernet
+
+
+@final
+class FileSize(Evaluator):
+    """``size_mib``: MiB of the ONNX file that a candidate is measured as, weights in the precision they have.
+
+    The file that is handed out comes from another exporter and differs by the few KiB that describe its operators.
+    """
+
+    paper = OURS
+    depends_on = "architecture"
+
+    def __init__(self, supernet: Supernet) -> None:
+        self._supernet = supernet
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return (KNOWN["size_mib"],)
+
+    @property
+    def fingerprint(self) -> str:
+        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
+        return fingerprint_of("file_size", self._supernet.space.fingerprint, shapes)
+
+    def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
+        del seed  # nothing here is random
+        module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
+        try:
+            content = candidate_onnx(module, one_input(self._supernet.example_inputs))
+        except Exception as error:  # exporters raise many kinds
+            raise EvaluationFailed(f"the network cannot be exported: {str(error).splitlines()[0][:300]}") from error
+        return {"size_mib": Value(len(content) / 2**20, "measured")}

@@ -1,0 +1,70 @@
+"""Peak memory of a subnet in the runtime it will be deployed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import final
+
+from torch import Tensor
+
+from archsmith.architecture import Proposal
+from archsmith.errors import EvaluationFailed, InvalidOption
+from archsmith.evaluation import Value
+from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator.base import Evaluator
+from archsmith.export._candidate import candidate_onnx
+from archsmith.export._inputs import resized
+from archsmith.export._positional import positional
+from archsmith.hardware import Device
+from archsmith.hardware.memory import peak_memory_mib
+from archsmith.method import OURS
+from archsmith.metric import KNOWN, Metric, on_device
+from archsmith.supernet.supernet import Supernet
+
+
+@final
+class PeakMemory(Evaluator):
+    """``peak_memory_mib``: what loading and running the subnet's file takes at most, in a process of its own.
+
+    The runtime's own memory is not counted. It takes about a second a network.
+
+    Args:
+        supernet: from which subnets are extracted.
+        device: of this machine, that runs ONNX files.
+        name: of the device where there are several; the metric is then ``peak_memory_mib@NAME``.
+
+    Raises:
+        InvalidOption: for a device that runs modules only, or is on another machine.
+    """
+
+    paper = OURS
+    depends_on = "architecture"
+
+    def __init__(self, supernet: Supernet, device: Device, *, name: str = "") -> None:
+        if ".onnx" not in device.files or device.measured_elsewhere() is not None:
+            raise InvalidOption(
+                f"peak_memory_mib is measured on devices of this machine that run ONNX files, not on {device.spec}; "
+                "live_memory_mib is computed for any"
+            )
+        self._supernet, self._device = supernet, device
+        self._metric = replace(KNOWN["peak_memory_mib"], name=on_device("peak_memory_mib", name))
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return (self._metric,)
+
+    @property
+    def fingerprint(self) -> str:
+        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
+        return fingerprint_of("peak_memory", self._metric.name, self._device.fingerprint, shapes)
+
+    def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
+        del seed  # the system's memory is what it is
+        module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
+        inputs = resized(self._supernet.example_inputs, self._device.batch)
+        try:
+            content = candidate_onnx(module, inputs)
+        except Exception as error:  # exporters raise many kinds
+            raise EvaluationFailed(f"the network cannot be exported: {str(error).splitlines()[0][:300]}") from error
+        return {self._metric.name: Value(peak_memory_mib(self._device, content, inputs), "measured")}

@@ -1,0 +1,91 @@
+"""What the devices that run ONNX files share: inputs that fit, files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
+from archsmith.export._inputs import as_arrays, resized
+from archsmith.hardware._options import first_line
+from archsmith.hardware.base import Call, Device
+
+Opened = Callable[[str | bytes, list[NDArray[Any]]], Call]
+"""Makes a file, or its content, ready to be called on these arrays, in the order of its inputs."""
+Shape = Sequence[int | None]
+
+
+def from_module(device: Device, module: Any, example_inputs: tuple[Any, ...], batch: int, opened: Opened) -> Call:
+    """Export a copy of ``module`` in memory and open it.
+
+    Raises:
+        MeasurementFailed: when the exporter or the runtime refuses the network.
+    """
+    from archsmith.export._candidate import candidate_onnx
+
+    inputs = resized(example_inputs, batch)
+    return _measurable(device, lambda: opened(candidate_onnx(module, inputs), as_arrays(inputs)))
+
+
+def from_bytes(device: Device, content: bytes, example_inputs: tuple[Any, ...], batch: int, opened: Opened) -> Call:
+    """Open the content of a file.
+
+    Raises:
+        MeasurementFailed: when the runtime refuses it.
+    """
+    inputs = resized(example_inputs, batch)
+    return _measurable(device, lambda: opened(content, as_arrays(inputs)))
+
+
+def from_file(device: Device, path: str, example_inputs: tuple[Any, ...], batch: int, opened: Opened) -> Call:
+    """Open a file.
+
+    Raises:
+        InvalidOption: when it is no ONNX file, or was made for another batch.
+        DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
+    """
+    if not path.endswith(device.files):
+        raise InvalidOption(f"{device.name} reads .onnx files, got {path}")
+    if not Path(path).is_file():
+        raise InvalidOption(f"there is no file {path}")
+    inputs = resized(example_inputs, batch)
+    try:
+        return opened(path, as_arrays(inputs))
+    except InvalidOption:
+        raise
+    except Exception as error:  # the runtime raises many kinds
+        raise DamagedFile(f"{device.name} cannot run {path}: {first_line(error)}") from error
+
+
+def check_inputs(name: str, shapes: Sequence[Shape], arrays: Sequence[NDArray[Any]]) -> None:
+    """Refuse arrays that are not as many as the network reads, or have another batch.
+
+    Args:
+        name: of the device.
+        shapes: of the network's inputs; ``None`` where any size will do.
+        arrays: to run it on.
+
+    Raises:
+        InvalidOption: naming the device that would fit.
+    """
+    if len(shapes) != len(arrays):
+        raise InvalidOption(f"the network reads {len(shapes)} inputs, the example has {len(arrays)}")
+    for shape, array in zip(shapes, arrays, strict=True):
+        size = shape[0] if shape else None
+        if size is not None and array.ndim and size != array.shape[0]:
+            raise InvalidOption(
+                f"the file was made for batches of {size}, the device runs {array.shape[0]}: "
+                f"use {name}:batch={size}, or export with a dynamic batch"
+            )
+
+
+def _measurable(device: Device, make: Callable[[], Call]) -> Call:
+    try:
+        return make()
+    except (InvalidOption, MeasurementFailed):
+        raise
+    except Exception as error:  # exporters and runtime raise many kinds
+        raise MeasurementFailed(f"{device.spec} cannot run this network: {first_line(error)}") from error

@@ -1,0 +1,119 @@
+"""ONNX Runtime on a CUDA graphics processor."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+from numpy.typing import NDArray
+
+from archsmith.errors import MeasurementFailed
+from archsmith.hardware import _onnx
+from archsmith.hardware._onnxruntime import package, session
+from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, written
+from archsmith.hardware.base import Call, Device
+from archsmith.hardware.machine import nvidia_gpu
+from archsmith.method import OURS
+
+PROVIDER = "CUDAExecutionProvider"
+
+
+@final
+class OnnxRuntimeCuda(Device):
+    """ONNX Runtime with its CUDA provider; inputs and outputs stay in the graphics processor's memory.
+
+    A network that the provider leaves to the processor as a whole is refused: the runtime would do so silently.
+    CPU time says nothing here: minima of wall time count. ``CUDA_VISIBLE_DEVICES`` chooses among several graphics
+    processors.
+
+    Args:
+        batch: inputs of one call.
+        precision: ``"fp32"``, or ``"tf32"``: TensorFloat-32 in convolutions and matrix products. Nothing else is
+            converted; operators that a file has in another precision stay so.
+    """
+
+    paper = OURS
+    name: ClassVar[str] = "onnxruntime_cuda"
+    hardware: ClassVar[str] = "cuda"
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
+    wall_only: ClassVar[bool] = True
+    reference_batch: ClassVar[int] = 2048
+
+    def __init__(self, *, batch: int = 1, precision: str = "fp32") -> None:
+        self.batch = at_least_one("batch", batch)
+        self.precision = one_of("precision", precision, ("fp32", "tf32"))
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Empty where an onnxruntime with the CUDA provider is installed and there is a graphics processor."""
+        if not package():
+            return "needs onnxruntime with CUDA: pip install onnxruntime-gpu"
+        import onnxruntime
+
+        if PROVIDER not in onnxruntime.get_available_providers():
+            return "this onnxruntime was built without CUDA: pip uninstall onnxruntime, pip install onnxruntime-gpu"
+        return "" if nvidia_gpu() else "the system's driver shows no graphics processor (nvidia-smi)"
+
+    @property
+    def spec(self) -> str:
+        """Such as ``onnxruntime_cuda:batch=64``."""
+        return written(self.name, batch=self.batch, precision=self.precision)
+
+    @property
+    def threads(self) -> int:
+        """Of the processor, which only hands work on."""
+        return 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Of processor, graphics processor, runtime version and options."""
+        return device_fingerprint(self.spec, self.precision, package(), nvidia_gpu())
+
+    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Export a copy of ``module`` in memory and open a session for it.
+
+        Raises:
+            MeasurementFailed: when the exporter or the runtime refuses the network, or leaves it to the processor.
+        """
+        return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._session)
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Open a session for the content of an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it was made for another batch.
+            MeasurementFailed: when the runtime refuses it, or leaves it to the processor.
+        """
+        return _onnx.from_bytes(self, content, example_inputs, batch or self.batch, self._session)
+
+    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
+        """Open a session for an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it is no ONNX file, or was made for another batch.
+            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
+        """
+        return _onnx.from_file(self, path, example_inputs, self.batch, self._session)
+
+    def synchronize(self) -> None:
+        """A call waits for the graphics processor itself."""
+
+    def _session(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+        import onnxruntime
+
+        settings = {"use_tf32": str(int(self.precision == "tf32")), "cudnn_conv_algo_search": "EXHAUSTIVE"}
+        providers = [(PROVIDER, settings), "CPUExecutionProvider"]
+        opened = session(self.name, source, arrays, threads=1, providers=providers)
+        if (used := opened.get_providers()[0]) != PROVIDER:
+            raise MeasurementFailed(f"{self.spec} would run this network by {used}: are CUDA and cuDNN installed?")
+        binding = opened.io_binding()
+        for given, array in zip(opened.get_inputs(), arrays, strict=True):
+            binding.bind_ortvalue_input(given.name, onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", 0))
+        for output in opened.get_outputs():
+            binding.bind_output(output.name, "cuda", 0)
+
+        def call() -> object:
+            opened.run_with_iobinding(binding)
+            return binding.get_outputs()
+
+        call()
+        return call

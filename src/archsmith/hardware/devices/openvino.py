@@ -1,0 +1,134 @@
+"""OpenVINO on the processor."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, ClassVar, final
+
+from numpy.typing import NDArray
+
+from archsmith.errors import InvalidOption, MeasurementFailed, require
+from archsmith.hardware import _onnx
+from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, thread_count, written
+from archsmith.hardware.base import Call, Device
+from archsmith.hardware.machine import package_version
+from archsmith.method import OURS
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""Our names of the precisions and OpenVINO's."""
+
+
+@final
+class OpenVino(Device):
+    """OpenVINO's CPU plug-in on ONNX files: one stream, threads that are not pinned, a precision that is always set.
+
+    Left to itself OpenVINO computes in bf16 where the processor can, which changes both time and outputs.
+    Pinned threads get what other programs leave of their core.
+
+    Args:
+        threads: of one call.
+        batch: inputs of one call.
+        precision: ``"fp32"``, or ``"bf16"`` on a processor that has it. Operators that a file has quantised stay so.
+
+    Raises:
+        InvalidOption: for ``bf16`` on a processor without it: OpenVINO would silently compute in fp32.
+    """
+
+    paper = OURS
+    name: ClassVar[str] = "openvino"
+    hardware: ClassVar[str] = "cpu"
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
+
+    def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
+        self._threads = thread_count(threads)
+        self.batch = at_least_one("batch", batch)
+        self.precision = one_of("precision", precision, tuple(HINTS))
+        self._core: Any = None
+        if precision == "bf16" and "BF16" not in self._runtime().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise InvalidOption(
+                "precision=bf16: this processor has no bf16, OpenVINO would compute in fp32; leave it out"
+            )
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Empty where openvino is installed."""
+        return "" if package_version("openvino") else "needs openvino: pip install 'archsmith[openvino]'"
+
+    @property
+    def spec(self) -> str:
+        """Such as ``openvino:threads=1,batch=64``."""
+        return written(self.name, threads=self.threads, batch=self.batch, precision=self.precision)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one call."""
+        return self._threads
+
+    @property
+    def fingerprint(self) -> str:
+        """Of processor, runtime version and options."""
+        return device_fingerprint(self.spec, self.precision, "openvino")
+
+    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Export a copy of ``module`` in memory and compile it.
+
+        Raises:
+            MeasurementFailed: when the exporter or the runtime refuses the network.
+        """
+        return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._compiled)
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Compile the content of an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it was made for another batch.
+            MeasurementFailed: when the runtime refuses it.
+        """
+        return _onnx.from_bytes(self, content, example_inputs, batch or self.batch, self._compiled)
+
+    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
+        """Compile an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it is no ONNX file, or was made for another batch.
+            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
+        """
+        return _onnx.from_file(self, path, example_inputs, self.batch, self._compiled)
+
+    def synchronize(self) -> None:
+        """Nothing is queued: a call returns when it is done."""
+
+    def _runtime(self) -> Any:
+        if self._core is None:
+            self._core = require("openvino", extra="openvino", purpose="The device openvino").Core()
+        return self._core
+
+    def _compiled(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+        core, hint = self._runtime(), HINTS[self.precision]
+        model = core.read_model(io.BytesIO(source) if isinstance(source, bytes) else source)
+        shapes = [[d.get_length() if d.is_static else None for d in i.get_partial_shape()] for i in model.inputs]
+        _onnx.check_inputs(self.name, shapes, arrays)
+        model.reshape({i: list(array.shape) for i, array in enumerate(arrays)})
+        settings = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        compiled = core.compile_model(model, "CPU", settings)
+        kept = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if kept != hint:
+            raise MeasurementFailed(f"{self.spec}: OpenVINO computes this network in {kept} instead")
+        request = compiled.create_infer_request()
+        from openvino import Tensor
+
+        for given, array in zip(compiled.inputs, arrays, strict=True):
+            request.set_tensor(given, Tensor(array))  # a copy of its own: shared memory would have to be kept alive
+
+        def call() -> object:
+            request.infer()
+            return [request.get_tensor(output).data for output in compiled.outputs]
+
+        call()
+        return call

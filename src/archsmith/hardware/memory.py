@@ -1,0 +1,93 @@
+"""Peak memory of one call, measured in a process of its own.
+
+``python -m archsmith.hardware.memory SPEC`` reads an archive of a file and its inputs, and prints what it took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from archsmith.errors import ArchsmithError, InvalidOption, MeasurementFailed
+from archsmith.export._inputs import as_arrays, resized
+from archsmith.hardware._wire import pack, unpack
+from archsmith.hardware.base import Device
+from archsmith.hardware.catalogue import open_device
+from archsmith.hardware.reference import reference_call
+
+CALLS = 3
+LIMIT_S = 120.0
+
+
+def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, ...]) -> float:
+    """MiB of resident memory that loading and running a network takes at most, beyond the runtime itself.
+
+    In a new process the runtime is loaded and runs the reference network; what the process then holds is subtracted
+    from the most that it holds while the network is loaded and run three times: weights, what the runtime makes of
+    them, activations, and the file itself while it is read.
+
+    Args:
+        device: of this machine, that runs ONNX files.
+        content: of the network's file.
+        example_inputs: of one call; the first dimension is resized to the device's batch.
+
+    Raises:
+        InvalidOption: when the device runs modules only, or is on another machine.
+        MeasurementFailed: when the process dies or takes too long, or the system does not tell.
+    """
+    if ".onnx" not in device.files or device.measured_elsewhere() is not None:
+        raise InvalidOption(
+            f"peak memory is measured on devices of this machine that run ONNX files, not on {device.spec}"
+        )
+    archive = pack(as_arrays(resized(example_inputs, device.batch)), content)
+    command = [sys.executable, "-m", "archsmith.hardware.memory", device.spec]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    try:
+        done = subprocess.run(
+            command, input=archive, capture_output=True, timeout=LIMIT_S, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementFailed(f"measuring the memory took longer than {LIMIT_S:g} s") from error
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise MeasurementFailed(f"the process that measured the memory died with {done.returncode}") from error
+    if "error" in found:
+        raise MeasurementFailed(f"the memory could not be measured: {found['error']}")
+    return float(found["peak_mib"])
+
+
+def main() -> None:
+    """Measure what comes on standard input; the answer is one line of JSON."""
+    archive = sys.stdin.buffer.read()
+    try:
+        answer: dict[str, Any] = {"peak_mib": _measured(sys.argv[1], archive)}
+    except (ArchsmithError, OSError, MemoryError) as error:
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _measured(spec: str, archive: bytes) -> float:
+    arrays, content = unpack(archive, most=1 << 40)
+    device = open_device(spec)
+    reference_call(device)()  # the runtime's own needs, before the network's
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    before = _status("VmRSS")
+    call = device.prepare_onnx(content or b"", tuple(arrays))
+    for _ in range(CALLS):
+        call()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    """KiB, from the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    main()

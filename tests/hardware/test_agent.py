@@ -1,0 +1,385 @@
+"""Measuring on another machine: real agents in processes of their own, reached over the loopback address."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UserError
+from archsmith.export._candidate import candidate_onnx
+from archsmith.hardware import Meter, open_device
+from archsmith.hardware._wire import known_token, pack, unpack
+from archsmith.hardware.agent import Agent, Ward, own_token
+from archsmith.hardware.devices.remote import Remote
+from archsmith.testing.devices import DeviceLaws, small_network
+
+TOKEN = "correct-horse-battery"
+
+ODD = '''
+"""ONNX Runtime, but what a network is called decides what becomes of it."""
+import os, signal, time
+from archsmith.hardware.devices.onnxruntime import OnnxRuntime
+
+class Odd(OnnxRuntime.__mro__[1]):
+    paper, name, hardware, files = OnnxRuntime.paper, "odd", "odd", (".onnx",)
+    precision, threads, batch = "fp32", 1, 1
+    spec, fingerprint = "odd_device:Odd", "0" * 16
+    inner = OnnxRuntime()
+    unavailable = classmethod(lambda cls: "")
+    def prepare(self, module, example_inputs, *, batch=None): return self.inner.prepare(module, example_inputs)
+    def prepare_file(self, path, example_inputs): return self.inner.prepare_file(path, example_inputs)
+    def synchronize(self): pass
+    def prepare_onnx(self, content, example_inputs, *, batch=None):
+        if content == b"crash": os.kill(os.getpid(), signal.SIGSEGV)
+        if content == b"exit": os._exit(3)
+        if content == b"hang": time.sleep(600)
+        if content == b"memory": raise MemoryError
+        if content == b"bug": raise KeyError("where")
+        return self.inner.prepare_onnx(content, example_inputs, batch=batch)
+'''
+
+
+@contextmanager
+def agent(*options, home, without_torch=False, token=TOKEN, cwd=None):
+    """``archsmith agent`` as a process of its own; gives its process and its address."""
+    block = "import sys; sys.modules['torch'] = None; " if without_torch else ""
+    code = f"{block}from archsmith.cli import main; main()"
+    command = [sys.executable, "-c", code, "agent", "--port", "0", "--json", *map(str, options)]
+    environment = {**os.environ, "ARCHSMITH_HOME": str(home)} | ({"ARCHSMITH_AGENT_TOKEN": token} if token else {})
+    if not token:
+        environment.pop("ARCHSMITH_AGENT_TOKEN", None)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=cwd
+    ) as p:
+        try:
+            text = ""
+            while not text.endswith("}\n"):
+                line = p.stdout.readline()
+                assert line, p.stderr.read()
+                text += line
+            yield p, json.loads(text)["remote"].removeprefix("remote:")
+        finally:
+            p.terminate()
+            p.wait(20)
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory):
+    """The home of the agent's machine: locks and anchors of its own."""
+    return tmp_path_factory.mktemp("far")
+
+
+@pytest.fixture(scope="module")
+def addresses(far):
+    """Two agents, of which the first must do without torch."""
+    with (
+        agent("--on", "onnxruntime:batch=3", home=far, without_torch=True) as (_, first),
+        agent("--on", "onnxruntime:batch=4", home=far) as (_, second),
+    ):
+        yield first, second
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch):
+    monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN", TOKEN)
+
+
+class TestRemote(DeviceLaws):
+    @pytest.fixture
+    def device(self, addresses):
+        return open_device(f"remote:{addresses[0]}")
+
+    @pytest.fixture
+    def other(self, addresses):
+        return open_device(f"remote:{addresses[1]}")
+
+
+def test_an_agent_measures_without_torch_what_the_machine_itself_would(addresses, far):
+    device = open_device(f"remote:{addresses[0]}")
+    here = open_device("onnxruntime:batch=3")
+    assert device.fingerprint == here.fingerprint  # the same machine, here
+    assert (device.batch, device.threads, device.precision) == (3, 1, "fp32")
+    assert "torch" in device.agent["environment"]["packages"]  # installed, and not importable there
+    said = []
+    network, x = small_network(), (torch.zeros(2, 3, 32, 32),)
+    with Meter(device, on_message=said.append) as meter:
+        found = meter.measure(device.prepare(network, x), effort="final")
+        anchor = meter.anchor_ms
+    assert any("measures on onnxruntime:threads=1,batch=3" in text for text in said)
+    assert 0 < found.low <= found.latency_ms <= found.high
+    assert found.effort == "final"
+    assert len(found.groups) >= 5
+    with Meter(device) as again:
+        assert again.anchor_ms == anchor  # kept on that machine
+    with Meter(device, anchor_ms=2 * anchor) as doubled:  # a run that goes on brings its own
+        assert doubled.anchor_ms == 2 * anchor
+        assert doubled.measure(device.prepare(network, x)).anchor_ms == 2 * anchor
+    assert list(far.glob("anchors/*.json"))
+
+
+def test_networks_that_the_agent_has_forgotten_are_sent_again(addresses):
+    device = open_device(f"remote:{addresses[1]}")
+    x = (torch.ones(4, 4),)
+    networks = [nn.Linear(4, 2) for _ in range(6)]
+    calls = [device.prepare(network, x) for network in networks]
+    for network, call in zip(networks, calls, strict=True):
+        np.testing.assert_allclose(call()[0], network(x[0]).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_files_are_sent(addresses, tmp_path):
+    device = open_device(f"remote:{addresses[1]}")
+    network, path = nn.Linear(4, 2).eval(), tmp_path / "small.onnx"
+    path.write_bytes(candidate_onnx(network, (torch.ones(4, 4),)))
+    [found] = device.prepare_file(str(path), (torch.ones(4, 4),))()
+    np.testing.assert_allclose(found, network(torch.ones(4, 4)).detach().numpy(), rtol=1e-5)
+    path.write_bytes(b"no network")
+    with pytest.raises(DamagedFile, match=r"cannot run .*small[.]onnx"):
+        device.prepare_file(str(path), (torch.ones(4, 4),))
+    with pytest.raises(InvalidOption, match="there is no file"):
+        device.prepare_file(str(tmp_path / "none.onnx"), (torch.ones(4, 4),))
+
+
+@pytest.fixture(scope="module")
+def odd(far, tmp_path_factory):
+    """An agent that allows little, on a device that dies and hangs as it is told."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "odd_device.py").write_text(ODD)
+    options = ("--on", "odd_device:Odd", "--max-mib", "1", "--limit-s", "4")
+    with agent(*options, home=far, cwd=folder) as (process, address):
+        yield process, Remote(address=address)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"crash", r"the process that ran the network died \(SIGSEGV\)"),
+            (b"exit", "it exited with 3"),
+            (b"memory", "does not fit into the memory"),
+            (b"bug", "KeyError: 'where'"),
+            (b"hang", "longer than the 4 s that the agent allows"),
+            (b"nonsense", "cannot run this network"),
+            (b"0" * (1 << 20), "1.0 MiB are more than the 1.0 that the agent takes.*--max-mib"),
+        ],
+    )
+    def test_an_agent_survives_what_it_measures(self, odd, content, said):
+        process, device = odd
+        with pytest.raises(MeasurementFailed, match=said):
+            device.prepare_onnx(content, (np.ones((1, 4), dtype=np.float32),))
+        good = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+        assert good()[0].shape == (1, 2)
+        assert process.poll() is None
+
+    def test_a_wrong_token_is_refused_before_anything_is_read(self, odd, monkeypatch):
+        _, device = odd
+        for wrong in ("guess", "", "ungültig"):
+            monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN", wrong)
+            with pytest.raises(InvalidOption, match=r"refuses the token.*ARCHSMITH_AGENT_TOKEN"):
+                open_device(device.spec).fingerprint  # noqa: B018 - asking is what is tested
+
+    @pytest.mark.parametrize(
+        ("verb", "path", "body", "status"),
+        [
+            ("GET", "/", b"", 410),
+            ("POST", "/measure", b"no json", 400),
+            ("POST", "/measure", b"[]", 400),
+            ("POST", "/measure", b'{"network": "unknown"}', 410),
+            ("POST", "/measure", b'{"anchor_ms": "1"}', 400),
+            ("POST", "/reference", b'{"anchor_ms": -1}', 400),
+            ("POST", "/networks", b"", 400),
+            ("POST", "/networks", b"\0\0\0\1no archive", 400),
+        ],
+    )
+    def test_nonsense_is_answered(self, odd, verb, path, body, status):
+        process, device = odd
+        connection = http.client.HTTPConnection(device._host, device._port, timeout=20)
+        connection.request(verb, path, body, {"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert json.loads(answer.read())["message"]
+        assert process.poll() is None
+
+    def test_half_a_request_does_not_stop_the_others(self, odd):
+        _, device = odd
+        with socket.create_connection((device._host, device._port)) as rude:
+            rude.sendall(b"POST /networks HTTP/1.1\r\nAuthorization: Bearer " + TOKEN.encode())
+            assert Remote(address=device.address).batch == 1
+
+
+def test_an_archive_that_unpacks_to_more_than_allowed_is_refused():
+    data = pack([np.zeros(4, dtype=np.float32)], b"abc")
+    arrays, content = unpack(data, most=10_000)
+    assert (arrays[0].tolist(), content) == ([0.0] * 4, b"abc")
+    with pytest.raises(InvalidData, match=r"at most 0[.]0 are taken"):
+        unpack(data, most=10)
+    for wrong in (b"", b"PK", data[:40], pickled()):
+        with pytest.raises(InvalidData, match="no archive of a network"):
+            unpack(wrong, most=10_000)
+
+
+def pickled():
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, array_0=np.array([{"a": 1}], dtype=object))
+    return buffer.getvalue()
+
+
+def test_an_agent_that_begins_anew_is_waited_for(far):
+    with agent("--on", "onnxruntime", home=far) as (_, address):
+        device = open_device(f"remote:{address}")
+        call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+        before = call()[0]
+    port = address.rpartition(":")[2]
+    restarted = []
+
+    def again():
+        time.sleep(1)
+        restarted.append(Agent("onnxruntime", token=TOKEN, port=int(port)).__enter__())
+        restarted[0].serve()
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    try:
+        np.testing.assert_array_equal(call()[0], before)
+    finally:
+        restarted[0].stop()
+        thread.join()
+        restarted[0].__exit__(None, None, None)
+
+
+def test_an_agent_that_is_gone_stops_the_search_and_blames_no_network(far, monkeypatch):
+    monkeypatch.setattr("archsmith.hardware.devices.remote.PATIENCE_S", 1.0)
+    with agent("--on", "onnxruntime", home=far) as (process, address):
+        device = open_device(f"remote:{address}")
+        call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+        process.kill()
+        process.wait()
+        with pytest.raises(DeviceLost, match=f"{re.escape(address)} does not answer any more.*goes on from there"):
+            call()
+    with pytest.raises(InvalidOption, match=f"no agent answers at {re.escape(address)}.*archsmith agent"):
+        open_device(f"remote:{address}").batch  # noqa: B018
+
+
+def test_another_device_behind_the_same_address_is_noticed(addresses):
+    device = open_device(f"remote:{addresses[0]}")
+    device.__dict__["agent"] = {**device.agent, "fingerprint": "f" * 16}
+    with pytest.raises(DeviceLost, match="measures on another device than before"), Meter(device):
+        pass
+
+
+def test_whatever_else_answers_is_no_agent():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def answer():
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(InvalidOption, match="is no agent of archsmith"):
+            open_device(f"remote:127.0.0.1:{server.getsockname()[1]}").batch  # noqa: B018
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "spec", ["remote:board", "remote:board:0", "remote:board:99999", "remote::7465", "remote:a b:1"]
+)
+def test_addresses_are_checked(spec):
+    with pytest.raises(InvalidOption, match="write remote:HOST:PORT"):
+        open_device(spec)
+
+
+def test_addresses_are_read():
+    assert open_device("remote").spec == "remote:127.0.0.1:7465"
+    assert open_device("remote:[::1]:7000").address == "[::1]:7000"
+    assert open_device("remote:address=board:1").spec == "remote:board:1"
+
+
+class TestTokens:
+    @pytest.fixture(autouse=True)
+    def no_variable(self, monkeypatch):
+        monkeypatch.delenv("ARCHSMITH_AGENT_TOKEN")
+
+    def test_one_is_made_and_only_its_owner_reads_it(self, home):
+        token, kept = own_token()
+        assert kept == str(home / "agent.token")
+        assert (home / "agent.token").stat().st_mode & 0o077 == 0
+        assert own_token() == (token, kept)
+        assert known_token("anywhere:1") == token
+
+    def test_several_agents_have_tokens_of_their_own(self, tmp_path, monkeypatch):
+        path = tmp_path / "tokens"
+        path.write_text("board:1 first\nfallback\nphone:2 second\n")
+        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(path))
+        assert [known_token(a) for a in ("board:1", "phone:2", "else:3")] == ["first", "second", "fallback"]
+        with pytest.raises(UserError, match="should hold the agent's token and nothing else"):
+            own_token()
+
+    def test_a_file_of_tokens_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(tmp_path))
+        with pytest.raises(InvalidOption, match="cannot be read from"):
+            known_token("board:1")
+
+    def test_no_token_at_all(self, home):
+        assert known_token("board:1") == ""
+
+    def test_short_tokens_are_refused(self):
+        with pytest.raises(InvalidOption, match="8 characters"):
+            Agent("onnxruntime", token="1234567")
+
+
+def test_a_device_that_does_not_work_or_a_port_that_is_taken_is_told_at_once(addresses):
+    with pytest.raises(UserError, match="did you mean 'onnxruntime'"):
+        Agent("onxruntime", token=TOKEN).__enter__()
+    port = int(addresses[0].rpartition(":")[2])
+    with pytest.raises(UserError, match=r"cannot listen on 127[.]0[.]0[.]1.*another --port"):
+        Agent("onnxruntime", token=TOKEN, port=port).__enter__()
+
+
+def test_the_worker_ends_with_the_agent(far):
+    with agent("--on", "onnxruntime", home=far) as (process, address):
+        assert open_device(f"remote:{address}").batch == 1
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+        )
+        [child] = map(int, listed.stdout.split())
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        end = time.monotonic() + 20
+        while alive(child) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not alive(child)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_that_died_while_idle_is_replaced():
+    ward = Ward("onnxruntime", limit_s=60)
+    first, _ = ward.ask({"do": "describe"})
+    ward._process.kill()
+    ward._process.wait()
+    assert ward.ask({"do": "describe"})[0] == first
+    ward.close()
