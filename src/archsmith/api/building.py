@@ -75,7 +75,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         declared = Elasticity(
             width, depth, branches, kernel, multiple, only, freeze, tie, dict(options or {}), homogeneous, importance
         )
-    return Supernet(
+    supernet = Supernet(
         model,
         declared,
         example_inputs=example_inputs,
@@ -83,3 +83,5 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         copy=copy,
         told=lambda text: on_progress(Progress("elastic", text)),
     )
+    on_progress(Progress("elastic", str(supernet.space.size()), 1, 1))
+    return supernet
