@@ -81,7 +81,7 @@ class Structure:
 
     def plan(self, numbers: Numbers) -> Plan:
         """The plan of an architecture; modules that do not run are not in it."""
-        fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": []}
+        fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": [], "stand_ins": {}}
         for path, container in self.containers.items():
             if self._decides(path, container, numbers):
                 container.record(path, numbers[container.name], fields)
@@ -92,7 +92,7 @@ class Structure:
                 tensors |= _tensors(name, declared, numbers)
                 if follow := _attributes(declared, numbers):
                     attributes[name] = follow
-        return Plan(tensors, attributes, fields["switches"], fields["depths"], tuple(fields["skipped"]))
+        return Plan(tensors, attributes, **{**fields, "skipped": tuple(fields["skipped"])})
 
     def _decides(self, path: str, container: Container, numbers: Numbers) -> bool:
         """Whether nothing around a container leaves it out."""

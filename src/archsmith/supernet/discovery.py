@@ -182,7 +182,7 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
     rigid: dict[str, str] = {}
     atoms = members(trace, tensors)
     blocks: dict[str, Blocks | Branch] = {**found_blocks(model, trace, wanted.depth, rigid)}
-    blocks |= found_branches(model, trace) if wanted.branches else {}
+    blocks |= found_branches(model, trace, rigid) if wanted.branches else {}
     kernels = _kernels(modules, wanted, rigid)
     choices = [*(m.name for m in atoms), *(b.name for b in blocks.values()), *(k.choice for k in kernels.values())]
     wanted.check([*choices, *tensors, *modules], choices)

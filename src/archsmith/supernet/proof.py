@@ -27,6 +27,7 @@ from archsmith.supernet._structure import Structure
 from archsmith.supernet.axes import Axis, Numbers, Width
 from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.discovery import Discovered
+from archsmith.supernet.passing import answering
 from archsmith.supernet.shapes import ANCHORS, Memory, Shapes
 from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
 from archsmith.supernet.units import reorder, zero_dropped
@@ -299,12 +300,12 @@ class _Law:
         with self._shadow.running(PlanProgram(self._model, self._structure.plan(numbers), {})):
             dropped = self._outputs()
         passing = {
-            f"{path}.{child}" if path else child: _first
+            f"{path}.{child}" if path else child: answering(*b.passing[child], _unchanged)
             for path, b in blocks
             if isinstance(b, Blocks)
             for child in b.dropped(0)
         }
-        passing |= {path: _zeros for path, b in blocks if isinstance(b, Branch)}
+        passing |= {path: answering(*b.passing, torch.zeros_like) for path, b in blocks if isinstance(b, Branch)}
         with self._restored():
             zero_dropped(self._model, self._structure.declared, alike)
             try:
@@ -346,14 +347,8 @@ def _training(model: nn.Module) -> Iterator[None]:
         model.eval()
 
 
-def _first(*args: Any, **kwargs: Any) -> Any:
-    """A block that does nothing: its first tensor."""
-    return next(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
-
-
-def _zeros(*args: Any, **kwargs: Any) -> Any:
-    """A branch that adds nothing."""
-    return torch.zeros_like(_first(*args, **kwargs))
+def _unchanged(stream: Tensor) -> Tensor:
+    return stream
 
 
 def _double(x: Any) -> Any:
