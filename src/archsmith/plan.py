@@ -54,6 +54,7 @@ class Plan:
         overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
         stand_ins: branch in ``skipped`` -> where the tensor enters it that passes through, and what is answered in its
             place, as :mod:`archsmith.supernet.passing` describes; branches of one tensor need none.
+        inputs: input of a call, its position in digits or its name -> height and width of the images that it gets.
     """
 
     tensors: Mapping[str, TensorPlan] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Plan:
     skipped: tuple[str, ...] = ()
     overrides: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     stand_ins: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def with_overrides(self, overrides: Mapping[str, NDArray[Any]]) -> Plan:
         """The same plan with other calibrated buffers."""
@@ -77,6 +79,7 @@ class Plan:
             "depths": dict(self.depths),
             "skipped": list(self.skipped),
             **({"stand_ins": dict(self.stand_ins)} if self.stand_ins else {}),
+            **({"inputs": dict(self.inputs)} if self.inputs else {}),
         }
 
     @classmethod
@@ -92,6 +95,7 @@ class Plan:
             dict(data["depths"]),
             tuple(data["skipped"]),
             stand_ins=stand_ins,
+            inputs={name: _untuple(v) for name, v in data.get("inputs", {}).items()},
         )
 
     @property

@@ -123,7 +123,8 @@ def export_member(
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
-    supernet, inputs, names = materials.supernet, materials.supernet.example_inputs, materials.supernet.input_names
+    supernet, names = materials.supernet, materials.supernet.input_names
+    inputs = supernet.inputs_of(member.architecture)
     module = supernet.extract(member.architecture)
     again: proofs.Build = _telling(on_progress) if materials.source is not None else lambda _: supernet
     origin = Origin(

@@ -72,7 +72,7 @@ class Latency(Evaluator):
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
         device = self._meter.device
         self.last = found = self._meter.measure(
-            device.prepare(module, self._supernet.example_inputs), effort=self._effort
+            device.prepare(module, self._supernet.inputs_of(proposal.architecture)), effort=self._effort
         )
         return {self._metric.name: Value(found.latency_ms, "measured", low=found.low, high=found.high)}
 

@@ -20,6 +20,7 @@ from archsmith.supernet._checkpoint import recomputable
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.passing import ONE_TENSOR, zeros_in_place_of
 from archsmith.supernet.policies import policy_named
+from archsmith.supernet.resolution import Resizing
 
 Attributes = dict[str, Any]
 Assignment = tuple[Attributes, Attributes]
@@ -155,6 +156,8 @@ class PlanProgram:
             entry(owner).given[short] = torch.from_numpy(array)
         for name, container in containers_in(plan, model):
             entry(name).static["_number"] = container.read(name, plan)
+        if plan.inputs:
+            entry("").static["forward"] = Resizing(model, plan.inputs)
         for name, children in dropped_children(plan, model).items():
             entry(name).static["_modules"] = remaining(model.get_submodule(name), children)
         self._entries = list(entries.values())

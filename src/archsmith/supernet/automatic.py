@@ -11,8 +11,10 @@ from torch import nn
 from archsmith.errors import InvalidModel
 from archsmith.space import Constraint, Interchangeable
 from archsmith.supernet._structure import Structure, assemble, check_given
-from archsmith.supernet.discovery import Elasticity, discover
+from archsmith.supernet.discovery import discover
+from archsmith.supernet.elasticity import Elasticity
 from archsmith.supernet.proof import Fault, Prover
+from archsmith.supernet.resolution import resolution_of
 from archsmith.supernet.stock import Stock, couple_hidden_size
 from archsmith.supernet.tracing import Inputs, trace
 
@@ -48,13 +50,17 @@ def found_structure(
     traced = trace(model, inputs)
     if wanted.homogeneous:
         couple_hidden_size(model, traced)
+    resolution = resolution_of(inputs, wanted.resolution) if len(wanted.resolution) else None
     dropped: dict[str, str] = {}
     prover: Prover | None = None
     while True:
-        discovered = discover(model, traced, wanted, dropped)
-        if not discovered.widths and not discovered.blocks and not any(d.kernel for d in discovered.declared.values()):
+        discovered = discover(model, traced, wanted, dropped, resolution)
+        kernels = any(d.kernel for d in discovered.declared.values())
+        if not (discovered.widths or discovered.blocks or kernels or discovered.resolution):
             raise InvalidModel(_nothing(model, discovered.rigid))
-        structure = assemble(model, discovered.declared, discovered.blocks, constraints, symmetries)
+        structure = assemble(
+            model, discovered.declared, discovered.blocks, constraints, symmetries, discovered.resolution
+        )
         told(f"proving {len(structure.space.choices)} choices")
         prover = prover or Prover(model, inputs, traced)
         faults = prover.fault(discovered, structure)

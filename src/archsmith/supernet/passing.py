@@ -103,6 +103,20 @@ def answering(stream: Place, answer: Answer, value: Callable[[Tensor], Any]) -> 
     return forward
 
 
+def with_stream(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A module's output with ``change`` of its first tensor in that one's place."""
+    done = False
+
+    def of(thing: Any) -> Any:
+        nonlocal done
+        if isinstance(thing, Tensor) and not done:
+            done = True
+            return change(thing)
+        return type(thing)(of(part) for part in thing) if type(thing) in (tuple, list) else thing
+
+    return of(output)
+
+
 def zeros_in_place_of(stream: Place, answer: Answer) -> nn.Module:
     """A module of torch's own that gives ``answer`` with zeros in the stream's place, however it is called."""
     if (stream, answer) == ONE_TENSOR:

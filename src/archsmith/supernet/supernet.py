@@ -27,9 +27,10 @@ from archsmith.supernet.account import Account, account_of, explained
 from archsmith.supernet.automatic import found_structure
 from archsmith.supernet.axes import Elastic
 from archsmith.supernet.calls import arguments, call, check_call
-from archsmith.supernet.discovery import Elasticity
+from archsmith.supernet.elasticity import Elasticity
 from archsmith.supernet.importance import Importance, sort_units
 from archsmith.supernet.relaxed import Relaxed
+from archsmith.supernet.resolution import fitted
 from archsmith.supernet.stock import Stock
 
 PLANS_KEPT = 256
@@ -138,6 +139,11 @@ class Supernet(nn.Module):
         if not self.input_names:
             return self.example_inputs
         return dict(zip(self.input_names, self.example_inputs, strict=True))
+
+    def inputs_of(self, arch: Architecture) -> tuple[Any, ...]:
+        """The example inputs as the network of ``arch`` gets them: images are smaller where resolution is a choice."""
+        found: tuple[Any, ...] = fitted(self.plan(arch).inputs, self.example_inputs, self.input_names)
+        return found
 
     # Running -----------------------------------------------------------------------------------------------------
 
