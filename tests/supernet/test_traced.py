@@ -489,7 +489,7 @@ class Hard(nn.Module):
 @pytest.mark.parametrize("kind", ["hard-coded", "position", "sorted", "rolled", "value", "constant"])
 def test_what_cannot_follow_is_frozen_with_its_reason(kind):
     inputs = torch.rand(4, 6)
-    supernet = elastic(Hard(kind), inputs)
+    supernet = elastic(Hard(kind), inputs, via="modules")
     assert "free.width" in supernet.space.names
     if kind == "value":
         assert "first.width" in supernet.space.names
@@ -499,6 +499,7 @@ def test_what_cannot_follow_is_frozen_with_its_reason(kind):
         assert "first.width" not in supernet.space.names
         assert "does not vary" in supernet.explain("first.width" if kind == "hard-coded" else "first.weight")
     check_laws(supernet, (inputs,))
+    assert ("first.width" in elastic(Hard(kind), inputs).space.names) == (kind in ("hard-coded", "value"))
 
 
 def test_inputs_that_do_not_fit_are_refused():

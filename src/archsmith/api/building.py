@@ -31,6 +31,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     homogeneous: bool = False,
     importance: Literal["l1"] | None = "l1",
     resolution: Sizes = (),
+    via: Literal["auto", "modules", "graph"] = "auto",
     seed: int = 0,
     copy: bool = True,
     on_progress: Listener = nobody,
@@ -64,6 +65,9 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
             ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
         resolution: heights of images that are offered as a choice (``[160, 192, 224]``), or shares of the example's
             (``(0.75, 1.0)``): a subnet gets its images in that size.
+        via: what becomes of modules in whose code sizes are plain numbers, as in ``x.view(b, 8, 64)``: ``"auto"``
+            replaces them by ``torch.fx.GraphModule`` where that makes more weights elastic, ``"graph"`` also where it
+            makes as many, ``"modules"`` leaves them as they are.
         seed: of ``supernet.sampled()`` without a generator.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
         on_progress: hears what is being done.
@@ -89,6 +93,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
             homogeneous,
             importance,
             resolution,
+            via,
         )
     elif len(resolution):
         raise InvalidOption(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
 from archsmith.errors import InvalidOption, unknown
 from archsmith.supernet.blocks import Blocks, Branch
@@ -14,6 +14,9 @@ from archsmith.supernet.naming import COUNTS, Member
 
 Sizes = Sequence[int | float]
 """Shares of the full size (floats up to 1.0), or sizes (integers)."""
+
+
+Via = Literal["auto", "modules", "graph"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Elasticity:
             :meth:`Supernet.stock`.
         importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
         resolution: heights of images that are offered, or shares of the example's; none keeps it.
+        via: ``"graph"`` replaces modules in whose code sizes are plain numbers by graph modules, ``"auto"`` where that
+            makes more weights elastic, ``"modules"`` never.
 
     Raises:
         InvalidOption: for values outside these rules.
@@ -54,6 +59,7 @@ class Elasticity:
     homogeneous: bool = False
     importance: Literal["l1"] | None = "l1"
     resolution: Sizes = ()
+    via: Via = "auto"
 
     def __post_init__(self) -> None:
         for name in ("only", "freeze", "tie"):
@@ -61,6 +67,8 @@ class Elasticity:
                 raise InvalidOption(f"{name} is a list of patterns, got the text {getattr(self, name)!r}; write [...]")
         if not 0 < self.depth <= 1:
             raise InvalidOption(f"depth is the smallest share of blocks that stays, in (0, 1]; got {self.depth}")
+        if self.via not in get_args(Via):
+            raise InvalidOption(f"via is one of {', '.join(get_args(Via))}; got {self.via!r}")
         if self.multiple < 1:
             raise InvalidOption(f"multiple is 1 or more, got {self.multiple}")
         given = {"resolution": self.resolution} if len(self.resolution) else {}

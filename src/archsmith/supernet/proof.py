@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from itertools import zip_longest
 from typing import Any
 
@@ -88,7 +89,7 @@ class Prover:
         """Why a subnet does not run as foretold, or ``""``."""
         program = PlanProgram(self._copy, plan, {})
         try:
-            with self._shadow.running(program), Shapes(self._memory) as anchors:
+            with self._shadow.running(program), redirect_stderr(StringIO()), Shapes(self._memory) as anchors:
                 outputs = self._plainly(self._copy, self._given)
         except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -112,7 +113,11 @@ class Prover:
         """Why no gradient can be computed: something writes into a tensor that is needed for it; or ``""``."""
         weights = [p for p in self._copy.parameters() if p.requires_grad]
         try:
-            with torch.enable_grad(), self._shadow.running(PlanProgram(self._copy, structure.plan(numbers), {})):
+            with (
+                torch.enable_grad(),
+                redirect_stderr(StringIO()),
+                self._shadow.running(PlanProgram(self._copy, structure.plan(numbers), {})),
+            ):
                 outputs = [t for t in tree_leaves(self._copy(*self._given[0], **self._given[1])) if _learned(t)]
                 if outputs and weights:
                     torch.autograd.grad(outputs, weights, [torch.ones_like(t) for t in outputs], allow_unused=True)
