@@ -25,6 +25,10 @@ Told = Callable[[str], None]
 """Receives what is being done, in a few words."""
 
 
+class _NothingElastic(InvalidModel):
+    """The model runs, but nothing in it varies."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A model with what is elastic in it.
@@ -69,7 +73,7 @@ def found(
     structure, error = None, None
     try:
         structure = structure_of(model)
-    except InvalidModel as failed:
+    except _NothingElastic as failed:
         error = failed
     in_the_way = structure is None or any(_numbers_in_the_way(*reason) for reason in structure.reasons.items())
     if wanted.homogeneous or wanted.via == "modules" or (wanted.via == "auto" and not in_the_way):
@@ -156,7 +160,7 @@ def found_structure(
         discovered = discover(model, traced, wanted, dropped, resolution)
         kernels = any(d.kernel for d in discovered.declared.values())
         if not (discovered.widths or discovered.blocks or kernels or discovered.resolution):
-            raise InvalidModel(_nothing(model, discovered.rigid))
+            raise _NothingElastic(_nothing(model, discovered.rigid))
         structure = assemble(
             model, discovered.declared, discovered.blocks, constraints, symmetries, discovered.resolution
         )
