@@ -121,7 +121,7 @@ class Job:
         recorded(devices)  # which opens them
         data = self._read(on_progress)
         source = source_of(self.model, self.model_options, data)
-        supernet = build(source, seed=self.seed)
+        supernet = build(source, seed=self.seed, on_progress=on_progress)
         question.check(supernet.space)
         run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
         for note in data.notes:

@@ -127,7 +127,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     )
     if calibration is not None:
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
-    source = _source(model, supernet)
+    source = _source(model, supernet, on_progress)
     folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
     devices = named_devices(on)
     check_known(question.metrics, available_metrics(metrics, devices))
@@ -434,11 +434,11 @@ def _first(batches: Iterable[Any], count: int) -> list[Any]:
     return found
 
 
-def _source(model: str | Mapping[str, Any] | None, supernet: Supernet) -> dict[str, Any] | None:
+def _source(model: str | Mapping[str, Any] | None, supernet: Supernet, on_progress: Listener) -> dict[str, Any] | None:
     if model is None:
         return None
     source = {"factory": model, "options": {}} if isinstance(model, str) else dict(model)
-    rebuilt = rebuild(source)
+    rebuilt = rebuild(source, on_progress=on_progress)
     if rebuilt.space.fingerprint != supernet.space.fingerprint:
         raise RunMismatch(f"model={model!r} builds another search space than the supernet that is searched")
     return source

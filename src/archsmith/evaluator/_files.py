@@ -39,7 +39,7 @@ class Candidates:
     ) -> None:
         self.supernet, self.device, self.reason = supernet, device, ""
         self._busy, self._told = busy, told
-        self._sliced: SlicedExport | None = None
+        self._sliced: dict[str, SlicedExport] = {}
 
     def call(self, arch: Architecture) -> Call:
         """One forward pass of ``arch``, ready to be timed.
@@ -49,15 +49,16 @@ class Candidates:
         """
         if ".onnx" in self.device.files and not self.reason:
             try:
-                return self.device.prepare_onnx(self._file(arch), self.supernet.example_inputs)
+                return self.device.prepare_onnx(self._file(arch), self.supernet.inputs_of(arch))
             except (NotSliceable, MeasurementFailed) as error:
                 self.reason = str(error)
                 self._told(f"every network is exported by itself, which takes longer than cutting files: {error}")
         module = positional(self.supernet.extract(arch), self.supernet.input_names)
-        return self.device.prepare(module, self.supernet.example_inputs)
+        return self.device.prepare(module, self.supernet.inputs_of(arch))
 
     def _file(self, arch: Architecture) -> bytes:
-        if self._sliced is None:
-            inputs = resized(self.supernet.example_inputs, self.device.batch)
-            self._sliced = SlicedExport(self.supernet, inputs, self.supernet.input_names, told=self._busy)
-        return self._sliced(arch)
+        inputs = resized(self.supernet.inputs_of(arch), self.device.batch)
+        shapes = repr([getattr(x, "shape", x) for x in inputs])  # where the size of images is a choice, one each
+        if shapes not in self._sliced:
+            self._sliced[shapes] = SlicedExport(self.supernet, inputs, self.supernet.input_names, told=self._busy)
+        return self._sliced[shapes](arch)

@@ -154,7 +154,7 @@ class PredictedLatency(Evaluator):
             self._table = BlockTable(self._meter)
         if self._paths is None:
             self._paths = block_paths(self._extracted(self._supernet.largest))
-        found = self._table.total(self._extracted(architecture), self._supernet.example_inputs, self._paths)
+        found = self._table.total(self._extracted(architecture), self._supernet.inputs_of(architecture), self._paths)
         return found.total_ms, found.blocks
 
     def _extracted(self, architecture: Architecture) -> Any:

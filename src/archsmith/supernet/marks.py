@@ -112,7 +112,10 @@ class Marks(TorchFunctionMode):
     def _arrived(self, number: Marked, dim: Dim) -> None:
         if isinstance(number.origin, tuple):
             if number.over is None:
-                self.found.setdefault(number.origin, []).append(dim)
+                known = self.found.setdefault(number.origin, [])
+                if known:  # at once: sizes that are compared next may be products of it
+                    self._algebra.unify(known[0], dim, "one attribute is the size of both")
+                known.append(dim)
         elif not self._as_large(number, number.origin[0], dim):
             self._equate(number, number.origin[0], dim)
 
