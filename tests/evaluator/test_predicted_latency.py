@@ -153,7 +153,7 @@ def test_unseen_networks_are_foretold(supernet, tmp_path, by):
     assert np.mean([v.low <= t <= v.high for v, t in zip(found, true, strict=True)]) >= 0.8
     assert {v.source for v in found} == {"predicted"}
     assert predictor.model == by if by != "auto" else predictor.model in ("blocks", "both")
-    sums = [predictor._blocks(a)[0] for a in unseen]
+    sums = [predictor._blocks(a, 0, 1)[0] for a in unseen]
     assert np.median(np.abs(np.array(sums) / true - 1)) > 0.2  # what is corrected
 
 

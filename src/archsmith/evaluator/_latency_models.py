@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
 
@@ -77,7 +77,7 @@ class Mixture:
         errors = self._mean(terms) / latency - 1
         free = max(len(latency) - int((weights > 0).sum()), 1)
         self._spread = max(float(np.sqrt(errors @ errors / free)), LEAST_SPREAD)
-        self._spread *= float(student.ppf(0.975, free)) / 1.96  # of few networks the deviation itself is uncertain
+        self._spread *= float(stdtrit(free, 0.975)) / 1.96  # of few networks the deviation itself is uncertain
 
     def predict(self, known: Known) -> tuple[Array, Array]:
         """Mean and relative deviation, which is that of all."""

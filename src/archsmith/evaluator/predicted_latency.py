@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, final, get_args
@@ -13,6 +13,7 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator._latency_models import MODELS, Judged, Known, judged
 from archsmith.evaluator.base import Evaluator
@@ -49,6 +50,8 @@ class PredictedLatency(Evaluator):
         table: of blocks; the machine's own unless given.
         file: in which the measured networks are kept, so that a run that goes on foretells the same.
         seed: of the networks drawn.
+        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
+        on_progress: told what is being done, how much of it is done, and how much there is.
 
     Raises:
         InvalidOption: for another model, or a sample that is too small.
@@ -69,6 +72,8 @@ class PredictedLatency(Evaluator):
         table: BlockTable | None = None,
         file: Path | None = None,
         seed: int = 0,
+        candidates: Candidates | None = None,
+        on_progress: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
         if by not in get_args(By):
             raise InvalidOption(f"latency is predicted by {', '.join(get_args(By))}; got {by!r}")
@@ -76,7 +81,7 @@ class PredictedLatency(Evaluator):
             raise InvalidOption(f"sample={sample}: at least {LEAST} networks are measured as a whole")
         self._supernet, self._meter, self._by, self._sample, self._seed = supernet, meter, by, sample, seed
         self._metric, self._others, self._table, self._file = metric, tuple(known), table, file
-        self._codes = Thermometer(supernet.space)
+        self._codes, self._candidates, self._told = Thermometer(supernet.space), candidates, on_progress
         self._paths: list[str] | None = None
         self._judged: Judged | None = None
 
@@ -143,15 +148,17 @@ class PredictedLatency(Evaluator):
         columns = [[v.value for v in other.predict(architectures)] for other in self._others]
         number = np.zeros(len(rows))
         if blocks and not self._others:
-            sums = [self._blocks(a) for a in architectures]
+            sums = [self._blocks(a, i, len(architectures)) for i, a in enumerate(architectures)]
             columns.append([total for total, _ in sums])
             number = np.array([float(count) for _, count in sums])
         stacked = np.array(columns, dtype=float).T.reshape(len(rows), len(columns))
         return Known(codes, self._codes.groups, codes @ alike, stacked, number)
 
-    def _blocks(self, architecture: Architecture) -> tuple[float, int]:
+    def _blocks(self, architecture: Architecture, done: int, total: int) -> tuple[float, int]:
         if self._table is None:
             self._table = BlockTable(self._meter)
+        if total > 1:
+            self._told("measuring blocks one by one", done, total)
         if self._paths is None:
             self._paths = block_paths(self._extracted(self._supernet.largest))
         found = self._table.total(self._extracted(architecture), self._supernet.inputs_of(architecture), self._paths)
@@ -175,12 +182,15 @@ class PredictedLatency(Evaluator):
         kept: dict[str, float] = {}
         if self._file is not None and self._file.exists():
             kept = _kept(self._file, self.fingerprint)
-        latency, found = Latency(self._supernet, self._meter, metric=self._metric), {}
+        latency = Latency(self._supernet, self._meter, metric=self._metric, candidates=self._candidates)
+        found: dict[Architecture, float] = {}
         for architecture in self._drawn():
+            self._told("measuring networks that latencies are foretold from", len(found), self._sample)
             if architecture.key not in kept:
                 value = latency.measure(Proposal(architecture), seed=0)[self._metric]
                 kept[architecture.key] = value.value
                 if self._file is not None:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
                     write_json(self._file, {"evaluator": self.fingerprint, "latency_ms": kept})
             found[architecture] = kept[architecture.key]
         return found
