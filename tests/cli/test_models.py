@@ -161,6 +161,8 @@ class TestFound:
         assert exported.code == 0
         verified = archsmith("verify", tmp_path / "run" / "exports" / f"{front[0]['name']}.onnx", "--json")
         assert all("elastic  tracing" in told.err for told in (exported, verified))
+        again = archsmith("export", tmp_path / "run")  # the others: traced once for the run, once for all certificates
+        assert again.err.count("elastic  tracing") <= 2
         checks = holds(verified)
         assert checks["rebuilt module"] == checks["accuracy on test"] == "ok"
 

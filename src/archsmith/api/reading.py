@@ -98,11 +98,8 @@ def read_front(run: Run, *, materials: Callable[[], Materials] | None = None, on
         found = checked(run, store, evaluations)
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
-    members = tuple(
-        Member(c.name, c.belief, c.final, materials or _rebuilt(run, on_progress))
-        for c in found
-        if c.final and not c.dropped
-    )
+    again = materials or _rebuilt(run, on_progress)  # one for all: the supernet is built once
+    members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
 
 

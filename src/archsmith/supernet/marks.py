@@ -112,10 +112,7 @@ class Marks(TorchFunctionMode):
     def _arrived(self, number: Marked, dim: Dim) -> None:
         if isinstance(number.origin, tuple):
             if number.over is None:
-                known = self.found.setdefault(number.origin, [])
-                if known:  # at once: sizes that are compared next may be products of it
-                    self._algebra.unify(known[0], dim, "one attribute is the size of both")
-                known.append(dim)
+                self.found.setdefault(number.origin, []).append(dim)
         elif not self._as_large(number, number.origin[0], dim):
             self._equate(number, number.origin[0], dim)
 
@@ -142,6 +139,9 @@ class Marks(TorchFunctionMode):
         self._algebra.unify(parts[1], dim, "it is a part of another that cannot be taken apart alike")
         if isinstance(number.over, Marked):
             self._arrived(number.over, parts[0])
+            if isinstance(number.over.origin, tuple) and (known := self.found.get(number.over.origin)):
+                # at once, not in the end: what is compared next may be a product of it
+                self._algebra.unify(known[0], parts[0], "one attribute is the size of both")
         else:
             self._algebra.freeze(parts[0], "it is divided by this number")
 
