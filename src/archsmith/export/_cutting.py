@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from archsmith.export._folding import joined
 from archsmith.export._onnx_graph import MARK, Graph, Node, NotSliceable
 
 
@@ -43,7 +44,7 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
         if not _is_mark(node):
             nodes.append((moved(node), number))
         nodes += [(moved(new), -1) for output in node.outputs for new in added.get(output, [])]
-    return _reachable(graph, nodes, tuple(map(moved, graph.outputs)))
+    return _reachable(graph, *joined(nodes, [moved(n) for n in graph.outputs]))
 
 
 def _is_mark(node: Node) -> bool:

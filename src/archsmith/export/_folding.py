@@ -19,8 +19,47 @@ _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "Rando
 
 
 def plain(graph: Graph) -> Graph:
-    """The same network with small constants computed, and one of its own for every use."""
-    return replace(graph, nodes=tuple(_unshared(_folded(graph.nodes), graph.outputs)))
+    """The same network with small constants computed, one of its own for every use, and transpositions joined."""
+    nodes = _unshared(_folded(graph.nodes), graph.outputs)
+    kept, outputs = joined([(node, 0) for node in nodes], graph.outputs)
+    return replace(graph, nodes=tuple(node for node, _ in kept), outputs=outputs)
+
+
+def joined(
+    nodes: Sequence[tuple[Node, int]], outputs: Sequence[Node]
+) -> tuple[list[tuple[Node, int]], tuple[Node, ...]]:
+    """Transpositions one after the other become one, or none: the exporter joins them where no module stands between.
+
+    Args:
+        nodes: with numbers; one that is new has -1.
+        outputs: of the graph.
+    """
+    instead: dict[str, str] = {}
+    turned: dict[str, Node] = {}
+    kept: list[tuple[Node, int]] = []
+    for given, number in nodes:
+        node = replace(given, inputs=tuple(instead.get(name, name) for name in given.inputs))
+        if node.op == "Transpose":
+            before = turned.get(node.inputs[0])
+            if before is not None:
+                node, number = _composed(before, node), -1  # noqa: PLW2901
+            if _order(node) == sorted(_order(node)):
+                instead[node.outputs[0]] = node.inputs[0]
+                continue
+            turned[node.outputs[0]] = node
+        kept.append((node, number))
+    ends = [replace(n, inputs=tuple(instead.get(name, name) for name in n.inputs)) for n in outputs]
+    return kept, tuple(ends)
+
+
+def _order(node: Node) -> list[int]:
+    return [int(i) for i in node.attributes["perm"].value]
+
+
+def _composed(first: Node, second: Node) -> Node:
+    order = np.array([_order(first)[i] for i in _order(second)], np.int64)
+    perm = replace(second.attributes["perm"], value=order)
+    return replace(second, inputs=first.inputs, attributes={"perm": perm})
 
 
 def _folded(nodes: Sequence[Node]) -> list[Node]:
