@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.export._candidate import OPSET
-from archsmith.export._onnx_graph import Attribute, Graph, Node
+from archsmith.export._onnx_graph import Attribute, Graph, Node, Shapes
 
 Array = NDArray[Any]
 SMALL = 4096
@@ -20,9 +20,21 @@ _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "Rando
 
 def plain(graph: Graph) -> Graph:
     """The same network with small constants computed, one of its own for every use, and transpositions joined."""
-    nodes = _unshared(_folded(graph.nodes), graph.outputs)
+    before = -1
+    shapes: Shapes = {}
+    while before != (before := sum(n.op == "Constant" for n in graph.nodes)):  # what is folded tells more shapes
+        shapes = graph.shapes()
+        graph = replace(graph, nodes=tuple(_folded(graph.nodes, shapes)))
+    nodes = _unshared(graph.nodes, graph.outputs)
     kept, outputs = joined([(node, 0) for node in nodes], graph.outputs)
-    return replace(graph, nodes=tuple(node for node, _ in kept), outputs=outputs)
+    return replace(graph, nodes=tuple(n for n, _ in kept), outputs=tuple(_shaped(n, shapes) for n in outputs))
+
+
+def _shaped(output: Node, shapes: Shapes) -> Node:
+    if output.inputs[0] not in shapes:
+        return output
+    shape = replace(output.attributes["shape"], value=np.array(shapes[output.inputs[0]], np.int64))
+    return replace(output, attributes={**output.attributes, "shape": shape})
 
 
 def joined(
@@ -62,7 +74,7 @@ def _composed(first: Node, second: Node) -> Node:
     return replace(second, inputs=first.inputs, attributes={"perm": perm})
 
 
-def _folded(nodes: Sequence[Node]) -> list[Node]:
+def _folded(nodes: Sequence[Node], shapes: Shapes) -> list[Node]:
     """Nodes that compute small numbers from constants become constants: sizes are put together so.
 
     Runtimes do the same when they load a file.
@@ -72,7 +84,7 @@ def _folded(nodes: Sequence[Node]) -> list[Node]:
     known: dict[str, Array] = {}
     found = []
     for node in nodes:
-        value = _constant(node, known)
+        value = _constant(node, known, shapes)
         if value is None:
             found.append(node)
         else:
@@ -82,12 +94,14 @@ def _folded(nodes: Sequence[Node]) -> list[Node]:
     return found
 
 
-def _constant(node: Node, known: Mapping[str, Array]) -> Array | None:
+def _constant(node: Node, known: Mapping[str, Array], shapes: Shapes) -> Array | None:
     """What a node computes, where that is small and needs no more than constants."""
     from onnx.reference import ReferenceEvaluator
 
     if node.op == "Constant" and "value" in node.attributes:
         return node.attributes["value"].value  # type: ignore[no-any-return]
+    if node.op == "Shape" and node.inputs[0] in shapes and not node.attributes:
+        return np.array(shapes[node.inputs[0]], np.int64)
     if node.domain or len(node.outputs) != 1 or node.op in _RANDOM or not node.inputs:
         return None
     inputs = {name: known.get(name) for name in node.inputs if name}
