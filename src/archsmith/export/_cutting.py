@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from archsmith.export._onnx_graph import MARK, Graph, Node, NotSliceable
+from archsmith.export._folding import joined
+from archsmith.export._onnx_graph import Graph, Node, NotSliceable
 
 
 def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Graph | None) -> tuple[Graph, list[int]]:
@@ -23,7 +24,7 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
     Raises:
         NotSliceable: where the graph does not show where a module begins and ends.
     """
-    marks = {(_text(n, "name"), _text(n, "side")): n for n in graph.nodes if _is_mark(n)}
+    marks = {(_text(n, "name"), _text(n, "side")): n for n in graph.nodes if n.is_mark}
     instead = {m.outputs[0]: m.inputs[0] for m in marks.values()}
     added: dict[str, list[Node]] = {}
     for name in (*dropped, *silenced):
@@ -40,14 +41,10 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
 
     nodes: list[tuple[Node, int]] = []
     for number, node in enumerate(graph.nodes):
-        if not _is_mark(node):
+        if not node.is_mark:
             nodes.append((moved(node), number))
         nodes += [(moved(new), -1) for output in node.outputs for new in added.get(output, [])]
-    return _reachable(graph, nodes, tuple(map(moved, graph.outputs)))
-
-
-def _is_mark(node: Node) -> bool:
-    return f"{node.domain}::{node.op}" == MARK
+    return _reachable(graph, *joined(nodes, [moved(n) for n in graph.outputs]))
 
 
 def _text(node: Node, attribute: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,11 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     place: str = ""
 
+    @property
+    def is_mark(self) -> bool:
+        """Whether it only says where a module begins or ends."""
+        return f"{self.domain}::{self.op}" == MARK
+
     def proto(self, made: Mapping[str, Array] | None = None) -> Any:
         """As ONNX has it, with the values of some attributes instead of its own."""
         import onnx
@@ -89,7 +94,22 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[Node, ...]
 
+    def shapes(self) -> Shapes:
+        """Of what nodes compute, by the rules of ONNX; the exporter's own know less, and not always the same."""
+        import onnx
 
+        def info(name: str, value: Value) -> Any:
+            return onnx.helper.make_tensor_value_info(name, value.kind, value.shape)
+
+        inputs = [info(name, value) for name, value in {**self.inputs, **self.weights}.items()]
+        nodes = [(replace(n, op="Identity", domain="", attributes={}) if n.is_mark else n).proto() for n in self.nodes]
+        graph = onnx.helper.make_graph(nodes, "shapes", inputs, [])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
+        found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+        return {i.name: shape for i in found if UNKNOWN not in (shape := _value(i).shape)}
+
+
+Shapes = Mapping[str, tuple[int, ...]]
 OUTPUT = "output"
 UNKNOWN = -1
 """A dimension of an output that the exporter does not know."""
@@ -100,12 +120,13 @@ class _Mark(torch.autograd.Function):
     """Where a module begins and ends: seen in the exported graph, otherwise nothing."""
 
     @staticmethod
-    def forward(_context: Any, x: Tensor, _name: str, _side: str) -> Tensor:
+    def forward(_context: Any, x: Tensor, _name: str, _side: str, _shape: list[int]) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def symbolic(g: Any, x: Any, name: str, side: str) -> Any:
-        return g.op(MARK, x, name_s=name, side_s=side).setType(x.type())
+    def symbolic(g: Any, x: Any, name: str, side: str, shape: list[int]) -> Any:
+        kind = x.type().with_sizes(shape) if shape else x.type()  # the exporter infers no shapes of this operator
+        return g.op(MARK, x, name_s=name, side_s=side).setType(kind)
 
 
 def exported(
@@ -155,7 +176,7 @@ def _watched(module: nn.Module, name: str) -> list[Any]:
     """Hooks that mark the first tensor that goes in and the one that comes out."""
 
     def mark(x: Tensor, side: str) -> Any:
-        return _Mark.apply(x, name, side)  # type: ignore[no-untyped-call]
+        return _Mark.apply(x, name, side, [int(n) for n in x.shape])  # type: ignore[no-untyped-call]
 
     def enter(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for i, given in enumerate(args):
