@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 import archsmith as smith
@@ -10,7 +11,9 @@ from archsmith.api.devices import device_metrics, named_devices, recorded
 from archsmith.api.exporting import verify_file
 from archsmith.certificate import devices, read_certificate
 from archsmith.errors import InvalidOption, RunMismatch, UnknownName
+from archsmith.hardware import Measurement
 from archsmith.hardware.agent import Agent
+from archsmith.hardware.statistics import ratio_of_minima, ratio_of_trimmed_means
 
 TWO = ["onnxruntime:batch=4", "other=openvino:batch=4"]
 
@@ -137,3 +140,29 @@ def test_a_run_is_not_continued_on_another_machine(supernet, loader, tmp_path, m
         RunMismatch, match=r"measured on another machine.*cpu: .* -> .*Another Processor 9000.*--trained"
     ):
         searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted)
+
+
+def test_every_measurement_is_kept_with_its_raw_samples(supernet, loader, tmp_path):
+    wanted = {"minimize": "latency_ms", "limits": []}
+    searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted, budget=1)
+    path = tmp_path / "r" / "measurements.jsonl"
+    with path.open("a") as file:
+        file.write('{"architecture": "cut sho')  # as a kill would leave it
+    front = searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted, budget=2)
+    lines = path.read_text().splitlines()
+    kept = [json.loads(line) for line in lines if not line.endswith("cut sho")]
+    assert len(kept) == len(lines) - 1 >= 3
+    [final] = [k for k in kept if k["effort"] == "final" and k["architecture"] == front[0].architecture.key][:1]
+    assert final["metric"] == "latency_ms"
+    assert final["latency_ms"] == front[0].final["latency_ms"]
+    assert final["device"] == "torch_cpu:threads=1,batch=4"
+    for line in kept:
+        found = Measurement.from_json({k: v for k, v in line.items() if k not in ("architecture", "metric")})
+        pairs = len(found.raw["candidate_cpu"])
+        assert pairs == found.samples * len(found.groups) == len(found.raw["reference_wall"])
+        group = slice(0, found.samples)
+        clock = found.clock
+        ratio = (ratio_of_trimmed_means if clock == "cpu" else ratio_of_minima)(
+            *(np.array(found.raw[f"{who}_{clock}"][group]) for who in ("candidate", "reference"))
+        )
+        assert ratio == pytest.approx(found.groups[0], rel=1e-3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, final
 
@@ -47,6 +47,7 @@ class Latency(Evaluator):
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
         also: of ``"throughput"`` and ``"energy_mj"``; their names end as that of the metric does.
+        on_measured: told every measurement, with raw samples and circumstances.
     """
 
     paper = OURS
@@ -60,12 +61,14 @@ class Latency(Evaluator):
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",
         also: Sequence[str] = (),
+        on_measured: Callable[[Proposal, Measurement], None] = lambda *_: None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
         device = metric.partition("@")[2]
         self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
         self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
+        self._on_measured = on_measured
         self.last: Measurement | None = None
 
     @property
@@ -85,6 +88,7 @@ class Latency(Evaluator):
         device = self._meter.device
         call = device.prepare(module, self._supernet.example_inputs)
         self.last = found = self._meter.measure(call, effort=self._effort)
+        self._on_measured(proposal, found)
         values = {self._metric.name: found.value()}
         for stem, metric in self._also.items():
             if stem == "energy_mj":
