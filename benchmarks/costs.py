@@ -60,6 +60,10 @@ def models() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...]]]:
     found["llama_6x384"] = (Logits(transformers.LlamaForCausalLM(transformers.LlamaConfig(**wide))), tokens)
     gpt2 = transformers.GPT2Config(vocab_size=1000, n_embd=384, n_layer=6, n_head=6)
     found["gpt2_6x384"] = (Logits(transformers.GPT2LMHeadModel(gpt2)), tokens)
+    for network, _ in found.values():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):  # some begin at zero, and equal tensors are stored once
+                nn.init.uniform_(module.weight, 0.5, 1.5)
     return {name: (network.eval(), inputs) for name, (network, inputs) in found.items()}
 
 

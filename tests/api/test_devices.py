@@ -10,9 +10,10 @@ import archsmith as smith
 from archsmith.api.devices import device_metrics, named_devices, recorded
 from archsmith.api.exporting import verify_file
 from archsmith.certificate import devices, read_certificate
-from archsmith.errors import InvalidOption, RunMismatch, UnknownName
+from archsmith.errors import DeviceLost, InvalidOption, RunMismatch, UnknownName
 from archsmith.hardware import Measurement
 from archsmith.hardware.agent import Agent
+from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.statistics import ratio_of_minima, ratio_of_trimmed_means
 
 TWO = ["onnxruntime:batch=4", "other=openvino:batch=4"]
@@ -130,6 +131,29 @@ def test_two_agents_are_two_devices(supernet, loader, tmp_path, agents):
     assert "remote:127.0.0.1" in proof.line
     again = searched(supernet, loader, tmp_path / "r", agents)
     assert [m.name for m in again] == [m.name for m in front]
+
+
+def test_a_device_that_is_lost_ends_the_search_and_costs_nothing(supernet, loader, tmp_path, agents, monkeypatch):
+    wanted = {"minimize": "latency_ms@small", "limits": [], "budget": 4}
+    real, left = Remote.measure, [2]
+
+    def measure(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise DeviceLost("the board was unplugged")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Remote, "measure", measure)
+    with pytest.raises(DeviceLost, match="unplugged"):
+        searched(supernet, loader, tmp_path / "r", agents, **wanted)
+    before = smith.Run.open(tmp_path / "r").evaluations()
+    assert all(e.ok for e in before)
+    left[0] = 10**6
+    front = searched(supernet, loader, tmp_path / "r", agents, **wanted)
+    after = smith.Run.open(tmp_path / "r").evaluations()
+    assert after[: len(before)] == before
+    assert all(e.ok for e in after)
+    assert len(front)
 
 
 def test_a_run_is_not_continued_on_another_machine(supernet, loader, tmp_path, monkeypatch):
