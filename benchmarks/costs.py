@@ -152,6 +152,24 @@ def ranking(rows: list[dict[str, object]], tallies: list[Tally]) -> dict[str, fl
     }
 
 
+def memory_model(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Peak memory as so many times the weights and so many times the live activations; errors on networks left out."""
+    peaks, weights, live = (
+        np.array([float(r[name]) for r in rows])  # type: ignore[arg-type]
+        for name in ("peak_memory_mib", "weights_mib", "live_memory_mib")
+    )
+    parts = np.stack([weights, live - weights], axis=1)
+
+    def fitted(kept: np.ndarray) -> np.ndarray:
+        return np.linalg.lstsq(parts[kept] / peaks[kept, None], np.ones(kept.sum()), rcond=None)[0]
+
+    errors = [abs(parts[i] @ fitted(np.arange(len(rows)) != i) / peaks[i] - 1) for i in range(len(rows))]
+    return {
+        "peak_as_weights_and_activations": [float(x) for x in fitted(np.ones(len(rows), dtype=bool))],
+        "error_percent_median_and_most": [100 * float(np.median(errors)), 100 * float(max(errors))],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -177,6 +195,7 @@ def main() -> None:
         "peak_over_live_median": statistics.median(ratios),
         "peak_over_live_range": [min(ratios), max(ratios)],
         "rho_of_peak_and_live": float(spearmanr(*zip(*pairs, strict=True)).statistic),
+        **(memory_model(rows) if len(rows) > 3 else {}),
         **ranking(rows, tallies),
         "load": [before, load_average()],
     }
