@@ -1,5 +1,6 @@
 """The wheel, installed as a user installs it: with none of the extras."""
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def test_the_command_works_without_extras(core, tmp_path):
     assert listed.returncode == 0, listed.stderr
     missing = [i.name for role in roles() for i in describe(role) if i.name not in listed.stdout]
     assert not missing
+
+
+def test_devices_and_the_agent_say_which_runtime_is_missing(core, tmp_path):
+    listed = run(core / "archsmith", "devices", "--json", cwd=tmp_path)
+    found = {d["name"]: d for d in json.loads(listed.stdout)}
+    assert [name for name, device in found.items() if device["works"]] == ["remote"]  # which has its runtime elsewhere
+    assert all("pip install" in device["why_not"] for name, device in found.items() if name != "remote")
+    refused = run(core / "archsmith", "agent", "--port", "0", cwd=tmp_path)
+    assert (refused.returncode, "needs onnxruntime: pip install" in refused.stderr) == (2, True)
 
 
 def test_a_public_name_says_which_extra_is_missing(core, tmp_path):

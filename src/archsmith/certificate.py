@@ -340,7 +340,7 @@ def _time(path: Path, meter: Measures, module: nn.Module, inputs: tuple[Any, ...
     of = "file" if path.suffix in device.files else "module"
     call = device.prepare_file(str(path), inputs) if of == "file" else device.prepare(module, inputs)
     return {
-        "latency": meter.measure(call, effort="final").to_json() | {"of": of},
+        "latency": meter.measure(call, effort="final").summary() | {"of": of},
         "device": {"spec": device.spec, "fingerprint": device.fingerprint},
     }
 

@@ -110,6 +110,8 @@ class StorageFull(ArchsmithError):
     """The disk refused a write; everything committed before is intact."""
 
 
+OF_NO_ARCHITECTURE = (MissingExtra, StorageFull, RunLocked, DeviceLost, Interrupted)
+"""What says nothing about the architecture at hand: it ends a search, which goes on once it is mended."""
 _SHOWN = 40
 """Known names that a message lists; a user's module may have hundreds."""
 

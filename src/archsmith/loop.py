@@ -18,7 +18,7 @@ from archsmith.architecture import Proposal
 from archsmith.changes import differences
 from archsmith.engine.base import Engine, Evaluate
 from archsmith.engine.in_process import InProcess
-from archsmith.errors import Infeasible, InvalidOption, RunMismatch, StorageFull
+from archsmith.errors import OF_NO_ARCHITECTURE, Infeasible, InvalidOption, RunMismatch
 from archsmith.evaluation import Evaluation
 from archsmith.events import (
     KNOWN_ASKS,
@@ -137,8 +137,8 @@ class _Recorded:
     def __call__(self, proposal: Proposal) -> Evaluation:
         try:
             evaluation = self.evaluate(proposal)
-        except StorageFull:
-            raise  # says nothing about the architecture
+        except OF_NO_ARCHITECTURE:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises is a finding about this proposal
             reason = f"{type(error).__name__}: {error}"
             return Evaluation(

@@ -3,14 +3,18 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 import archsmith as smith
 from archsmith.api.devices import device_metrics, named_devices, recorded
 from archsmith.api.exporting import verify_file
 from archsmith.certificate import devices, read_certificate
-from archsmith.errors import InvalidOption, RunMismatch, UnknownName
+from archsmith.errors import DeviceLost, InvalidOption, RunMismatch, UnknownName
+from archsmith.hardware import Measurement
 from archsmith.hardware.agent import Agent
+from archsmith.hardware.devices.remote import Remote
+from archsmith.hardware.statistics import ratio_of_minima, ratio_of_trimmed_means
 
 TWO = ["onnxruntime:batch=4", "other=openvino:batch=4"]
 
@@ -129,6 +133,29 @@ def test_two_agents_are_two_devices(supernet, loader, tmp_path, agents):
     assert [m.name for m in again] == [m.name for m in front]
 
 
+def test_a_device_that_is_lost_ends_the_search_and_costs_nothing(supernet, loader, tmp_path, agents, monkeypatch):
+    wanted = {"minimize": "latency_ms@small", "limits": [], "budget": 4}
+    real, left = Remote.measure, [2]
+
+    def measure(self, *arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise DeviceLost("the board was unplugged")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Remote, "measure", measure)
+    with pytest.raises(DeviceLost, match="unplugged"):
+        searched(supernet, loader, tmp_path / "r", agents, **wanted)
+    before = smith.Run.open(tmp_path / "r").evaluations()
+    assert all(e.ok for e in before)
+    left[0] = 10**6
+    front = searched(supernet, loader, tmp_path / "r", agents, **wanted)
+    after = smith.Run.open(tmp_path / "r").evaluations()
+    assert after[: len(before)] == before
+    assert all(e.ok for e in after)
+    assert len(front)
+
+
 def test_a_run_is_not_continued_on_another_machine(supernet, loader, tmp_path, monkeypatch):
     wanted = {"minimize": "latency_ms", "limits": [], "budget": 1}
     searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted)
@@ -137,3 +164,29 @@ def test_a_run_is_not_continued_on_another_machine(supernet, loader, tmp_path, m
         RunMismatch, match=r"measured on another machine.*cpu: .* -> .*Another Processor 9000.*--trained"
     ):
         searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted)
+
+
+def test_every_measurement_is_kept_with_its_raw_samples(supernet, loader, tmp_path):
+    wanted = {"minimize": "latency_ms", "limits": []}
+    searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted, budget=1)
+    path = tmp_path / "r" / "measurements.jsonl"
+    with path.open("a") as file:
+        file.write('{"architecture": "cut sho')  # as a kill would leave it
+    front = searched(supernet, loader, tmp_path / "r", "torch_cpu:batch=4", **wanted, budget=2)
+    lines = path.read_text().splitlines()
+    kept = [json.loads(line) for line in lines if not line.endswith("cut sho")]
+    assert len(kept) == len(lines) - 1 >= 3
+    [final] = [k for k in kept if k["effort"] == "final" and k["architecture"] == front[0].architecture.key][:1]
+    assert final["metric"] == "latency_ms"
+    assert final["latency_ms"] == front[0].final["latency_ms"]
+    assert final["device"] == "torch_cpu:threads=1,batch=4"
+    for line in kept:
+        found = Measurement.from_json({k: v for k, v in line.items() if k not in ("architecture", "metric")})
+        pairs = len(found.raw["candidate_cpu"])
+        assert pairs == found.samples * len(found.groups) == len(found.raw["reference_wall"])
+        group = slice(0, found.samples)
+        clock = found.clock
+        ratio = (ratio_of_trimmed_means if clock == "cpu" else ratio_of_minima)(
+            *(np.array(found.raw[f"{who}_{clock}"][group]) for who in ("candidate", "reference"))
+        )
+        assert ratio == pytest.approx(found.groups[0], rel=1e-3)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import archsmith
 from archsmith import loop, method
+from archsmith.api.available import available_metrics
 from archsmith.api.devices import On, named_devices, recorded
 from archsmith.api.exporting import export_front, exports_intact
 from archsmith.api.front import Front
@@ -28,7 +29,7 @@ from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.question import Latencies, Question
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
-from archsmith.api.searching import CALIBRATION_BATCHES, available_metrics, conduct, describe
+from archsmith.api.searching import CALIBRATION_BATCHES, conduct, describe
 from archsmith.changes import differences
 from archsmith.data import open_data
 from archsmith.data.base import AnyData

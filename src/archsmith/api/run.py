@@ -6,6 +6,7 @@ training/                 the trainer's checkpoint, while and after it trains
 supernet.safetensors      the trained weights
 calibration.safetensors   the training batches that batch-norm statistics are computed from
 store.db                  evaluations and journals (or a database elsewhere, named in run.json)
+measurements.jsonl        every latency that was measured, with its raw samples and circumstances, a line each
 front.json                which networks are in the final front, and which were dropped and why
 exports/                  networks of the front as files, each with its certificate
 report.html               one page that opens without a network
@@ -14,6 +15,7 @@ report.html               one page that opens without a network
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -27,13 +29,14 @@ from archsmith.api.progress import Listener, nobody
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
-from archsmith.files import read_json, write_json
+from archsmith.files import read_json, translating, write_json
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
 
 if TYPE_CHECKING:
     from archsmith.api.front import Front
-    from archsmith.hardware import Device
+    from archsmith.architecture import Proposal
+    from archsmith.hardware import Device, Measurement
 
 FORMAT = 1
 """Of ``run.json``; a newer one is refused."""
@@ -178,6 +181,14 @@ class Run:
         """Remember what was found on the way: ``weights``, ``anchors``, ``machines``, ``notes``, ..."""
         write_json(self.path / "state.json", self._state() | state)
 
+    def keep_measurement(self, metric: str, proposal: Proposal, measured: Measurement) -> None:
+        """Add a line to ``measurements.jsonl``: which network, which metric, every raw sample and its circumstances."""
+        path = self.path / "measurements.jsonl"
+        line = {"architecture": proposal.architecture.key, "metric": metric, **measured.to_json()}
+        with translating(path), path.open("ab+") as file:
+            torn = file.tell() and not _ends_a_line(path)  # a process was killed while it wrote
+            file.write(b"\n" * bool(torn) + json.dumps(line).encode() + b"\n")
+
     def note(self, text: str) -> None:
         """Remember something that a reader of the results must know, once."""
         if text not in self.notes:
@@ -285,6 +296,12 @@ def _check_format(record: Any, path: Path) -> None:
     fixed = record.get("fixed")
     if not {"id", "store"} <= record.keys() or not isinstance(fixed, dict) or not fixed.keys() >= _FIXED:
         raise damaged
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
 
 
 def _near(path: Path) -> str:

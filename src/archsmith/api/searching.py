@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,11 @@ from torch import nn
 import archsmith
 from archsmith import loop
 from archsmith import method as registry
+from archsmith.api.available import COMPUTED, available_metrics
 from archsmith.api.devices import (
     TIMED,
     MeterOnUse,
     On,
-    device_metrics,
     named_devices,
     open_meters,
     recorded,
@@ -40,9 +41,6 @@ from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
-from archsmith.evaluator.file_size import FileSize
-from archsmith.evaluator.footprint import Footprint
-from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.peak_memory import PeakMemory
 from archsmith.evaluator.predicted_latency import PredictedLatency
@@ -53,12 +51,6 @@ from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
 
-COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
-    FileSize: ("size_mib",),
-    Footprint: ("live_memory_mib", "arithmetic_intensity"),
-    KvCache: ("kv_cache_mib",),
-}
-"""Evaluators of the network alone that run only where one of their metrics is asked for."""
 PATIENCE = 20
 """Evaluations after which some network must have met every limit."""
 CALIBRATION_BATCHES = 8
@@ -269,7 +261,12 @@ class Session:
                 parts.append(self._foretold(metric, meter, files))
                 continue
             effort: Literal["search", "final"] = "final" if final else "search"
-            parts.append(Latency(supernet, meter, metric=metric, effort=effort, also=also, candidates=files))
+            keep = partial(self.run.keep_measurement, metric)
+            parts.append(
+                Latency(
+                    supernet, meter, metric=metric, effort=effort, also=also, candidates=files, on_measured=keep
+                )
+            )  # fmt: skip
         for name, spec in self.materials.on.items():
             if self._asked(name, ("peak_memory_mib",)):
                 parts.append(PeakMemory(supernet, open_device(spec), name=name))
@@ -382,18 +379,6 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
             session.run.note(f"{stage}: {event.message}")
 
     return hear
-
-
-def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
-    """Names that objectives and limits may use.
-
-    Args:
-        metrics: the user's own.
-        on: the devices by name.
-    """
-    computed = [name for names in COMPUTED.values() for name in names]
-    own = [m.name for metric in metrics for m in metric.metrics]
-    return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]
 
 
 def _limits(given: str | Limit | Sequence[str | Limit]) -> tuple[Limit, ...]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from archsmith.architecture import Proposal
-from archsmith.errors import DeviceLost, EvaluationFailed, InvalidOption, MissingExtra, StorageFull
+from archsmith.errors import OF_NO_ARCHITECTURE, EvaluationFailed, InvalidOption
 from archsmith.evaluation import Evaluation, Value
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
@@ -53,8 +53,8 @@ class Composite:
                 started = time.perf_counter()
                 values |= self._measured(evaluator, proposal)
                 cost[f"{'+'.join(m.name for m in evaluator.metrics)}_s"] = time.perf_counter() - started
-        except (MissingExtra, StorageFull, DeviceLost):
-            raise  # the user's to mend: the same for every architecture
+        except OF_NO_ARCHITECTURE:
+            raise
         except EvaluationFailed as failure:
             reason = str(failure)
         except MemoryError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, final
 
@@ -48,6 +48,7 @@ class Latency(Evaluator):
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
         also: of ``"throughput"`` and ``"energy_mj"``; their names end as that of the metric does.
+        on_measured: told every measurement, with raw samples and circumstances.
     """
 
     paper = OURS
@@ -62,6 +63,7 @@ class Latency(Evaluator):
         effort: Literal["search", "final"] = "search",
         also: Sequence[str] = (),
         candidates: Candidates | None = None,
+        on_measured: Callable[[Proposal, Measurement], None] = lambda *_: None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
@@ -69,6 +71,7 @@ class Latency(Evaluator):
         device = metric.partition("@")[2]
         self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
         self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
+        self._on_measured = on_measured
         self.last: Measurement | None = None
 
     @property
@@ -86,6 +89,7 @@ class Latency(Evaluator):
         del seed  # the protocol's randomness is the machine's
         device, call = self._meter.device, self._candidates.call(proposal.architecture)
         self.last = found = self._meter.measure(call, effort=self._effort)
+        self._on_measured(proposal, found)
         values = {self._metric.name: found.value()}
         for stem, metric in self._also.items():
             if stem == "energy_mj":

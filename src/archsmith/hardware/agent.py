@@ -20,6 +20,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,13 +130,7 @@ class Agent:
         """
         try:
             self.device, _ = self._asked({"do": "describe"})
-            agent = self
-
-            class Handler(_Handler):
-                pass
-
-            Handler.agent = agent
-            self.server = ThreadingHTTPServer(self._listening, Handler)
+            self.server = _Server(self._listening, self)
         except OSError as error:
             self.ward.close()
             host, port = self._listening
@@ -145,7 +140,6 @@ class Agent:
         except BaseException:
             self.ward.close()
             raise
-        self.server.daemon_threads = True
         return self
 
     def __exit__(
@@ -157,8 +151,8 @@ class Agent:
     @property
     def address(self) -> str:
         """``HOST:PORT`` that it listens on."""
-        host, port = self.server.server_address[:2]
-        return f"{host if isinstance(host, str) else host.decode()}:{port}"
+        host, port = self._listening[0], self.server.server_address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def serve(self) -> None:
         """Answer until :meth:`stop` or an interruption."""
@@ -195,10 +189,29 @@ class Agent:
         return found, archive
 
 
+class _Server(ThreadingHTTPServer):
+    """Listens; unlike its base it does not ask a name server what this machine is called."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], agent: Agent) -> None:
+        self.agent = agent
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a caller that is gone before its answer needs none."""
+
+    def server_bind(self) -> None:
+        """As a plain TCP server."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "agent", int(self.server_address[1])
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request; everything that is wrong with it is answered, nothing ends the agent."""
 
-    agent: Agent
+    server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 60
     """Seconds without a byte after which a caller is given up."""
@@ -214,11 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self.agent.token.encode()):
+        if not hmac.compare_digest(given, self.server.agent.token.encode()):
             return self._refuse(401, InvalidOption("the token is missing or wrong"))
         path = urlsplit(self.path).path
         length = self.headers.get("Content-Length", "0")
-        most = self.agent.most if path == "/networks" else LONGEST_JSON
+        most = self.server.agent.most if path == "/networks" else LONGEST_JSON
         if not length.isdigit() or "chunked" in self.headers.get("Transfer-Encoding", ""):
             return self._refuse(411, InvalidOption("a request must say how long it is"))
         if int(length) > most:
@@ -232,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         body = self.rfile.read(int(length))
         try:
-            found, archive = self.agent.answer(path, body)
+            found, archive = self.server.agent.answer(path, body)
         except errors.ArchsmithError as error:
             return self._refuse(STATUS.get(type(error).__name__, 422), error)
         except Exception as error:  # noqa: BLE001 - told to the caller; the agent lives on

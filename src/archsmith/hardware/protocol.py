@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal
@@ -86,6 +86,10 @@ class Measurement:
         governor: of the clock rate, where the system names it.
         effort: ``"search"`` or ``"final"``.
         seconds: that the measurement took.
+        device: spec of the device.
+        fingerprint: of the device.
+        raw: milliseconds per call of every sample, ``candidate_cpu``, ``candidate_wall``, ``reference_cpu`` and
+            ``reference_wall``, group after group.
     """
 
     latency_ms: float
@@ -107,6 +111,9 @@ class Measurement:
     governor: str | None
     effort: str
     seconds: float
+    device: str = ""
+    fingerprint: str = ""
+    raw: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     def value(self) -> Value:
         """As the value of a metric."""
@@ -114,7 +121,12 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :meth:`from_json` reads it back."""
-        return asdict(self) | {"groups": list(self.groups)}
+        return self.summary() | {"raw": {name: list(samples) for name, samples in self.raw.items()}}
+
+    def summary(self) -> dict[str, Any]:
+        """The same without the raw samples."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "raw"}
+        return found | {"groups": list(self.groups)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
@@ -124,8 +136,9 @@ class Measurement:
             DamagedFile: when ``data`` has another form.
         """
         try:
-            return cls(**{**data, "groups": tuple(data["groups"])})
-        except (TypeError, KeyError) as error:
+            raw = {name: tuple(samples) for name, samples in data.get("raw", {}).items()}
+            return cls(**{**data, "groups": tuple(data["groups"]), "raw": raw})
+        except (TypeError, KeyError, AttributeError) as error:
             raise DamagedFile(f"not a measurement: {str(data)[:80]!r} ({error})") from error
 
     def __str__(self) -> str:
@@ -266,6 +279,9 @@ class Meter:
             governor=governor(),
             effort=effort,
             seconds=self._clock.wall() - start,
+            device=self.device.spec,
+            fingerprint=self.device.fingerprint,
+            raw=session.raw(),
         )
 
     def _attempt(self, reference: Call, call: Call, effort: Effort) -> tuple[Session, bool, tuple[float, float, float]]:

@@ -6,7 +6,7 @@ import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -114,6 +114,12 @@ class Session:
             used, value = counted[-2:] if agreed else counted, self.ratio(*everything)
             reference_s = float(everything[1].min())
         return value, *interval(value, used, self.ratio, unequal=unequal_slowdown(reference_s / anchor_s))
+
+    def raw(self) -> dict[str, tuple[float, ...]]:
+        """Milliseconds per call of every sample, to the nearest nanosecond, group after group."""
+        names = [f.name for f in fields(Group)]
+        joined = {name: np.concatenate([getattr(group, name) for group in self.taken]) for name in names}
+        return {name: tuple(np.round(1e3 * samples, 6).tolist()) for name, samples in joined.items()}
 
     def _counted(self, group: Group) -> tuple[Samples, Samples]:
         if self.cpu_clock:

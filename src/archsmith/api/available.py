@@ -1,0 +1,30 @@
+"""Which metrics a search can use, and who gives those that are computed of a network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from archsmith.api.devices import device_metrics
+from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.footprint import Footprint
+from archsmith.evaluator.kv_cache import KvCache
+from archsmith.evaluator.user_metric import UserMetric
+
+COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+    FileSize: ("size_mib",),
+    Footprint: ("live_memory_mib", "arithmetic_intensity"),
+    KvCache: ("kv_cache_mib",),
+}
+"""Evaluators of the network alone that run only where one of their metrics is asked for."""
+
+
+def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
+    """Names that objectives and limits may use.
+
+    Args:
+        metrics: the user's own.
+        on: the devices by name.
+    """
+    computed = [name for names in COMPUTED.values() for name in names]
+    own = [m.name for metric in metrics for m in metric.metrics]
+    return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]
