@@ -138,7 +138,22 @@ def test_bibtex(archsmith):
     assert text.count("{") == text.count("}")
 
 
-@pytest.mark.parametrize("command", ["search", "show", "report", "export", "verify", "measure", "devices", "methods"])
+def test_profile(finished, archsmith):
+    file = next((finished.folder / "exports").glob("*.onnx"))
+    said = archsmith("profile", file, "--on", "onnxruntime:batch=4", "--calls", "3")
+    assert said.code == 0
+    assert f"{file.name}: " in said.out
+    assert "█" in said.out
+    found = json.loads(archsmith("profile", file, "--on", "onnxruntime:batch=4", "--calls", "3", "--json").out)
+    assert found["calls"] == 3
+    assert any("Conv" in o["kind"] and o["module"] for o in found["operators"])
+    assert archsmith("profile", file, "--calls", "0").code == 2
+    assert "tells no times" in archsmith("profile", file, "--on", "torch_cpu").err
+
+
+@pytest.mark.parametrize(
+    "command", ["search", "show", "report", "export", "verify", "measure", "profile", "devices", "methods"]
+)
 def test_help_explains_every_option(archsmith, command):
     shown = archsmith(command, "--help")
     assert shown.code == 0

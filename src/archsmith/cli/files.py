@@ -1,11 +1,14 @@
-"""``archsmith export``, ``verify`` and ``measure``: commands about networks as files."""
+"""``archsmith export``, ``verify``, ``measure`` and ``profile``: commands about networks as files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from archsmith.cli._console import print_json, progress, results
 
@@ -14,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (export, verify, measure):
+    for command in (export, verify, measure, profile):
         app.command()(command)
 
 
@@ -79,3 +82,41 @@ def measure(
             markup=False,
             highlight=False,
         )
+
+
+def profile(
+    file: Annotated[Path, typer.Argument(help="A network as .onnx.")],
+    on: Annotated[
+        str, typer.Option(help="Device to profile on: onnxruntime or openvino, with options.")
+    ] = "onnxruntime:threads=1",
+    calls: Annotated[int, typer.Option(help="Of the network; times are means.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="Operators that are shown one by one.")] = 15,
+    depth: Annotated[int, typer.Option(min=1, help="Names of a module's path by which times are summed.")] = 2,
+    json_output: Json = False,
+) -> None:
+    """Show where the time of a network file goes: by kind of operator, by module, and the slowest operators."""
+    from archsmith.api.exporting import profile_file
+
+    with progress() as listen:
+        found = profile_file(file, on=on, calls=calls, on_progress=listen)
+    if json_output:
+        print_json(found.to_json())
+        return
+    total = found.total_ms
+    results.print(f"{file.name}: {total:.4g} ms in {len(found.operators)} operators on {found.device}", markup=False)
+    for title, sums in (("kind", found.by_kind()), ("module", found.by_module(depth))):
+        rows = [(name, f"{count}", ms) for name, (count, ms) in sums.items()]
+        results.print(_shares((title, "operators"), rows[:top], total))
+    slowest = [(o.name, f"{o.kind}  {o.module}", o.ms) for o in found.operators[:top]]
+    results.print(_shares(("operator", "kind and module"), slowest, total))
+
+
+def _shares(columns: tuple[str, str], rows: Sequence[tuple[str, str, float]], total: float) -> Table:
+    """Names with what is said of them, milliseconds, and their share of all as a number and as a bar."""
+    table = Table(box=None, header_style="bold", title_justify="left")
+    for title in (*columns, "ms", "share", ""):
+        table.add_column(title, justify="right" if title in ("operators", "ms", "share") else "left", no_wrap=True)
+    for name, said, ms in rows:
+        share = ms / total if total else 0.0
+        table.add_row(escape(name), escape(said), f"{ms:.4g}", f"{100 * share:.1f} %", "█" * round(30 * share))
+    return table

@@ -16,6 +16,7 @@ from archsmith.export._compare import Difference, difference
 from archsmith.export._inputs import batch_size, has_batch, random_like, resized
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._positional import Positional, flattened, positional
+from archsmith.export._scopes import NAME_SCOPES
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
 from archsmith.files import replacing
 from archsmith.method import OURS
@@ -136,11 +137,18 @@ def _export(
 
 
 def _forget_origin(proto: Any) -> None:
-    """Remove what the exporter noted about source files and folders of this machine."""
+    """Remove what the exporter noted about source files and folders of this machine; modules' names stay.
+
+    These tell :mod:`archsmith.hardware.profiling`, and viewers of ONNX files, where in the network an operator was.
+    """
     graph = proto.graph
+    scopes = [[(e.key, e.value) for e in node.metadata_props if e.key == NAME_SCOPES] for node in graph.node]
     for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
+    for node, kept in zip(graph.node, scopes, strict=True):
+        for key, value in kept:
+            node.metadata_props.add(key=key, value=value)
     for function in proto.functions:
         for part in (function, *function.node):
             part.ClearField("metadata_props")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +17,8 @@ from archsmith.hardware.machine import package_version
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 """Either brings the module; the second one with the CUDA provider."""
+_KERNEL = "_kernel_time"
+"""How the names of the events end that tell an operator's time."""
 
 
 def package() -> str:
@@ -21,7 +27,13 @@ def package() -> str:
 
 
 def session(
-    name: str, source: str | bytes, arrays: Sequence[NDArray[Any]], *, threads: int, providers: Sequence[Any]
+    name: str,
+    source: str | bytes,
+    arrays: Sequence[NDArray[Any]],
+    *,
+    threads: int,
+    providers: Sequence[Any],
+    profile: str = "",
 ) -> Any:
     """A session of ONNX Runtime: sequential, and waiting threads do not spin.
 
@@ -35,6 +47,7 @@ def session(
         arrays: inputs in the file's order.
         threads: of one operator.
         providers: of the runtime, the wanted one first.
+        profile: where a profile is written, the beginning of a file's name.
 
     Raises:
         InvalidOption: when the inputs do not fit the network.
@@ -55,8 +68,34 @@ def session(
         for axis, symbol in enumerate(given.shape)
         if isinstance(symbol, str) and axis < array.ndim
     }
-    if not open_sizes:
+    if not open_sizes and not profile:
         return opened
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     for symbol, size in open_sizes.items():
         options.add_free_dimension_override_by_name(symbol, size)
     return runtime.InferenceSession(source, options, providers=list(providers))
+
+
+def operator_times(
+    name: str,
+    path: str,
+    arrays: Sequence[NDArray[Any]],
+    *,
+    threads: int,
+    providers: Sequence[Any],
+    calls: int,
+) -> dict[tuple[str, str], float]:
+    """Name and kind of every operator -> its milliseconds in ``calls`` calls, after one that is not counted."""
+    with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
+        opened = session(name, path, arrays, threads=threads, providers=providers, profile=f"{folder}/profile")
+        feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays, strict=True)}
+        for _ in range(calls + 1):
+            opened.run(None, feed)
+        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            times[event["name"].removesuffix(_KERNEL), event["args"]["op_name"]].append(event["dur"] / 1e3)
+    # what runs several times a call, in a loop, has as many of them in the first one
+    return {key: sum(each[len(each) // (calls + 1) :]) for key, each in times.items()}

@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+from archsmith.errors import InvalidOption
 from archsmith.hardware.machine import environment
+from archsmith.hardware.profiling import Profile
 from archsmith.method import Method
 
 Call = Callable[[], object]
@@ -102,6 +104,20 @@ class Device(Method):
             InvalidOption: when the runtime cannot read such files, or the file was made for another batch.
             DamagedFile: when the file cannot be loaded.
         """
+
+    def profile_file(self, path: str, example_inputs: tuple[Any, ...], *, calls: int) -> Profile:  # noqa: ARG002
+        """Where the time of an exported file goes; only of runtimes that tell it.
+
+        Args:
+            path: of the file.
+            example_inputs: as in :meth:`prepare`.
+            calls: of the network, after one that is not counted.
+
+        Raises:
+            InvalidOption: when this runtime tells no times of operators, or the file does not fit it.
+            DamagedFile: when the file cannot be loaded.
+        """
+        raise InvalidOption(f"{self.name} tells no times of single operators; onnxruntime and openvino do")
 
     @abstractmethod
     def synchronize(self) -> None:
