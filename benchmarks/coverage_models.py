@@ -133,6 +133,7 @@ def _torchvision() -> Iterator[Entry]:
         yield Entry(f"torchvision/segmentation/{name}", TORCHVISION, partial(_segmentation, name))
     for name in models.list_models(module=models.detection):
         note = "without anchors and non-maximum suppression"
+        note = "without anchors, suppression and pooling by proposals" if "rcnn" in name else note
         yield Entry(f"torchvision/detection/{name}", TORCHVISION, partial(_detection, name), note)
 
 
@@ -171,7 +172,8 @@ def _detection(name: str) -> Made:
 class Detector(nn.Module):
     """The networks of a detector: features, head, and in two stages what reads every proposal.
 
-    Anchors and non-maximum suppression have no weights, and give as many boxes as the values make.
+    Anchors and non-maximum suppression have no weights, and give as many boxes as the values make. Nor has pooling by
+    proposals, an operator of torchvision's that builds for CPU-only torch lack: maps are pooled whole to its size.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -186,18 +188,16 @@ class Detector(nn.Module):
         features = self.backbone(images)
         features = {"0": features} if isinstance(features, torch.Tensor) else features
         dense = self.head(list(features.values()))
-        return (dense, self._proposals(features, images)) if self.two_stages else dense
+        return (dense, self._proposals(features)) if self.two_stages else dense
 
-    def _proposals(self, features: Any, images: torch.Tensor) -> list[Any]:
-        """What the second stage says of two fixed proposals an image."""
-        side = float(images.shape[-1])
-        boxes = images.new_tensor([[0.0, 0.0, side / 2, side / 2], [side / 4, side / 4, side, side]])
-        proposals, sizes = [boxes] * len(images), [tuple(images.shape[-2:])] * len(images)
+    def _proposals(self, features: Any) -> list[Any]:
+        """What the second stage says of one proposal an image and map: all of it."""
         heads, found = self.roi_heads, []
-        found.append(heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes))))
-        for kind in ("mask", "keypoint"):
-            if getattr(heads, f"{kind}_roi_pool", None) is not None:
-                pooled = getattr(heads, f"{kind}_roi_pool")(features, proposals, sizes)
+        for kind in ("box", "mask", "keypoint"):
+            pool = getattr(heads, f"{kind}_roi_pool", None)
+            if pool is not None:
+                maps = [features[name] for name in pool.featmap_names if name in features]
+                pooled = torch.cat([nn.functional.adaptive_avg_pool2d(x, pool.output_size) for x in maps])
                 found.append(getattr(heads, f"{kind}_predictor")(getattr(heads, f"{kind}_head")(pooled)))
         return found
 

@@ -1,4 +1,4 @@
-"""Writes the generated pages: methods, the command line, coverage, strategies; a test fails when they are stale.
+"""Writes the generated pages: methods, the command line, coverage, files, strategies; a test fails when they are stale.
 
 Run as ``make docs``.
 """
@@ -21,6 +21,7 @@ from archsmith.method import MethodInfo, describe, roles
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
+from candidate_files_page import candidate_files_page  # noqa: E402
 from coverage_page import coverage_page  # noqa: E402
 
 
@@ -122,6 +123,7 @@ PAGES = {
     "methods.md": methods_page,
     "cli.md": cli_page,
     "coverage.md": coverage_page,
+    "candidate-files.md": candidate_files_page,
     "how-strategies-compare.md": comparison_page,
 }
 

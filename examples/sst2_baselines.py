@@ -22,7 +22,7 @@ from archsmith.pareto import is_non_dominated
 
 KEPT_LAYERS = {5: (0, 1, 2, 4, 5), 4: (0, 2, 3, 5), 3: (0, 2, 5)}
 """Evenly spread, first and last among them."""
-SHARES = ((12, 1152), (9, 1152), (6, 768))
+SHARES = ((12, 1024), (10, 768), (8, 512))
 """Heads and feed-forward units of every layer."""
 
 

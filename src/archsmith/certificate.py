@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -38,7 +38,9 @@ from archsmith.files import read_json, sha256, write_json
 from archsmith.hardware import Measurement, environment
 from archsmith.hardware._records import measured_line
 from archsmith.metric import on_device
+from archsmith.plan import Plan
 from archsmith.supernet.calls import in_order
+from archsmith.supernet.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
 
 FORMAT = "archsmith certificate"
@@ -134,7 +136,8 @@ def certify(
             f"{path} is not certified: on {worst['inputs']} inputs, {worst['between'][0]} and {worst['between'][1]} "
             f"differ by {worst['relative']:.2g} of the largest output, more than {TOLERANCE:g}"
         )
-    accuracy = {split: _accuracy(file, found) for split, found in batches.items()}
+    sizes = exported.supernet.plan(exported.architecture).inputs
+    accuracy = {split: _accuracy(file, found, sizes, exported.names) for split, found in batches.items()}
     network = positional(module, exported.names)
     timed = {name: _time(path, m, network, inputs) for name, m in _by_name(meter).items()}
     first, *others = timed
@@ -304,9 +307,10 @@ def _random(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
 def _probes(exported: Exported, batches: Mapping[str, Iterable[Any]], seed: int) -> dict[str, tuple[Any, ...]]:
     """Inputs to compare on: random ones, and the first batch of each split."""
     found = {"random": _random(exported.inputs, seed)}
+    sizes = exported.supernet.plan(exported.architecture).inputs
     for split, pairs in batches.items():
         for x, _ in pairs:
-            found[split] = in_order(x, exported.names)
+            found[split] = in_order(fitted(sizes, x, exported.names), exported.names)
             break
     return found
 
@@ -321,8 +325,11 @@ def _compare(forms: Mapping[str, Network], name: str, inputs: tuple[Any, ...]) -
     return rows
 
 
-def _accuracy(file: OnnxFile, batches: Iterable[Any]) -> dict[str, Any]:
-    right, total = count_correct(file, batches)
+def _accuracy(
+    file: OnnxFile, batches: Iterable[Any], sizes: Mapping[str, Size], names: Sequence[str]
+) -> dict[str, Any]:
+    """Of images in the sizes that the network is for; the fingerprint is that of the data as they are."""
+    right, total = count_correct(file, ((fitted(sizes, x, names), labels) for x, labels in batches))
     data = fingerprint_of_batches(batches)
     return {"top1": 100 * right / total, "right": right, "total": total, "data": data}
 
@@ -417,7 +424,9 @@ def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | Non
 def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterable[Any] | None) -> tuple[Status, str]:
     if batches is None:
         return "skipped", f"the data is not at hand; {recorded['top1']:.2f} % when certified"
-    found = _accuracy(OnnxFile(network), batches)
+    described = read_architecture(network.with_suffix(ARCHITECTURE))
+    sizes = Plan.from_json(described["plan"]).inputs
+    found = _accuracy(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
     if found["data"] != recorded["data"]:
         return "failed", (
             f"this is other data: {found['total']} inputs with fingerprint {found['data']}, "

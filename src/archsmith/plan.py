@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,9 @@ class Plan:
         skipped: names of the ``Optional`` modules that do not run, of blocks that are taken out of their container,
             and of branches that give zeros.
         overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
+        stand_ins: branch in ``skipped`` -> where the tensor enters it that passes through, and what is answered in its
+            place, as :mod:`archsmith.supernet.passing` describes; branches of one tensor need none.
+        inputs: input of a call, its position in digits or its name -> height and width of the images that it gets.
     """
 
     tensors: Mapping[str, TensorPlan] = field(default_factory=dict)
@@ -60,10 +63,12 @@ class Plan:
     depths: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     overrides: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    stand_ins: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def with_overrides(self, overrides: Mapping[str, NDArray[Any]]) -> Plan:
         """The same plan with other calibrated buffers."""
-        return Plan(self.tensors, self.attributes, self.switches, self.depths, self.skipped, dict(overrides))
+        return replace(self, overrides=dict(overrides))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data without the overrides, which travel with the weights; :meth:`from_json` reads it back."""
@@ -73,6 +78,8 @@ class Plan:
             "switches": dict(self.switches),
             "depths": dict(self.depths),
             "skipped": list(self.skipped),
+            **({"stand_ins": dict(self.stand_ins)} if self.stand_ins else {}),
+            **({"inputs": dict(self.inputs)} if self.inputs else {}),
         }
 
     @classmethod
@@ -80,7 +87,16 @@ class Plan:
         """The inverse of :meth:`to_json`; lists in attributes come back as tuples."""
         attributes = {m: {a: _untuple(v) for a, v in values.items()} for m, values in data["attributes"].items()}
         tensors = {name: _tensor_from_json(t) for name, t in data["tensors"].items()}
-        return cls(tensors, attributes, dict(data["switches"]), dict(data["depths"]), tuple(data["skipped"]))
+        stand_ins = {name: _untuple(v) for name, v in data.get("stand_ins", {}).items()}
+        return cls(
+            tensors,
+            attributes,
+            dict(data["switches"]),
+            dict(data["depths"]),
+            tuple(data["skipped"]),
+            stand_ins=stand_ins,
+            inputs={name: _untuple(v) for name, v in data.get("inputs", {}).items()},
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -112,4 +128,5 @@ def _tensor_from_json(data: Mapping[str, Any]) -> TensorPlan:
 
 
 def _untuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Lists as tuples, at every depth."""
+    return tuple(_untuple(v) for v in value) if isinstance(value, list | tuple) else value

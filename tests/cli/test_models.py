@@ -23,7 +23,7 @@ def declared(monkeypatch):
     seen = []
 
     def declare(axes):
-        def elastic(model, example):
+        def elastic(model, example, on_progress):
             seen.append((model, example))
             return smith.elastic(model, example, axes, copy=False)
 
@@ -153,11 +153,17 @@ class TestFound:
         command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", tmp_path / "run", "--json"]
         done = archsmith(*command, "--no-export")
         assert done.code == 0, done.err
+        assert "elastic  tracing" in done.err
         front = json.loads(done.out)["front"]
         largest = max(e.values["params"].value for e in smith.Run.open(tmp_path / "run").evaluations())
         assert min(n["values"]["params"]["value"] for n in front) < largest / 2
-        assert archsmith("export", tmp_path / "run", "--name", front[0]["name"]).code == 0
-        checks = holds(archsmith("verify", tmp_path / "run" / "exports" / f"{front[0]['name']}.onnx", "--json"))
+        exported = archsmith("export", tmp_path / "run", "--name", front[0]["name"])
+        assert exported.code == 0
+        verified = archsmith("verify", tmp_path / "run" / "exports" / f"{front[0]['name']}.onnx", "--json")
+        assert all("elastic  tracing" in told.err for told in (exported, verified))
+        again = archsmith("export", tmp_path / "run")  # the others: traced once for the run, once for all certificates
+        assert again.err.count("elastic  tracing") <= 2
+        checks = holds(verified)
         assert checks["rebuilt module"] == checks["accuracy on test"] == "ok"
 
     def test_a_transformer_from_a_folder(self, folder, archsmith, holds):

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,12 +12,14 @@ from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption, MissingExtra
 from archsmith.evaluation import Value
 from archsmith.evaluator._composite import Composite
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator.accuracy import Accuracy, count_correct, wilson
 from archsmith.evaluator.counts import Counts
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import Meter, open_device
 from archsmith.metric import Metric
+from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.evaluators import EvaluatorConformance
 
 
@@ -192,3 +195,51 @@ def test_wilson_intervals_hold_the_share_and_stay_within_bounds(right, total):
     low, high = wilson(right, total)
     assert -1e-9 <= low <= 100 * right / total <= high <= 100 + 1e-9
     assert high - low > 0.5
+
+
+class TestCandidates:
+    """How subnets get onto a device."""
+
+    @pytest.fixture
+    def device(self):
+        return open_device("onnxruntime:batch=3")
+
+    def test_subnets_are_cut_out_of_one_file(self, supernet, device, monkeypatch):
+        """Once it is learnt, nothing is exported, and the call computes what the extracted network does."""
+        candidates = Candidates(supernet, device)
+        candidates.call(supernet.largest)
+        monkeypatch.setattr(torch.onnx, "export", None)
+        images = torch.zeros(3, 3, 6, 6)
+        for arch in (supernet.smallest, supernet.largest):
+            with torch.no_grad():
+                expected = supernet.extract(arch)(images).numpy()
+            np.testing.assert_allclose(candidates.call(arch)()[0], expected, rtol=1e-4, atol=1e-6)
+        assert candidates.reason == ""
+
+    def test_what_cannot_be_cut_is_exported_and_said_once(self, device):
+        class Odd(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second = nn.Linear(4, 24), nn.Linear(24, 3)
+
+            def forward(self, x):
+                x = self.first(x)
+                return self.second(x * float(x.shape[1] ** 3 % 7 + 1))
+
+        width = Width("width", tuple(range(3, 25)))
+        elastic = {"first": Elastic(out=width), "second": Elastic(into=width)}
+        supernet = Supernet(Odd(), elastic, example_inputs=(torch.ones(3, 4),)).eval()
+        said = []
+        candidates = Candidates(supernet, device, told=said.append)
+        for arch in (supernet.smallest, supernet.largest):
+            with torch.no_grad():
+                expected = supernet.extract(arch)(torch.ones(3, 4)).numpy()
+            np.testing.assert_allclose(candidates.call(arch)()[0], expected, rtol=1e-4, atol=1e-5)
+        assert len(said) == 1
+        assert "exported by itself" in said[0]
+        assert "follows no size" in said[0]
+
+    def test_devices_that_run_modules_get_them(self, supernet):
+        candidates = Candidates(supernet, open_device("torch_cpu:batch=3"))
+        assert candidates.call(supernet.smallest)().shape == (3, 4)
+        assert candidates.reason == ""

@@ -265,7 +265,7 @@ def test_a_choice_that_was_right_is_not_proved_again(monkeypatch):
                 x = x.reshape(-1, 16) if i == 3 else x
             return self.last(x)
 
-    supernet = smith.elastic(Hard(), ROWS, width=(0.5, 1.0))
+    supernet = smith.elastic(Hard(), ROWS, width=(0.5, 1.0), via="modules")
     names = set(supernet.space.names)
     assert "layers.3.width" not in names
     assert len(names) == 7

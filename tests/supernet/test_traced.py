@@ -292,6 +292,24 @@ def test_choices_of_attention_have_the_names_of_the_field():
     ]
 
 
+def test_heads_behind_the_head_size():
+    """The width of the inputs is heads x head size before attention, and the other way round behind it (NesT)."""
+
+    class Behind(Attention):
+        def forward(self, x):
+            b, n, c = x.shape
+            qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+            return self.proj(F.scaled_dot_product_attention(q, k, v).permute(0, 2, 3, 1).reshape(b, n, c))
+
+    model = nn.Sequential(nn.Linear(6, 32), *(Block(32, Behind(32, 4)) for _ in range(2)), nn.Linear(32, 3))
+    inputs = torch.rand(2, 7, 6)
+    supernet = elastic(model, inputs)
+    check_laws(supernet, (inputs,))
+    assert supernet.account().elastic_parameters > 0.99 * supernet.account().parameters
+    assert sum(n.rpartition(".")[2] in ("heads", "head_size") for n in supernet.space.names) == 2
+
+
 def test_tied_embeddings_stay_tied():
     supernet = elastic(Encoder(), TOKENS)
     network = supernet.extract(supernet.smallest)
@@ -489,7 +507,7 @@ class Hard(nn.Module):
 @pytest.mark.parametrize("kind", ["hard-coded", "position", "sorted", "rolled", "value", "constant"])
 def test_what_cannot_follow_is_frozen_with_its_reason(kind):
     inputs = torch.rand(4, 6)
-    supernet = elastic(Hard(kind), inputs)
+    supernet = elastic(Hard(kind), inputs, via="modules")
     assert "free.width" in supernet.space.names
     if kind == "value":
         assert "first.width" in supernet.space.names
@@ -499,6 +517,7 @@ def test_what_cannot_follow_is_frozen_with_its_reason(kind):
         assert "first.width" not in supernet.space.names
         assert "does not vary" in supernet.explain("first.width" if kind == "hard-coded" else "first.weight")
     check_laws(supernet, (inputs,))
+    assert ("first.width" in elastic(Hard(kind), inputs).space.names) == (kind in ("hard-coded", "value"))
 
 
 def test_inputs_that_do_not_fit_are_refused():

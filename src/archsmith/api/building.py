@@ -8,9 +8,10 @@ from typing import Any, Literal
 from torch import nn
 
 from archsmith.api.progress import Listener, Progress, nobody
+from archsmith.errors import InvalidOption
 from archsmith.supernet import Elastic, Supernet
 from archsmith.supernet.choices import ChoiceModule
-from archsmith.supernet.discovery import Elasticity, Sizes
+from archsmith.supernet.elasticity import Elasticity, Sizes
 
 
 def elastic(  # noqa: PLR0913 - what users may say, each by name
@@ -29,6 +30,8 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     options: Mapping[str, Sizes] | None = None,
     homogeneous: bool = False,
     importance: Literal["l1"] | None = "l1",
+    resolution: Sizes = (),
+    via: Literal["auto", "modules", "graph"] = "auto",
     seed: int = 0,
     copy: bool = True,
     on_progress: Listener = nobody,
@@ -60,6 +63,11 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
             alike; ``supernet.stock(arch)`` gives them so.
         importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
             ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
+        resolution: heights of images that are offered as a choice (``[160, 192, 224]``), or shares of the example's
+            (``(0.75, 1.0)``): a subnet gets its images in that size.
+        via: what becomes of modules in whose code sizes are plain numbers, as in ``x.view(b, 8, 64)``: ``"auto"``
+            replaces them by ``torch.fx.GraphModule`` where that makes more weights elastic, ``"graph"`` also where it
+            makes as many, ``"modules"`` leaves them as they are.
         seed: of ``supernet.sampled()`` without a generator.
         copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
         on_progress: hears what is being done.
@@ -73,9 +81,25 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
     if not axes and not chosen:
         declared = Elasticity(
-            width, depth, branches, kernel, multiple, only, freeze, tie, dict(options or {}), homogeneous, importance
+            width,
+            depth,
+            branches,
+            kernel,
+            multiple,
+            only,
+            freeze,
+            tie,
+            dict(options or {}),
+            homogeneous,
+            importance,
+            resolution,
+            via,
         )
-    return Supernet(
+    elif len(resolution):
+        raise InvalidOption(
+            "resolution= is a choice of models that are traced; leave axes= and choice modules away, or resolution="
+        )
+    supernet = Supernet(
         model,
         declared,
         example_inputs=example_inputs,
@@ -83,3 +107,5 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         copy=copy,
         told=lambda text: on_progress(Progress("elastic", text)),
     )
+    on_progress(Progress("elastic", str(supernet.space.size()), 1, 1))
+    return supernet

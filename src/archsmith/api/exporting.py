@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from archsmith.export.onnx import Onnx
 from archsmith.export.safetensors import Safetensors
 from archsmith.files import sha256
 from archsmith.hardware import Measurement, Meter, open_device
+from archsmith.supernet import Supernet
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def export_from_run(
     if name and (pick or by):
         raise InvalidOption("give either --name or --pick/--by, not both")
     run = Run.open(folder)
-    front = run.front()
+    front = run.front(on_progress=on_progress)
     if name:
         chosen = [front.named(name)]
     elif pick or by:
@@ -96,13 +98,18 @@ def export_from_run(
     if len(chosen) != 1:
         raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
     on_progress(Progress("export", chosen[0].name, 0, 1))
-    written = chosen[0].export(output)
+    written = export_member(chosen[0], output, chosen[0].materials(), build=_builds(on_progress))
     on_progress(Progress("export", chosen[0].name, 1, 1))
     return [written]
 
 
 def export_member(
-    member: Member, path: Path, materials: Materials, *, meters: Mapping[str, MeterOnUse] | None = None
+    member: Member,
+    path: Path,
+    materials: Materials,
+    *,
+    meters: Mapping[str, MeterOnUse] | None = None,
+    build: proofs.Build = rebuild,
 ) -> Written:
     """Write one network in all formats and certify it.
 
@@ -111,15 +118,17 @@ def export_member(
         path: of the ONNX file.
         materials: of the run.
         meters: open ones by device, where several networks are exported; its own otherwise.
+        build: makes the supernet anew from the run's source; one for several networks makes it once.
 
     Raises:
         InvalidModel: when the network's forms do not agree: nothing is certified.
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
-    supernet, inputs, names = materials.supernet, materials.supernet.example_inputs, materials.supernet.input_names
+    supernet, names = materials.supernet, materials.supernet.input_names
+    inputs = supernet.inputs_of(member.architecture)
     module = supernet.extract(member.architecture)
-    again: proofs.Build = rebuild if materials.source is not None else lambda _: supernet
+    again = build if materials.source is not None else lambda _: supernet
     origin = Origin(
         source=materials.source or {"live": "a Python model that only the process that searched it has"},
         architecture=member.architecture,
@@ -181,7 +190,7 @@ def verify_file(
                 if on is not None:
                     raise
         on_progress(Progress("verify", "comparing outputs, judging, measuring"))
-        verdict = proofs.verify(path, build=_builder(path), batches=batches, meter=meters)
+        verdict = proofs.verify(path, build=_builder(path, on_progress), batches=batches, meter=meters)
     on_progress(Progress("verify", "", 1, 1))
     return verdict
 
@@ -209,6 +218,7 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
     """Into the run's folder, one device lock for all."""
     found = {m.name: _intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
+    build = _builds(on_progress)
     with ExitStack() as stack:
         meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):
@@ -219,7 +229,7 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
             if meters is None:
                 meters = _meters(materials, stack, on_progress, stop)
             path = run.exports / f"{member.name}.onnx"
-            found[member.name] = export_member(member, path, materials, meters=meters)
+            found[member.name] = export_member(member, path, materials, meters=meters, build=build)
     if missing:
         on_progress(Progress("export", str(run.exports), len(missing), len(missing)))
     return [w for w in found.values() if w is not None]
@@ -262,7 +272,7 @@ def _batches(described: Mapping[str, Any] | None, moved: str | None) -> dict[str
     return {split: found.batches(split, EVALUATION_BATCH) for split in ("val", "test")}
 
 
-def _builder(path: Path) -> proofs.Build | None:
+def _builder(path: Path, on_progress: Listener) -> proofs.Build | None:
     """Builds the supernet that a network came from, unless only the process that searched it could."""
     from archsmith.export.safetensors import ARCHITECTURE, read_architecture
 
@@ -270,5 +280,18 @@ def _builder(path: Path) -> proofs.Build | None:
     try:
         source = read_architecture(path.with_name(stem + ARCHITECTURE))["source"]
     except DamagedFile:
-        return rebuild  # the check itself will say what is wrong with the file
-    return None if "live" in source else rebuild
+        return _builds(on_progress)  # the check itself will say what is wrong with the file
+    return None if "live" in source else _builds(on_progress)
+
+
+def _builds(on_progress: Listener) -> proofs.Build:
+    """Builds the supernet of each source once: tracing takes seconds, and what is built is only read."""
+    built: dict[str, Supernet] = {}
+
+    def build(source: Mapping[str, Any]) -> Supernet:
+        key = json.dumps(source, sort_keys=True)
+        if key not in built:
+            built[key] = rebuild(source, on_progress=on_progress)
+        return built[key]
+
+    return build

@@ -15,7 +15,8 @@ from archsmith.files import write_json
 from archsmith.pareto import is_non_dominated
 
 if TYPE_CHECKING:
-    from archsmith.api.searching import Question, Session
+    from archsmith.api.question import Question
+    from archsmith.api.searching import Session
 
 
 def finalise(session: Session, question: Question) -> Front:

@@ -26,9 +26,10 @@ from archsmith.api.materials import (
     source_of,
 )
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
+from archsmith.api.question import Latencies, Question
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
-from archsmith.api.searching import CALIBRATION_BATCHES, Question, conduct, describe
+from archsmith.api.searching import CALIBRATION_BATCHES, conduct, describe
 from archsmith.changes import differences
 from archsmith.data import open_data
 from archsmith.data.base import AnyData
@@ -69,6 +70,7 @@ class Job:
         strategy: what proposes.
         options: of the strategy.
         baseline: another strategy beside, ``STRATEGY:EVALUATIONS``.
+        latency: of candidates, ``"measured"`` or ``"predicted"``.
         seed: of everything random.
         train: how to train.
         epochs: passes over the data.
@@ -97,6 +99,7 @@ class Job:
     strategy: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
+    latency: Latencies = "measured"
     seed: int = 0
     train: str = "sandwich"
     epochs: int | None = None
@@ -122,7 +125,7 @@ class Job:
         recorded(devices)  # which opens them
         data = self._read(on_progress)
         source = source_of(self.model, self.model_options, data)
-        supernet = build(source, seed=self.seed)
+        supernet = build(source, seed=self.seed, on_progress=on_progress)
         question.check(supernet.space)
         run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
         for note in data.notes:
@@ -177,6 +180,7 @@ class Job:
             budget=loop.Budget.parse(self.budget),
             baseline=Question.parse_baseline(self.baseline),
             seed=self.seed,
+            latency=self.latency,
         )
         check_known(question.metrics, available_metrics(metrics, devices))
         method.load("training", self.train)

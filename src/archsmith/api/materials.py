@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archsmith import method as registry
 from archsmith.api.building import elastic
+from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
 from archsmith.data import open_data
 from archsmith.data.base import AnyData
@@ -61,7 +62,9 @@ class Materials:
     anchors: Mapping[str, float] = field(default_factory=dict)
 
 
-def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True) -> Supernet:
+def build(
+    source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, on_progress: Listener = nobody
+) -> Supernet:
     """The untrained supernet that ``source`` describes.
 
     Args:
@@ -70,6 +73,7 @@ def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True) -> 
         seed: of the initial weights; torch's own generator is left as it was.
         weights: whether pretrained ones are loaded, where the source asks for them; ``False`` where others are put in
             afterwards.
+        on_progress: hears what is being done: a published model is traced, which takes seconds.
 
     Raises:
         UnknownName: when there is no such network.
@@ -77,12 +81,12 @@ def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True) -> 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _built(source, weights=weights)
+        return _built(source, weights=weights, on_progress=on_progress)
 
 
-def rebuild(source: Mapping[str, Any]) -> Supernet:
+def rebuild(source: Mapping[str, Any], *, on_progress: Listener = nobody) -> Supernet:
     """:func:`build` for weights that come from a file of ours: nothing is fetched."""
-    return build(source, weights=False)
+    return build(source, weights=False, on_progress=on_progress)
 
 
 def check_model(model: str) -> None:
@@ -101,7 +105,7 @@ def check_model(model: str) -> None:
     return None
 
 
-def _built(source: Mapping[str, Any], *, weights: bool) -> Supernet:
+def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -> Supernet:
     options = dict(source["options"])
     if "network" in source:
         network = registry.load("supernet.networks", source["network"])
@@ -125,7 +129,7 @@ def _built(source: Mapping[str, Any], *, weights: bool) -> Supernet:
         return found
     if example is None:
         raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs)")
-    return elastic(found, example)
+    return elastic(found, example, on_progress=on_progress)
 
 
 def _example(options: dict[str, Any]) -> Any:
@@ -198,12 +202,13 @@ def load_weights(run: Run, supernet: Supernet) -> None:
         raise DamagedFile(f"{run.path / 'supernet.safetensors'} holds other weights than the run found; {_WAY_OUT}")
 
 
-def materials_of(run: Run, *, data: str | None = None) -> Materials:
+def materials_of(run: Run, *, data: str | None = None, on_progress: Listener = nobody) -> Materials:
     """Everything built again from a run's folder.
 
     Args:
         run: finished or not, but trained.
         data: where the data lies now, if it has moved; it is checked to be the same.
+        on_progress: hears what is being done.
 
     Raises:
         InvalidModel: when the run was begun from a live Python model.
@@ -215,7 +220,7 @@ def materials_of(run: Run, *, data: str | None = None) -> Materials:
             f"{run.path} was searched from a live Python model, so its networks cannot be rebuilt here; "
             'give smith.search(..., model="module:factory") a function that builds it'
         )
-    supernet = rebuild(source)
+    supernet = rebuild(source, on_progress=on_progress)
     load_weights(run, supernet)
     val = test = None
     described = run.fixed["data"]

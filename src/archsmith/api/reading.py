@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from archsmith.api.front import Front, Member
+from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
 from archsmith.errors import DamagedFile, UserError
@@ -81,12 +82,13 @@ def question_of(run: Run, store: Store) -> tuple[tuple[Objective, ...], tuple[Li
     return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations
 
 
-def read_front(run: Run, *, materials: Callable[[], Materials] | None = None) -> Front:
+def read_front(run: Run, *, materials: Callable[[], Materials] | None = None, on_progress: Listener = nobody) -> Front:
     """The front that the last check left.
 
     Args:
         run: whose search has ended.
         materials: gives supernet and data; they are built again from the run's folder unless given.
+        on_progress: hears what is being done when they are built again.
 
     Raises:
         UserError: when the search has not ended.
@@ -96,17 +98,16 @@ def read_front(run: Run, *, materials: Callable[[], Materials] | None = None) ->
         found = checked(run, store, evaluations)
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
-    members = tuple(
-        Member(c.name, c.belief, c.final, materials or _rebuilt(run)) for c in found if c.final and not c.dropped
-    )
+    again = materials or _rebuilt(run, on_progress)  # one for all: the supernet is built once
+    members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
 
 
-def _rebuilt(run: Run) -> Callable[[], Materials]:
+def _rebuilt(run: Run, on_progress: Listener) -> Callable[[], Materials]:
     @cache
     def materials() -> Materials:
         from archsmith.api.materials import materials_of
 
-        return materials_of(run)
+        return materials_of(run, on_progress=on_progress)
 
     return materials

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
 from archsmith.api.devices import ALONE, named_devices
+from archsmith.api.progress import Listener, nobody
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
@@ -236,15 +237,18 @@ class Run:
         """Name of one of this run's journals: a shared database holds those of several runs."""
         return f"{self.record['id']}/{name}" if self.record["store"] else name
 
-    def front(self) -> Front:
+    def front(self, *, on_progress: Listener = nobody) -> Front:
         """The front that the search ended with; networks are rebuilt when they are first asked for.
+
+        Args:
+            on_progress: hears what is being done when they are rebuilt.
 
         Raises:
             UserError: when the search has not ended.
         """
         from archsmith.api.reading import read_front
 
-        return read_front(self)
+        return read_front(self, on_progress=on_progress)
 
     def evaluations(self, name: str = "search") -> list[Evaluation]:
         """What one journal learned, in the order it was committed; empty where it was never begun."""

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,21 +30,23 @@ from archsmith.api.finalising import finalise
 from archsmith.api.front import Front
 from archsmith.api.materials import WEIGHTS, Materials, rebuild, save_weights
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
+from archsmith.api.question import Latencies, Question
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, Interrupted, InvalidOption, RunMismatch
 from archsmith.evaluation import Evaluation
 from archsmith.evaluator._composite import Composite
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.peak_memory import PeakMemory
+from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import environment, open_device
-from archsmith.metric import Limit, Objective, check_known, limits, objectives, on_device
-from archsmith.space import ChoiceSpace
+from archsmith.metric import Limit, check_known, limits, objectives, on_device
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
@@ -70,6 +72,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     strategy: str = "auto",
     options: Mapping[str, Any] | None = None,
     baseline: str | None = None,
+    latency: Latencies = "measured",
     seed: int = 0,
     run: str | Path | None = None,
     model: str | Mapping[str, Any] | None = None,
@@ -94,6 +97,8 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         strategy: a name (``archsmith methods strategy``) or ``module:Class``.
         options: of the strategy.
         baseline: ``"random:20"`` evaluates 20 architectures of another strategy beside, for comparison.
+        latency: ``"predicted"`` measures 24 networks and their blocks, and foretells the candidates' latencies from
+            them; the networks of the front are measured all the same.
         seed: of everything random.
         run: folder where everything is stored; a temporary one unless given.
         model: ``"module:factory"`` that builds the supernet, so that the command line can export from the run.
@@ -115,10 +120,11 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         budget=loop.Budget.parse(str(budget)),
         baseline=Question.parse_baseline(baseline),
         seed=seed,
+        latency=latency,
     )
     if calibration is not None:
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
-    source = _source(model, supernet)
+    source = _source(model, supernet, on_progress)
     folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
     devices = named_devices(on)
     check_known(question.metrics, available_metrics(metrics, devices))
@@ -136,48 +142,6 @@ def search(  # noqa: PLR0913 - the whole question, in one call
             'give search(..., model="module:factory") a function that builds the supernet'
         )
     return conduct(question, begun, materials, metrics, on_progress, stop)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is searched for and how, checked."""
-
-    objectives: tuple[Objective, ...]
-    limits: tuple[Limit, ...]
-    strategy: str
-    options: dict[str, Any]
-    budget: loop.Budget
-    baseline: tuple[str, int] | None
-    seed: int
-
-    @staticmethod
-    def parse_baseline(text: str | None) -> tuple[str, int] | None:
-        """Read ``STRATEGY:EVALUATIONS``.
-
-        Raises:
-            InvalidOption: for anything else.
-        """
-        if not text:
-            return None
-        name, _, count = text.rpartition(":")
-        if not name or not count.isdigit() or int(count) < 1:
-            raise InvalidOption(f"cannot read the baseline {text!r}; write STRATEGY:EVALUATIONS, such as random:20")
-        return name, int(count)
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of all metrics that must be measured."""
-        return list(dict.fromkeys([*(o.metric for o in self.objectives), *(x.metric for x in self.limits)]))
-
-    def check(self, space: ChoiceSpace) -> None:
-        """Build the strategies once, so that a wrong name or option is refused before anything is spent."""
-        bounds = [replace(x, relative=False) for x in self.limits]  # what they are relative to is not known yet
-        for name, options in [(self.strategy, self.options), *([(self.baseline[0], {})] if self.baseline else [])]:
-            method = registry.load("strategy", name)
-            most = method.handles.objectives
-            if most is not None and len(self.objectives) > most:
-                raise InvalidOption(f"{name} handles {most} objective(s), this search has {len(self.objectives)}")
-            registry.make("strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options)
 
 
 def describe(
@@ -251,6 +215,7 @@ class Session:
         self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
         self.meters: dict[str, MeterOnUse] = {}
+        self.candidates: dict[str, Candidates] = {}
         self.environment = environment()
 
     def open_meters(self, stack: ExitStack) -> None:
@@ -267,6 +232,12 @@ class Session:
             on_progress=self.on_progress,
             stop=self.stop,
         )
+
+        def say(text: str) -> None:
+            self.on_progress(Progress("device", text))
+
+        supernet, told = self.materials.supernet, self.run.note
+        self.candidates = {name: Candidates(supernet, device, busy=say, told=told) for name, device in devices.items()}
 
     def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
         """Those metrics of a device that objectives or limits name."""
@@ -285,13 +256,33 @@ class Session:
         parts.extend(evaluator(supernet) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
         for name, meter in self.meters.items():
             metric, also = on_device("latency_ms", name), self._asked(name, TIMED[1:])
-            effort: Literal["final", "search"] = "final" if final else "search"
+            files = self.candidates[name]
+            if self.question.latency == "predicted" and not final:
+                parts.append(self._foretold(metric, meter, files))
+                continue
+            effort: Literal["search", "final"] = "final" if final else "search"
             keep = partial(self.run.keep_measurement, metric)
-            parts.append(Latency(supernet, meter, metric=metric, effort=effort, also=also, on_measured=keep))
+            parts.append(
+                Latency(
+                    supernet, meter, metric=metric, effort=effort, also=also, candidates=files, on_measured=keep
+                )
+            )  # fmt: skip
         for name, spec in self.materials.on.items():
             if self._asked(name, ("peak_memory_mib",)):
                 parts.append(PeakMemory(supernet, open_device(spec), name=name))
         return Composite(parts, seed=self.question.seed, environment=self.environment)
+
+    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
+        """Keeps what it measures in the run, so that a search that goes on foretells the same."""
+        return PredictedLatency(
+            self.materials.supernet,
+            meter,
+            metric=metric,
+            candidates=files,
+            file=self.run.path / "latency" / f"{metric}.json",
+            seed=self.question.seed,
+            on_progress=lambda text, done, total: self.on_progress(Progress("device", text, done, total)),
+        )
 
     def anchor(self, evaluate: Composite) -> Evaluation:
         """The largest network's evaluation: what relative limits refer to, and proof that evaluating works.
@@ -406,11 +397,11 @@ def _first(batches: Iterable[Any], count: int) -> list[Any]:
     return found
 
 
-def _source(model: str | Mapping[str, Any] | None, supernet: Supernet) -> dict[str, Any] | None:
+def _source(model: str | Mapping[str, Any] | None, supernet: Supernet, on_progress: Listener) -> dict[str, Any] | None:
     if model is None:
         return None
     source = {"factory": model, "options": {}} if isinstance(model, str) else dict(model)
-    rebuilt = rebuild(source)
+    rebuilt = rebuild(source, on_progress=on_progress)
     if rebuilt.space.fingerprint != supernet.space.fingerprint:
         raise RunMismatch(f"model={model!r} builds another search space than the supernet that is searched")
     return source

@@ -93,6 +93,13 @@ def search(
         str | None,
         typer.Option(help="Another strategy for comparison, STRATEGY:EVALUATIONS.", rich_help_panel=_SEARCH),
     ] = None,
+    latency: Annotated[
+        str,
+        typer.Option(
+            help="Of candidates: measured, or predicted from 24 networks (the front is measured all the same).",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "measured",
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_SEARCH)] = 0,
     train: Annotated[
         str, typer.Option(help="How to train; see `archsmith methods training`.", rich_help_panel=_TRAINING)
@@ -140,6 +147,7 @@ def search(
         strategy=strategy,
         options=parse_options(option),
         baseline=baseline,
+        latency=latency,  # type: ignore[arg-type]  # checked with the question
         seed=seed,
         train=train,
         epochs=epochs,

@@ -46,7 +46,8 @@ class Counts(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
         module = self._supernet.extract(proposal.architecture)
-        params, macs = count(positional(module, self._supernet.input_names), self._supernet.example_inputs)
+        inputs = self._supernet.inputs_of(proposal.architecture)
+        params, macs = count(positional(module, self._supernet.input_names), inputs)
         return {"params": Value(params, "computed"), "macs": Value(macs, "computed")}
 
 

@@ -46,7 +46,7 @@ class FileSize(Evaluator):
         del seed  # nothing here is random
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
         try:
-            content = candidate_onnx(module, one_input(self._supernet.example_inputs))
+            content = candidate_onnx(module, one_input(self._supernet.inputs_of(proposal.architecture)))
         except Exception as error:  # exporters raise many kinds
             raise EvaluationFailed(f"the network cannot be exported: {str(error).splitlines()[0][:300]}") from error
         return {"size_mib": Value(len(content) / 2**20, "measured")}

@@ -64,7 +64,7 @@ class Footprint(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
-        found = tally(module, one_input(self._supernet.example_inputs))
+        found = tally(module, one_input(self._supernet.inputs_of(proposal.architecture)))
         return {
             "live_memory_mib": Value((found.weight_bytes + found.live_bytes) / 2**20, "computed"),
             "arithmetic_intensity": Value(intensity(found, self._share), "computed"),

@@ -46,7 +46,7 @@ class KvCache(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
         network, names = self._supernet.extract(proposal.architecture), self._supernet.input_names
-        inputs = one_input(self._supernet.example_inputs)
+        inputs = one_input(self._supernet.inputs_of(proposal.architecture))
         positional, named = ((), dict(zip(names, inputs, strict=True))) if names else (inputs, {})
         refused = "kv_cache_mib needs a decoder of transformers, which takes use_cache=True and returns past_key_values"
         try:

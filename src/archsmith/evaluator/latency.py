@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol, final
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
-from archsmith.export._positional import positional
 from archsmith.hardware import Call, Device, Measurement
 from archsmith.hardware.energy import counter_of, energy_mj, watts
 from archsmith.method import OURS
@@ -46,6 +46,7 @@ class Latency(Evaluator):
         meter: an open meter, or one that opens itself when it is first used.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
         effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
+        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
         also: of ``"throughput"`` and ``"energy_mj"``; their names end as that of the metric does.
         on_measured: told every measurement, with raw samples and circumstances.
     """
@@ -61,10 +62,12 @@ class Latency(Evaluator):
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",
         also: Sequence[str] = (),
+        candidates: Candidates | None = None,
         on_measured: Callable[[Proposal, Measurement], None] = lambda *_: None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
+        self._candidates = candidates or Candidates(supernet, meter.device)
         device = metric.partition("@")[2]
         self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
         self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
@@ -84,9 +87,7 @@ class Latency(Evaluator):
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the protocol's randomness is the machine's
-        module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
-        device = self._meter.device
-        call = device.prepare(module, self._supernet.example_inputs)
+        device, call = self._meter.device, self._candidates.call(proposal.architecture)
         self.last = found = self._meter.measure(call, effort=self._effort)
         self._on_measured(proposal, found)
         values = {self._metric.name: found.value()}

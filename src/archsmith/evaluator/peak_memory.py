@@ -62,7 +62,7 @@ class PeakMemory(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the system's memory is what it is
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
-        inputs = resized(self._supernet.example_inputs, self._device.batch)
+        inputs = resized(self._supernet.inputs_of(proposal.architecture), self._device.batch)
         try:
             content = candidate_onnx(module, inputs)
         except Exception as error:  # exporters raise many kinds

@@ -16,12 +16,15 @@ from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batc
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import Goal, Metric
+from archsmith.supernet.resolution import Resizing
 from archsmith.supernet.supernet import Supernet
 
 
 @final
 class UserMetric(Evaluator):
     """Whatever ``function(network) -> float`` finds, called with the extracted subnet in evaluation mode.
+
+    Where resolution is a choice, the subnet that the function gets resizes its images itself.
 
     Args:
         name: of the metric, with its unit where it has one.
@@ -88,6 +91,8 @@ class UserMetric(Evaluator):
         if self._supernet is None:
             raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
         network: nn.Module = self._supernet.extract(proposal.architecture)
+        if sizes := self._supernet.plan(proposal.architecture).inputs:
+            vars(network)["forward"] = Resizing(network, sizes)  # the function brings images of any size
         arguments = (network, self._batches) if self._on_data else (network,)
         with torch.no_grad():
             value = float(self._function(*arguments))

@@ -45,7 +45,8 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
         copied, _ = flattened(copied, inputs)  # a network that does not run says why in its own words
         if kind not in _refused:
             try:
-                torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
+                with plain_attention():
+                    torch.onnx.export(copied, inputs, buffer, dynamo=False, opset_version=OPSET)  # type: ignore[arg-type]  # files too
             except Exception:  # noqa: BLE001 - torch raises many kinds here; the second exporter decides
                 if kind.__module__.partition(".")[0] != "torch":  # a Sequential may hold anything
                     _refused.add(kind)
@@ -76,3 +77,33 @@ def quiet_exporter() -> Iterator[None]:
         log.setLevel(level)
         if printed is not None:
             torch._C._jit_onnx_log = printed
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention in terms that the fast exporter knows.
+
+    Where queries share keys and values each group repeats them; torch's fused encoder layers run operator by operator.
+    """
+    import torch
+    from torch.nn import functional
+
+    original, fused = functional.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
+
+    def expanded(query: Any, key: Any, value: Any, *args: Any, enable_gqa: bool = False, **kwargs: Any) -> Any:
+        if enable_gqa and query.dim() == key.dim() == 4:
+            key, value = (_repeated(x, query.size(1) // x.size(1)) for x in (key, value))
+        return original(query, key, value, *args, **kwargs)
+
+    functional.scaled_dot_product_attention = expanded
+    torch.backends.mha.set_fastpath_enabled(value=False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        functional.scaled_dot_product_attention = original
+
+
+def _repeated(x: Any, times: int) -> Any:
+    batch, heads, *rest = x.shape
+    return x[:, :, None].expand(batch, heads, times, *rest).reshape(batch, heads * times, *rest)

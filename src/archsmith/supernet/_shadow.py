@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
@@ -19,7 +18,9 @@ from archsmith.errors import InvalidModel
 from archsmith.plan import Index, Plan, TensorPlan
 from archsmith.supernet._checkpoint import recomputable
 from archsmith.supernet.choices import ChoiceModule
+from archsmith.supernet.passing import ONE_TENSOR, zeros_in_place_of
 from archsmith.supernet.policies import policy_named
+from archsmith.supernet.resolution import Resizing
 
 Attributes = dict[str, Any]
 Assignment = tuple[Attributes, Attributes]
@@ -155,6 +156,8 @@ class PlanProgram:
             entry(owner).given[short] = torch.from_numpy(array)
         for name, container in containers_in(plan, model):
             entry(name).static["_number"] = container.read(name, plan)
+        if plan.inputs:
+            entry("").static["forward"] = Resizing(model, plan.inputs)
         for name, children in dropped_children(plan, model).items():
             entry(name).static["_modules"] = remaining(model.get_submodule(name), children)
         self._entries = list(entries.values())
@@ -225,21 +228,24 @@ def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceMod
             yield name, module
 
 
-def dropped_children(plan: Plan, model: nn.Module) -> dict[str, set[str]]:
-    """Module -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing."""
-    found: dict[str, set[str]] = {}
+def dropped_children(plan: Plan, model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Module -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing.
+
+    With each goes what :func:`~archsmith.supernet.passing.zeros_in_place_of` needs to know of it.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for name in plan.skipped:
         if not isinstance(model.get_submodule(name), ChoiceModule):
             container, _, child = name.rpartition(".")
-            found.setdefault(container, set()).add(child)
+            found.setdefault(container, {})[child] = plan.stand_ins.get(name, ONE_TENSOR)
     return found
 
 
-def remaining(container: nn.Module, dropped: Iterable[str]) -> dict[str, nn.Module | None]:
+def remaining(container: nn.Module, dropped: Mapping[str, Any]) -> dict[str, nn.Module | None]:
     """The modules of ``container`` without some of them.
 
     Lists are counted anew, as if they had been built shorter. Elsewhere the module's place is kept by one that gives
-    zeros of the shape of its input.
+    zeros.
     """
     modules = container._modules
     if isinstance(container, nn.ModuleList | nn.Sequential):
@@ -247,7 +253,7 @@ def remaining(container: nn.Module, dropped: Iterable[str]) -> dict[str, nn.Modu
         if all(name.isdecimal() for name in modules):
             return {str(i): module for i, module in enumerate(kept.values())}
         return kept
-    return {name: nn.Hardshrink(math.inf) if name in dropped else module for name, module in modules.items()}
+    return {n: zeros_in_place_of(*dropped[n]) if n in dropped else module for n, module in modules.items()}
 
 
 class Shadow:

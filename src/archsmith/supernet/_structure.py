@@ -21,6 +21,7 @@ from archsmith.supernet.axes import Elastic, Numbers, Width
 from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.policies import policy_named
+from archsmith.supernet.resolution import Resolution
 from archsmith.supernet.rules.base import Declared, Rule
 
 Container = ChoiceModule | Blocks | Branch
@@ -49,6 +50,7 @@ class Structure:
         reasons: choice, tensor or block that does not vary -> why, as far as somebody asked.
         spanned: atoms over which some operator normalises, averages or takes a softmax, as far as a trace tells:
             dropping their units is not zeroing them.
+        resolution: the size of images, where that is a choice.
     """
 
     space: ChoiceSpace
@@ -57,6 +59,7 @@ class Structure:
     chains: Mapping[str, tuple[Chain, ...]]
     reasons: Mapping[str, str] = field(default_factory=dict)
     spanned: frozenset[str] = frozenset()
+    resolution: Resolution | None = None
 
     def numbers(self, architecture: Architecture) -> dict[str, int]:
         """Option number by choice; inactive choices have 0.
@@ -81,7 +84,9 @@ class Structure:
 
     def plan(self, numbers: Numbers) -> Plan:
         """The plan of an architecture; modules that do not run are not in it."""
-        fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": []}
+        fields: dict[str, Any] = {"switches": {}, "depths": {}, "skipped": [], "stand_ins": {}, "inputs": {}}
+        if self.resolution is not None:
+            self.resolution.record(numbers[self.resolution.name], fields)
         for path, container in self.containers.items():
             if self._decides(path, container, numbers):
                 container.record(path, numbers[container.name], fields)
@@ -92,7 +97,7 @@ class Structure:
                 tensors |= _tensors(name, declared, numbers)
                 if follow := _attributes(declared, numbers):
                     attributes[name] = follow
-        return Plan(tensors, attributes, fields["switches"], fields["depths"], tuple(fields["skipped"]))
+        return Plan(tensors, attributes, **{**fields, "skipped": tuple(fields["skipped"])})
 
     def _decides(self, path: str, container: Container, numbers: Numbers) -> bool:
         """Whether nothing around a container leaves it out."""
@@ -143,6 +148,7 @@ def assemble(
     blocks: Mapping[str, Blocks | Branch],
     constraints: Sequence[Constraint | str] = (),
     symmetries: Sequence[Interchangeable] = (),
+    resolution: Resolution | None = None,
 ) -> Structure:
     """The structure of what is declared, of blocks that can be left out, and of a model's choice modules.
 
@@ -158,11 +164,13 @@ def assemble(
         by_module.setdefault(id(module), []).append(chains[path])
     places = {path: tuple(by_module[id(modules[path])]) for path in (*declared, *containers)}
     choices = _choices(_uses(modules, declared, containers, places))
+    if resolution is not None:
+        choices.insert(0, Choice(resolution.name, resolution.options, "ordinal"))
     if not choices:
         raise InvalidModel(
             "nothing in this model is elastic: give Elastic(...) for some modules, or use choice modules"
         )
-    return Structure(ChoiceSpace(choices, constraints, symmetries), declared, containers, places)
+    return Structure(ChoiceSpace(choices, constraints, symmetries), declared, containers, places, resolution=resolution)
 
 
 def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) -> dict[str, Declared]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from archsmith.space.choice import Kind
+from archsmith.supernet.passing import ONE_TENSOR, Answer, Place
 from archsmith.supernet.tracing import ModuleCall, Trace
+
+Passing = tuple[Place, Answer]
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Blocks:
         children: names of all blocks, in order.
         droppable: of those that can be left out, in order.
         options: numbers of blocks, ascending; the largest is all of them.
+        passing: block that can be left out -> where the stream enters it, and what it answers then.
     """
 
     name: str
     children: tuple[str, ...]
     droppable: tuple[str, ...]
     options: tuple[int, ...]
+    passing: Mapping[str, Passing] = field(default_factory=dict)
     kind: Kind = "ordinal"
 
     def dropped(self, number: int) -> tuple[str, ...]:
@@ -51,13 +56,16 @@ class Blocks:
 class Branch:
     """Whether a residual branch runs: ``x + f(x)`` or ``x`` alone.
 
-    Without it a module that gives zeros stands in its place (``nn.Hardshrink`` with an infinite threshold).
+    Without it a module that gives zeros stands in its place: ``nn.Hardshrink`` with an infinite threshold, or a
+    ``torch.fx.GraphModule`` where it is called with several things or gives several.
 
     Args:
         name: of the choice.
+        passing: where the stream enters it, and what it answers when it is left out.
     """
 
     name: str
+    passing: Passing = ONE_TENSOR
     options: tuple[bool, bool] = (False, True)
     kind: Kind = "ordinal"
 
@@ -69,25 +77,45 @@ class Branch:
         """Write the option into the fields of a plan under construction."""
         if number == 0:
             plan["skipped"].append(path)
+            if self.passing != ONE_TENSOR:
+                plan["stand_ins"][path] = self.passing
 
 
-def found_branches(model: nn.Module, trace: Trace) -> dict[str, Branch]:
-    """Modules with modules in them, called once, that keep every dimension and whose output is added to a stream."""
-    found = {}
+def found_branches(model: nn.Module, trace: Trace, rigid: dict[str, str]) -> dict[str, Branch]:
+    """Modules with modules in them, called once, that keep every dimension and whose output is added to a stream.
+
+    The first of those that write into one object stays: how many tokens a cache holds is read off its first layer.
+
+    Args:
+        model: the model of the trace.
+        trace: one run of it.
+        rigid: receives a reason for every branch with weights that cannot be left out.
+    """
+    found: dict[str, Branch] = {}
+    objects: frozenset[int] = frozenset()
     for path in trace.added:
         module = model.get_submodule(path)
         parent = model.get_submodule(path.rpartition(".")[0])
         alone = path and module._modules and not isinstance(parent, nn.ModuleList | nn.Sequential)
-        if alone and not _why_not(trace, path) and any(p.ndim > 1 for p in module.parameters()):
-            found[path] = Branch(f"{path}.branch")
+        if not alone or not any(p.ndim > 1 for p in module.parameters()):
+            continue
+        given = frozenset(o for call in trace.calls[path] for o in call.objects)
+        passing = (
+            _passing(trace, path) if given <= objects else "it is the first to be given an object, such as a cache"
+        )
+        if isinstance(passing, str):
+            rigid[f"{path}.branch"] = passing
+        else:
+            found[path] = Branch(f"{path}.branch", passing)
+        objects |= given
     return found
 
 
 def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, str]) -> dict[str, Blocks]:
     """Containers of which blocks can be left out, by the name of the container.
 
-    A block can be left out if it is called once, on one tensor whose every dimension it keeps, and hands its output
-    to the next.
+    A block can be left out if it is called once, the first tensor that it gives has every dimension of one that it was
+    given, and whatever else it gives that somebody reads was handed to it.
 
     Args:
         model: the model of the trace.
@@ -100,7 +128,7 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
         if not isinstance(module, nn.ModuleList | nn.Sequential) or len(module) < 2:
             continue
         children = tuple(module._modules)
-        droppable = []
+        droppable: dict[str, Passing] = {}
         for child in children:
             name = f"{path}.{child}" if path else child
             block = module._modules[child]
@@ -108,28 +136,33 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                 continue  # single layers are no blocks
             if name in found:
                 continue  # a stage whose blocks can be left out one by one
-            reason = _why_not(trace, name)
-            if not reason:
-                droppable.append(child)
+            passing = _passing(trace, name)
+            if isinstance(passing, str):
+                rigid[name] = passing
             else:
-                rigid[name] = reason
+                droppable[child] = passing
         if droppable:
             lowest = max(math.ceil(least * len(children)), len(children) - len(droppable), 1)
             options = tuple(range(lowest, len(children) + 1))
             if len(options) > 1:
-                found[path] = Blocks(f"{path}.depth" if path else "depth", children, tuple(droppable), options)
+                found[path] = Blocks(
+                    f"{path}.depth" if path else "depth", children, tuple(droppable), options, droppable
+                )
     return dict(reversed(found.items()))
 
 
-def _why_not(trace: Trace, name: str) -> str:
+def _passing(trace: Trace, name: str) -> Passing | str:
+    """Where the stream enters a module and what it answers when it is left out; or why it cannot be."""
     calls: Sequence[ModuleCall] = trace.calls.get(name, [])
     if len(calls) != 1:
         return f"it is called {len(calls)} times"
     [call] = calls
-    if call.entered is None or call.left is None:
-        return "it does not turn one tensor into one"
-    if len(call.entered) != len(call.left):
-        return "its output has another shape than its input"
-    if not all(trace.algebra.same(a, b) for a, b in zip(call.entered, call.left, strict=True)):
-        return "its output has other dimensions than its input"
-    return ""
+    if call.left is None or call.answer is None:
+        return "it gives something that is no tensor, tuple of tensors, or plain value"
+    if call.needed:
+        return "others need what it makes beside its first output"
+    same_rank = {place: dims for place, dims in call.entered.items() if len(dims) == len(call.left)}
+    for place, dims in same_rank.items():
+        if all(trace.algebra.same(a, b) for a, b in zip(dims, call.left, strict=True)):
+            return place, call.answer
+    return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"

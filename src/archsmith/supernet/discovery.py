@@ -2,144 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
-from archsmith.errors import InvalidModel, InvalidOption, unknown
+from archsmith.errors import InvalidModel, InvalidOption
 from archsmith.supernet.atoms import Dim
 from archsmith.supernet.axes import Axis, Factor, Kernel, Segment, Width, as_axis
 from archsmith.supernet.blocks import Blocks, Branch, found_blocks, found_branches
-from archsmith.supernet.naming import COUNTS, Member, members
+from archsmith.supernet.elasticity import Elasticity
+from archsmith.supernet.naming import Member, members
 from archsmith.supernet.operators.base import Dims
+from archsmith.supernet.resolution import Resolution
 from archsmith.supernet.rules.base import Declared
 from archsmith.supernet.rules.conv import kernel_attributes
 from archsmith.supernet.tracing import Trace
-
-Sizes = Sequence[int | float]
-"""Shares of the full size (floats up to 1.0), or sizes (integers)."""
-
-
-@dataclass(frozen=True)
-class Elasticity:
-    """What may become elastic.
-
-    Patterns are those of the shell (``"blocks.*.mlp.*"``), and stand for all names that begin so (``"blocks.0"``). They
-    are matched with the names of choices.
-
-    Args:
-        width: shares of every width that are offered; ``(1.0,)`` keeps all widths.
-        depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
-        branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
-        kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all kernels.
-        multiple: sizes are rounded to multiples of it; counts of heads and groups are not.
-        only: patterns of what may vary; empty for everything.
-        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
-        tie: patterns; the choices that match one become one choice of that name.
-        options: pattern of choices -> sizes, or shares of the full size.
-        homogeneous: all layers alike, as the configuration of a transformers model can say: see
-            :meth:`Supernet.stock`.
-        importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
-
-    Raises:
-        InvalidOption: for values outside these rules.
-    """
-
-    width: Sizes = (0.5, 0.75, 1.0)
-    depth: float = 0.5
-    branches: bool = False
-    kernel: int | None = 3
-    multiple: int = 8
-    only: Sequence[str] = ()
-    freeze: Sequence[str] = ()
-    tie: Sequence[str] = ()
-    options: Mapping[str, Sizes] = field(default_factory=dict)
-    homogeneous: bool = False
-    importance: Literal["l1"] | None = "l1"
-
-    def __post_init__(self) -> None:
-        for name in ("only", "freeze", "tie"):
-            if isinstance(getattr(self, name), str):
-                raise InvalidOption(f"{name} is a list of patterns, got the text {getattr(self, name)!r}; write [...]")
-        if not 0 < self.depth <= 1:
-            raise InvalidOption(f"depth is the smallest share of blocks that stays, in (0, 1]; got {self.depth}")
-        if self.multiple < 1:
-            raise InvalidOption(f"multiple is 1 or more, got {self.multiple}")
-        for name, sizes in {"width": self.width, **self.options}.items():
-            if not sizes or any(isinstance(s, bool) or s <= 0 or (isinstance(s, float) and s > 1) for s in sizes):
-                raise InvalidOption(
-                    f"{name}: give sizes (positive integers) or shares of the full size (0 < share <= 1.0), "
-                    f"got {tuple(sizes)}"
-                )
-
-    def refusal(self, name: str, places: Iterable[str]) -> str:
-        """Why a choice that changes ``places`` was not wanted, or ``""``."""
-        for pattern in self.freeze:
-            if any(_matches(n, pattern) for n in (name, *places)):
-                return f"frozen by {pattern!r}"
-        if self.only and not any(_matches(name, p) for p in self.only):
-            return "not among what may vary (only=...)"
-        return ""
-
-    def sizes(self, member: Member) -> tuple[int, ...]:
-        """The options of an atom, ascending, with its full size at the end.
-
-        Raises:
-            InvalidOption: for sizes that it does not have.
-        """
-        full = member.atom.size
-        given = next((s for p, s in self.options.items() if _matches(member.name, p)), None)
-        step = 1 if member.role in COUNTS or given is not None else self.multiple
-        found = {full}
-        for size in self.width if given is None else given:
-            if isinstance(size, float):
-                rounded = max(round(size * full / step), 1) * step
-                found |= {min(rounded, full)} if rounded < full else set()
-            elif size > full:
-                raise InvalidOption(f"{member.name}: {size} is more than its full size, {full}; give at most that")
-            else:
-                found.add(size)
-        return tuple(sorted(found))
-
-    def deep(self, blocks: Blocks | Branch) -> Blocks | Branch:
-        """The same blocks with the numbers of them that were asked for, where some were.
-
-        Raises:
-            InvalidOption: for numbers of blocks that cannot be.
-        """
-        given = next((s for p, s in self.options.items() if _matches(blocks.name, p)), None)
-        if given is None or isinstance(blocks, Branch):
-            return blocks
-        full = len(blocks.children)
-        sizes = {max(round(s * full), 1) if isinstance(s, float) else s for s in given} | {full}
-        least = max(full - len(blocks.droppable), 1)
-        if min(sizes) < least or max(sizes) > full:
-            raise InvalidOption(f"{blocks.name} can be {least} to {full} blocks deep; options ask for {sorted(sizes)}")
-        return replace(blocks, options=tuple(sorted(sizes)))
-
-    def shared(self, name: str) -> str:
-        """The name of the choice that ``name`` is tied into, or its own."""
-        alike = re.sub(r"\.\d+(?=\.)", ".*", name) if self.homogeneous else name
-        return next((p for p in self.tie if _matches(name, p)), alike)
-
-    def check(self, known: Sequence[str], choices: Sequence[str]) -> None:
-        """Refuse patterns that match nothing.
-
-        Raises:
-            UnknownName: with the nearest name.
-        """
-        for pattern in self.freeze:
-            if not any(_matches(n, pattern) for n in known):
-                raise unknown("choice, module or tensor", pattern, choices)
-        for pattern in (*self.only, *self.tie, *self.options):
-            if not any(_matches(n, pattern) for n in choices):
-                raise unknown("choice", pattern, choices)
 
 
 @dataclass(frozen=True)
@@ -152,6 +33,7 @@ class Discovered:
         widths: choice of its own (before ties) -> the atom's member and its options.
         rigid: choice, tensor or block -> why it does not vary.
         axis: reads a dimension of the trace; ``None`` where nothing in it varies.
+        resolution: the size of images, where that is a choice.
     """
 
     declared: Mapping[str, Declared]
@@ -159,16 +41,24 @@ class Discovered:
     widths: Mapping[str, tuple[Member, Width]]
     rigid: Mapping[str, str]
     axis: Callable[[Dim], Axis | None]
+    resolution: Resolution | None = None
 
 
-def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mapping[str, str]) -> Discovered:
+def discover(
+    model: nn.Module,
+    trace: Trace,
+    wanted: Elasticity,
+    dropped: Mapping[str, str],
+    resolution: Resolution | None = None,
+) -> Discovered:
     """What is elastic in a traced model.
 
     Args:
         model: the model of the trace.
         trace: one run of it.
         wanted: by the user.
-        dropped: names of choices that were proved wrong -> the reason.
+        dropped: names of choices that were proved wrong, also of single sizes of images -> the reason.
+        resolution: the size of images, where that is wanted as a choice.
 
     Raises:
         UnknownName: for a pattern that matches nothing.
@@ -182,9 +72,10 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
     rigid: dict[str, str] = {}
     atoms = members(trace, tensors)
     blocks: dict[str, Blocks | Branch] = {**found_blocks(model, trace, wanted.depth, rigid)}
-    blocks |= found_branches(model, trace) if wanted.branches else {}
+    blocks |= found_branches(model, trace, rigid) if wanted.branches else {}
     kernels = _kernels(modules, wanted, rigid)
     choices = [*(m.name for m in atoms), *(b.name for b in blocks.values()), *(k.choice for k in kernels.values())]
+    choices += [] if resolution is None else [resolution.name]
     wanted.check([*choices, *tensors, *modules], choices)
 
     def refused(name: str, places: Iterable[str]) -> bool:
@@ -195,6 +86,11 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
 
     blocks = {p: wanted.deep(b) for p, b in blocks.items() if not refused(b.name, [p])}
     kernels = {m: k for m, k in kernels.items() if not refused(k.choice, [m])}
+    if resolution is not None:
+        wrong = {o: n for o in resolution.options if (n := resolution.option(o)) in dropped}
+        rigid |= {n: dropped[n] for n in wrong.values()}
+        left = tuple(o for o in resolution.options if o not in wrong)
+        resolution = None if refused(resolution.name, []) or len(left) < 2 else replace(resolution, options=left)
     weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     widths = _widths(atoms, weights, wanted, refused, rigid)
     _check_ties(widths.values())
@@ -203,7 +99,8 @@ def discover(model: nn.Module, trace: Trace, wanted: Elasticity, dropped: Mappin
         frozen = [a for d in dims for s in trace.algebra.resolved(d) for a in s if a.size > 1]
         if frozen and all(a.frozen for a in frozen):
             rigid[name] = "; ".join(dict.fromkeys(a.frozen for a in frozen))
-    return Discovered(_declared(modules, trace, tensors, axes, kernels), blocks, widths, rigid, axes.of)
+    declared = _declared(modules, trace, tensors, axes, kernels)
+    return Discovered(declared, blocks, widths, rigid, axes.of, resolution)
 
 
 def _widths(
@@ -379,8 +276,3 @@ def _check_ties(widths: Iterable[tuple[Member, Width]]) -> None:
                 f"{width.options}; what is tied shares the number of its options: give options={{pattern: shares}} "
                 "that all of them have"
             )
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Shell patterns; what begins like a whole match matches too."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

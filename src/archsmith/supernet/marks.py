@@ -139,6 +139,9 @@ class Marks(TorchFunctionMode):
         self._algebra.unify(parts[1], dim, "it is a part of another that cannot be taken apart alike")
         if isinstance(number.over, Marked):
             self._arrived(number.over, parts[0])
+            if isinstance(number.over.origin, tuple) and (known := self.found.get(number.over.origin)):
+                # at once, not in the end: what is compared next may be a product of it
+                self._algebra.unify(known[0], parts[0], "one attribute is the size of both")
         else:
             self._algebra.freeze(parts[0], "it is divided by this number")
 

@@ -7,10 +7,10 @@ atom holds in numbers.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from itertools import zip_longest
 from typing import Any
 
@@ -21,22 +21,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from archsmith.architecture import Architecture, Option
 from archsmith.plan import Plan
-from archsmith.supernet._observing import Observer
 from archsmith.supernet._shadow import PlanProgram, Shadow
 from archsmith.supernet._structure import Structure
-from archsmith.supernet.axes import Axis, Numbers, Width
-from archsmith.supernet.blocks import Blocks, Branch
+from archsmith.supernet.axes import Axis, Numbers
+from archsmith.supernet.blocks import Blocks
+from archsmith.supernet.coupling import Law
 from archsmith.supernet.discovery import Discovered
-from archsmith.supernet.shapes import ANCHORS, Memory, Shapes
+from archsmith.supernet.resolution import Resolution
+from archsmith.supernet.shapes import ANCHORS, Memory, Shapes, Tables
 from archsmith.supernet.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
-from archsmith.supernet.units import reorder, zero_dropped
 
 RANDOM = 20
 """Random architectures that run before a space is offered."""
-TOLERANCE = 1e-10
-"""Of the coupling law in double precision, relative to the largest output."""
-TOLERANCE_SINGLE = 1e-4
-"""Where a model computes in single precision whatever its inputs are."""
+ANY = -1
+"""A size that is not foretold."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,9 @@ class Prover:
         found = []
         for choice in structure.space.choices:
             if (choice.name, choice.options) not in self._right:
-                if why := runs.wrong({choice.name}):
+                if structure.resolution is not None and choice.name == structure.resolution.name:
+                    found += runs.sizes_of_images(structure.resolution)
+                elif why := runs.wrong({choice.name}):
                     found.append(Fault(choice.name, why))
                 else:
                     self._right.add((choice.name, choice.options))
@@ -89,7 +89,7 @@ class Prover:
         """Why a subnet does not run as foretold, or ``""``."""
         program = PlanProgram(self._copy, plan, {})
         try:
-            with self._shadow.running(program), Shapes(self._memory) as anchors:
+            with self._shadow.running(program), redirect_stderr(StringIO()), Shapes(self._memory) as anchors:
                 outputs = self._plainly(self._copy, self._given)
         except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -98,15 +98,26 @@ class Prover:
             return f"the outputs have the shapes {_shapes(outputs)} instead of {wanted}"
         if len(anchors.shapes) == len(expected):
             for i, (found, foretold) in enumerate(zip(anchors.shapes, expected, strict=True)):
-                if found != foretold:
+                if len(found) != len(foretold) or any(b not in (a, ANY) for a, b in zip(found, foretold, strict=True)):
                     return f"operator {i} ({anchors.names[i]}) gives {found} where {foretold} was foretold"
         return ""
+
+    def anchored(self, plan: Plan) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, ...]]]]:
+        """The shapes that anchors give in a subnet, and those of what is read out of tables of the model."""
+        tables = Tables(self._memory, dict(self._copy.named_parameters()) | dict(self._copy.named_buffers()))
+        with self._shadow.running(PlanProgram(self._copy, plan, {})), tables:
+            self._plainly(self._copy, self._given)
+        return tables.shapes, tables.read
 
     def unlearnable(self, structure: Structure, numbers: Numbers) -> str:
         """Why no gradient can be computed: something writes into a tensor that is needed for it; or ``""``."""
         weights = [p for p in self._copy.parameters() if p.requires_grad]
         try:
-            with torch.enable_grad(), self._shadow.running(PlanProgram(self._copy, structure.plan(numbers), {})):
+            with (
+                torch.enable_grad(),
+                redirect_stderr(StringIO()),
+                self._shadow.running(PlanProgram(self._copy, structure.plan(numbers), {})),
+            ):
                 outputs = [t for t in tree_leaves(self._copy(*self._given[0], **self._given[1])) if _learned(t)]
                 if outputs and weights:
                     torch.autograd.grad(outputs, weights, [torch.ones_like(t) for t in outputs], allow_unused=True)
@@ -133,12 +144,13 @@ class Prover:
             return []
         inputs: Inputs = tree_map(_double, self._inputs)
         try:
-            law = _Law(copy.deepcopy(self._model).eval().double(), _one(inputs), structure)
+            law = Law(copy.deepcopy(self._model).eval().double(), _one(inputs), structure)
         except Exception:  # noqa: BLE001 - not every model takes every batch size
-            law = _Law(copy.deepcopy(self._model).eval().double(), inputs, structure)
+            law = Law(copy.deepcopy(self._model).eval().double(), inputs, structure)
         widths = [w for _, w in discovered.widths.values()]
-        if found := law.culprits(widths, law.permuted):
-            return [Fault(w.atom, f"permuting its units changes the outputs by {gap:.2g}") for w, gap in found]
+        for law_here in (law, *law.at_smaller_images()):
+            if found := law_here.culprits(widths, law_here.permuted):
+                return [Fault(w.atom, f"permuting its units changes the outputs by {gap:.2g}") for w, gap in found]
         exact = [w for m, w in discovered.widths.values() if not m.atom.spanned]
         blocks = list(discovered.blocks.items())
         if law.smaller(exact, blocks) <= law.tolerance:
@@ -149,6 +161,16 @@ class Prover:
             *(Fault(w.atom, f"zeroing its units is not dropping them: {gap:.2g}") for w, gap in found),
             *(Fault(b.name, f"blocks left out are not blocks that pass things on: {gap:.2g}") for (_, b), gap in wrong),
         ]
+
+
+def _scaled(dim: Axis | int, size: int, numbers: Numbers) -> int:
+    """What a dimension is in a subnet that has ``size`` in the largest network at other images."""
+    if isinstance(dim, int):
+        return size
+    if size == dim.full:
+        return dim.size(numbers)
+    product = len(dim.segments) == 1 and dim.size(numbers) * size % dim.full == 0
+    return dim.size(numbers) * size // dim.full if product else ANY
 
 
 def _learned(thing: Any) -> bool:
@@ -162,6 +184,7 @@ class _Runs:
         self._prover, self._structure, self._space = prover, structure, structure.space
         self._largest = structure.space.largest().to_dict()
         self._blocks = discovered.blocks
+        self._bases: dict[int, list[tuple[int, ...]]] = {}
         self._anchors = [
             (o.module, [discovered.axis(d) or prover._trace.algebra.size(d) for d in o.dims])
             for o in prover._trace.operations
@@ -181,9 +204,41 @@ class _Runs:
 
     def _foretold(self, numbers: Numbers, dropped: Sequence[str]) -> Iterator[tuple[int, ...]]:
         inside = tuple(f"{d}." for d in dropped)
-        for module, dims in self._anchors:
+        resolution = self._structure.resolution
+        whole = resolution is None or numbers[resolution.name] == len(resolution.options) - 1
+        base = None if whole else self._base(numbers)
+        for i, (module, dims) in enumerate(self._anchors):
             if not f"{module}.".startswith(inside):
-                yield tuple(d.size(numbers) if isinstance(d, Axis) else d for d in dims)
+                if base is None:
+                    yield tuple(d.size(numbers) if isinstance(d, Axis) else d for d in dims)
+                elif len(base) == len(self._anchors):
+                    yield tuple(_scaled(d, size, numbers) for d, size in zip(dims, base[i], strict=True))
+
+    def _base(self, numbers: Numbers) -> list[tuple[int, ...]]:
+        """What anchors give in the largest network at a smaller size of images."""
+        resolution = self._structure.resolution
+        assert resolution is not None
+        number = numbers[resolution.name]
+        if number not in self._bases:
+            largest = {**self._largest, resolution.name: resolution.options[number]}
+            plan = self._structure.plan(self._structure.numbers(self._space.architecture(largest)))
+            self._bases[number] = self._prover.anchored(plan)[0]
+        return self._bases[number]
+
+    def sizes_of_images(self, resolution: Resolution) -> list[Fault]:
+        """Sizes of images at which the network does not run, gives other outputs, or reads parts of its tables."""
+        faults = []
+        read = self._prover.anchored(Plan())[1]
+        for height in resolution.options[:-1]:
+            arch = self._space.architecture({**self._largest, resolution.name: height})
+            plan = self._structure.plan(self._structure.numbers(arch))
+            why = self._prover.wrong(plan, [])
+            pairs = [] if why else zip(read, self._prover.anchored(plan)[1], strict=False)
+            if other := next((one for one, two in pairs if one != two), None):
+                why = f"another part of {other[0]} is read, whose entries stand for positions in images of full size"
+            if why:
+                faults.append(Fault(resolution.option(height), why))
+        return faults
 
     def together(self) -> list[Fault]:
         """The first architecture that fails although every choice alone is right, reduced to one choice."""
@@ -249,94 +304,6 @@ class _Runs:
         return Fault(small[0], why + rest)
 
 
-class _Law:
-    """The coupling law on a copy in double precision."""
-
-    def __init__(self, model: nn.Module, inputs: Inputs, structure: Structure) -> None:
-        self._model, self._structure = model, structure
-        self._tensors = [*model.parameters(), *model.buffers()]
-        self._values = [t.detach().clone() for t in self._tensors]
-        self._shadow = Shadow(model)
-        self._inputs = inputs
-        with _Precision() as precision:
-            self._expected = self._outputs()
-        self.tolerance = TOLERANCE if precision.double else TOLERANCE_SINGLE
-
-    def _outputs(self) -> list[Tensor]:
-        with torch.no_grad(), torch.random.fork_rng(), slow_attention():
-            torch.manual_seed(0)
-            outputs = self._model(*self._inputs[0], **self._inputs[1])
-        return [t for t in fixed_outputs(outputs) if t.is_floating_point()]
-
-    def culprits(self, widths: Sequence[Width], gap: Callable[[Sequence[Width]], float]) -> list[tuple[Width, float]]:
-        """The atoms whose law does not hold, found by halving."""
-        if not widths:
-            return []
-        whole = gap(widths)
-        if whole <= self.tolerance:
-            return []
-        if len(widths) == 1:
-            return [(widths[0], whole)]
-        half = len(widths) // 2
-        return [*self.culprits(widths[:half], gap), *self.culprits(widths[half:], gap)]
-
-    def permuted(self, widths: Sequence[Width]) -> float:
-        """How far the outputs are off with the units of ``widths`` in another order."""
-        rng = np.random.default_rng(0)
-        with self._restored():
-            reorder(self._model, self._structure.declared, {w: rng.permutation(w.full) for w in widths})
-            return _gap(self._outputs(), self._expected)
-
-    def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks | Branch]]) -> float:
-        """How far dropping units and blocks is from units of zeros and blocks that return their input.
-
-        Atoms that share a choice are dropped together.
-        """
-        choices = {w.choice for w in widths}
-        alike = {w: w.options[0] for w in self._structure.widths if w.choice in choices}
-        numbers = self._structure.numbers(self._structure.space.largest())
-        numbers |= dict.fromkeys([*choices, *(b.name for _, b in blocks)], 0)
-        with self._shadow.running(PlanProgram(self._model, self._structure.plan(numbers), {})):
-            dropped = self._outputs()
-        passing = {
-            f"{path}.{child}" if path else child: _first
-            for path, b in blocks
-            if isinstance(b, Blocks)
-            for child in b.dropped(0)
-        }
-        passing |= {path: _zeros for path, b in blocks if isinstance(b, Branch)}
-        with self._restored():
-            zero_dropped(self._model, self._structure.declared, alike)
-            try:
-                for name, forward in passing.items():
-                    self._model.get_submodule(name).__dict__["forward"] = forward
-                return _gap(self._outputs(), dropped)
-            finally:
-                for name in passing:
-                    self._model.get_submodule(name).__dict__.pop("forward", None)
-
-    @contextmanager
-    def _restored(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for tensor, value in zip(self._tensors, self._values, strict=True):
-                    tensor.copy_(value)
-
-
-class _Precision(Observer):  # type: ignore[no-untyped-call]
-    """Sees whether everything is computed in double precision; some models cast as they like."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.double = True
-
-    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:  # noqa: ARG002
-        if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
-            self.double = False
-
-
 @contextmanager
 def _training(model: nn.Module) -> Iterator[None]:
     model.train()
@@ -344,16 +311,6 @@ def _training(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.eval()
-
-
-def _first(*args: Any, **kwargs: Any) -> Any:
-    """A block that does nothing: its first tensor."""
-    return next(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
-
-
-def _zeros(*args: Any, **kwargs: Any) -> Any:
-    """A branch that adds nothing."""
-    return torch.zeros_like(_first(*args, **kwargs))
 
 
 def _double(x: Any) -> Any:
@@ -368,15 +325,3 @@ def _one(inputs: Inputs) -> Inputs:
 
 def _shapes(outputs: Any) -> list[tuple[int, ...]]:
     return [tuple(t.shape) for t in fixed_outputs(outputs)]
-
-
-def _gap(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest difference relative to the largest output; infinite for other shapes."""
-    worst = 0.0
-    for ours, theirs in zip(found, expected, strict=True):
-        if ours.shape != theirs.shape:
-            return float("inf")
-        if ours.numel():
-            scale = float(theirs.abs().max().clamp_min(1e-300))
-            worst = max(worst, float((ours - theirs).abs().max()) / scale)
-    return float("inf") if math.isnan(worst) else worst

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,10 +15,13 @@ from archsmith.architecture import Architecture
 from archsmith.errors import InvalidArchitecture, InvalidModel, InvalidOption, unknown
 from archsmith.space import ChoiceSpace
 from archsmith.supernet._shadow import NO_COPY, Assignment, PlanProgram, Program
-from archsmith.supernet._structure import Structure, policy_prefix
+from archsmith.supernet._structure import Structure, policy_prefix, qualified
 from archsmith.supernet.axes import Axis, Kernel, Numbers, Width
+from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.choices import ChoiceModule
+from archsmith.supernet.passing import Place, given_at, with_stream
 from archsmith.supernet.policies import policy_named
+from archsmith.supernet.resolution import Resizing
 
 Mixing = Literal["sum", "sampled_path"]
 DRAWS = 1000
@@ -29,14 +32,15 @@ DRAWS = 1000
 class Relaxed:
     """A probability for every option of every choice; the supernet's output is differentiable in them.
 
-    ``"sum"`` runs everything: outputs of choice modules are weighted by probability (Liu et al. 2019), smaller
-    kernels are added into the largest, and widths are expected masks on what reads them (Wan et al. 2020). A one-hot
-    relaxation equals that architecture in evaluation mode, except where a layer norm spans an elastic width (the mask
+    ``"sum"`` runs everything: outputs of choice modules are weighted by probability (Liu et al. 2019), a block that can
+    be left out is weighted against what it was given, and a branch by the probability that it runs; smaller kernels are
+    added into the largest, and widths are expected masks on what reads them (Wan et al. 2020). A one-hot relaxation
+    equals that architecture in evaluation mode, except where a layer norm spans an elastic width (the mask
     comes after it), and where statistics were calibrated (a relaxation has none of its own).
 
     ``"sampled_path"`` draws one option per choice and runs that architecture alone. In the backward pass the option's
     probability stands for the gate that it went through (Dong and Yang 2019), so that the options drawn get
-    gradients and the others none.
+    gradients and the others none; nor does a branch that is left out. Sizes of images can only be drawn.
 
     Args:
         probabilities: choice name -> tensor ``(options,)``, not negative, of sum 1. They may carry gradients.
@@ -114,15 +118,15 @@ class Relaxed:
         """What one call shadows; ``bind`` gives the program of an architecture.
 
         Raises:
-            InvalidModel: where the depth is that of the model's own containers, which cannot be weighted.
+            InvalidModel: where the size of images is a choice, which cannot be weighted.
         """
         self.check(structure.space)
-        if blocks := [c.name for c in structure.containers.values() if not isinstance(c, ChoiceModule)]:
-            raise InvalidModel(
-                f"{blocks[0]} leaves modules of the model's own out, which cannot be weighted by probabilities; use "
-                "elastic(..., depth=1.0, branches=False), or put Depth or Optional modules into the model"
-            )
         if self.mixing == "sum":
+            if structure.resolution is not None:
+                raise InvalidModel(
+                    f"{structure.resolution.name}: images of several sizes cannot be weighted by probabilities; use "
+                    "mixing='sampled_path', or elastic(...) without resolution="
+                )
             return _Sum(model, structure, policy_tensors, self.probabilities)
         architecture = self.draw(structure.space)
         return _SampledPath(model, structure, self.probabilities, structure.numbers(architecture), bind(architecture))
@@ -157,8 +161,22 @@ class _Sum:
                     mask = _axis_mask(axis, masks).to(weight)
                     values[tensor] = weight * mask.view(-1, *(1,) * (weight.ndim - dim - 1))
             found.append((module.__dict__, {**NO_COPY, **values}))
-        containers = [c for c in self._structure.containers.values() if isinstance(c, ChoiceModule)]
-        return found + [(c.__dict__, {"_mixture": self._probabilities[c.name]}) for c in containers]
+        for path, container in self._structure.containers.items():
+            probabilities = self._probabilities[container.name]
+            if isinstance(container, ChoiceModule):
+                found.append((container.__dict__, {"_mixture": probabilities}))
+            else:
+                found += self._weighted(path, container, probabilities)
+        return found
+
+    def _weighted(self, path: str, container: Blocks | Branch, probabilities: Tensor) -> Iterator[Assignment]:
+        """Modules that can be left out, each against what stands for it then."""
+        inside = container.passing if isinstance(container, Blocks) else {"": container.passing}
+        for child, (place, _) in inside.items():
+            module = self._model.get_submodule(qualified(path, child) if child else path)
+            runs = probabilities[list(container.runs(child))].sum()
+            passed = place if isinstance(container, Blocks) else None
+            yield module.__dict__, {"forward": _Weighted(module.forward, runs, passed)}
 
     def _superposed(self, name: str, kernel: Kernel, weight: Tensor) -> Tensor:
         """The expected kernel: every smaller one, in the middle of the largest."""
@@ -213,15 +231,55 @@ class _SampledPath:
                     weight = weight * self._gate(choice).to(weight)
                 found.append((module.__dict__, {tensor: weight}))
         for path, container in self._structure.containers.items():
-            if isinstance(container, ChoiceModule) and self._structure.live(path, self._numbers):
-                found.append((container.__dict__, {"_gate": self._gate(container.name)}))
-        return found
+            if isinstance(container, ChoiceModule):
+                if self._structure.live(path, self._numbers):
+                    found.append((container.__dict__, {"_gate": self._gate(container.name)}))
+            elif (last := self._last(path, container)) is not None:
+                found.append((last.__dict__, {"forward": _Weighted(last.forward, self._gate(container.name))}))
+        return found + self._images()
+
+    def _last(self, path: str, container: Blocks | Branch) -> nn.Module | None:
+        """The module whose output an option of a container's gives, where it runs."""
+        number = self._numbers[container.name]
+        if isinstance(container, Branch):
+            return self._model.get_submodule(path) if number and self._structure.live(path, self._numbers) else None
+        child = [c for c in container.children if c not in container.dropped(number)][-1]
+        chains = self._structure.chains[path]
+        runs = any(all(self._numbers[c] in some for c, some in chain if c != container.name) for chain in chains)
+        return self._model.get_submodule(qualified(path, child)) if runs else None
+
+    def _images(self) -> list[Assignment]:
+        """The images pass the gate of their size."""
+        if (resolution := self._structure.resolution) is None:
+            return []
+        gates = {resolution.place: self._gate(resolution.name)}
+        return [(self._model.__dict__, {"forward": Resizing(self._model, self._path.plan.inputs, gates)})]
 
     def finish(self, assignments: Sequence[Assignment]) -> None:
         self._path.finish(assignments)
 
     def resume(self, assignments: Sequence[Assignment]) -> None:
         self._path.resume(assignments)
+
+
+class _Weighted:
+    """A module's ``forward`` whose output is weighted, against its input where that passes through in its place.
+
+    Args:
+        forward: of the module.
+        weight: a scalar.
+        passed: where the input stands that has the rest of the weight; ``None`` where zeros have it.
+    """
+
+    def __init__(self, forward: Callable[..., Any], weight: Tensor, passed: Place | None = None) -> None:
+        self._forward, self._weight, self._passed = forward, weight, passed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._passed is None:
+            return with_stream(self._forward(*args, **kwargs), lambda y: y * self._weight.to(y))
+        stream = given_at(self._passed, args, kwargs).clone()  # some blocks write into what they are given
+        output = self._forward(*args, **kwargs)
+        return with_stream(output, lambda y: y * self._weight.to(y) + stream * (1 - self._weight).to(y))
 
 
 def _mask(width: Width, probabilities: Tensor) -> Tensor:

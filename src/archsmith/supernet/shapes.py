@@ -85,6 +85,32 @@ class Shapes(Quick):  # type: ignore[no-untyped-call]
             self.shapes.append(tuple((result[0] if isinstance(result, tuple | list) else result).shape))
 
 
+READS = frozenset({"slice", "select", "index", "index_select", "embedding", "gather"})
+"""Operators that take a part of a table."""
+
+
+class Tables(Shapes):  # type: ignore[no-untyped-call]
+    """Sees besides what is read out of parameters and buffers by position.
+
+    Args:
+        memory: of earlier runs.
+        tensors: the tables, by name.
+
+    Attributes:
+        read: ``(name, shape of what is read)``, in order.
+    """
+
+    def __init__(self, memory: Memory, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__(memory)
+        self._names = {id(t): name for name, t in tensors.items()}
+        self.read: list[tuple[str, tuple[int, ...]]] = []
+
+    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        super().seen(func, name, args, kwargs, result)
+        if name in READS and args and id(args[0]) in self._names:
+            self.read.append((self._names[id(args[0])], tuple(result.shape)))
+
+
 def _key(value: Any) -> Any:
     """What the outputs of a call depend on, if no values do.
 

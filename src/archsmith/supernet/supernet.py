@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -15,21 +16,23 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import InvalidData, InvalidModel
+from archsmith.errors import InvalidData, InvalidModel, InvalidOption
 from archsmith.plan import Plan
 from archsmith.space import ChoiceSpace, Constraint, Interchangeable
 from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
-from archsmith.supernet._extract import extracted
+from archsmith.supernet._extract import Pieces, extracted, pieces
 from archsmith.supernet._refusals import copied, refuse_tracing, refuse_wrapped
 from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.supernet._structure import declare, structure_of
 from archsmith.supernet.account import Account, account_of, explained
-from archsmith.supernet.automatic import found_structure
+from archsmith.supernet.automatic import found
 from archsmith.supernet.axes import Elastic
 from archsmith.supernet.calls import arguments, call, check_call
-from archsmith.supernet.discovery import Elasticity
+from archsmith.supernet.elasticity import Elasticity, Via
 from archsmith.supernet.importance import Importance, sort_units
+from archsmith.supernet.literals import lifted_again
 from archsmith.supernet.relaxed import Relaxed
+from archsmith.supernet.resolution import fitted
 from archsmith.supernet.stock import Stock
 
 PLANS_KEPT = 256
@@ -80,6 +83,7 @@ class Supernet(nn.Module):
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
+        self._lifted: tuple[str, ...] = ()
         refuse_wrapped(model)
         positional, named = arguments(example_inputs)
         if not isinstance(elastic, Elasticity):
@@ -88,9 +92,9 @@ class Supernet(nn.Module):
         if positional or named:
             check_call(self.model, example_inputs)
         if isinstance(elastic, Elasticity):
-            self.structure = found_structure(
-                self.model, (positional, named), elastic, constraints, symmetries, told=told
-            )
+            wanted = elastic if copy else replace(elastic, via=_own_modules(elastic))
+            result = found(self.model, (positional, named), wanted, constraints, symmetries, told=told)
+            self.model, self.structure, self._lifted = result.model, result.structure, result.lifted
         else:
             self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
         self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
@@ -138,6 +142,11 @@ class Supernet(nn.Module):
         if not self.input_names:
             return self.example_inputs
         return dict(zip(self.input_names, self.example_inputs, strict=True))
+
+    def inputs_of(self, arch: Architecture) -> tuple[Any, ...]:
+        """The example inputs as the network of ``arch`` gets them: images are smaller where resolution is a choice."""
+        found: tuple[Any, ...] = fitted(self.plan(arch).inputs, self.example_inputs, self.input_names)
+        return found
 
     # Running -----------------------------------------------------------------------------------------------------
 
@@ -196,15 +205,26 @@ class Supernet(nn.Module):
         with self._shadow.lock:
             return self._evaluated(arch).plan
 
-    def extract(self, arch: Architecture) -> nn.Module:
+    def extract(self, arch: Architecture, *, calibrated: bool = True) -> nn.Module:
         """``arch`` as a network of its own, in evaluation mode: plain classes, no trace of archsmith.
 
         ``state_dict`` keys are the model's own wherever no choice module was replaced.
+
+        Args:
+            arch: of this space.
+            calibrated: with the architecture's own batch-norm statistics, where batches are recorded.
         """
         with self._shadow.lock:
             self._refuse_running()
-            plan = self.calibrated_plan(arch)
+            plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
             return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
+
+    def pieces(self, arch: Architecture, *, calibrated: bool = True) -> Pieces:
+        """What :meth:`extract` builds ``arch`` of, without copies: for files that are made without the network."""
+        with self._shadow.lock:
+            self._refuse_running()
+            plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
+            return pieces(self.model, plan, self._policy_tensors)
 
     def stock(self, arch: Architecture) -> nn.Module:
         """``arch`` as the model's own class builds it from a smaller configuration, with the subnet's weights.
@@ -364,6 +384,8 @@ class Supernet(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
+        for name in self._lifted:
+            lifted_again(self.model.get_submodule(name))
         self._set_up()
 
     def _replicate_for_data_parallel(self) -> Supernet:
@@ -371,6 +393,12 @@ class Supernet(nn.Module):
             "DataParallel copies modules without their locks and shadows; use DistributedDataParallel, one process a "
             "device, or one supernet a device"
         )
+
+
+def _own_modules(wanted: Elasticity) -> Via:
+    if wanted.via == "graph":
+        raise InvalidOption("via='graph' replaces modules of the model, which copy=False must not; leave either away")
+    return "modules"
 
 
 def _forget_oldest(kept: OrderedDict[str, Any]) -> None:

@@ -8,7 +8,7 @@ mark reaches a reshape, the attribute is known to be the size of that dimension.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,23 +24,31 @@ from archsmith.method import load, names
 from archsmith.supernet.atoms import Algebra, Dim
 from archsmith.supernet.marks import Attribute, Marks
 from archsmith.supernet.operators.base import Call, Dims, Operators
+from archsmith.supernet.passing import PLAIN, Answer, Place, answer_of, places
 from archsmith.supernet.shapes import Quick
 
 Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional inputs of one call and those by name."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModuleCall:
     """One call of a module.
 
     Args:
-        entered: dimensions of the first tensor that went in, or ``None``.
-        left: dimensions of the one tensor that came out, or ``None`` where there were several or none.
+        entered: dimensions of every tensor that went in, by its place.
+        left: dimensions of the first tensor that came out, or ``None`` where there was none.
+        answer: how its output could be made of what went in, see :mod:`archsmith.supernet.passing`; ``None`` where it
+            could not.
+        needed: whether a tensor that it made, beside the first that came out, was read afterwards.
+        objects: that it was given, such as a cache, by identity.
     """
 
-    entered: Dims | None
-    left: Dims | None
+    entered: dict[Place, Dims]
+    left: Dims | None = None
+    answer: Answer | None = None
+    needed: bool = False
+    objects: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,9 @@ class _Run:
         self.trace = Trace(Algebra(), on=on)
         self._known: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._path = [""]
+        self._given: list[list[tuple[Place, Any]]] = []
         self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
+        self._made_by: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._constants: list[Tensor] = []
 
     def follow(self, inputs: Inputs) -> Trace:
@@ -156,6 +166,7 @@ class _Run:
     def _run(self, inputs: Inputs, marks: Marks) -> None:
         with self._hooked(), torch.no_grad(), slow_attention(), _Dispatched(self), marks:
             outputs = self._model(*inputs[0], **inputs[1])
+        self._read(t for t in tree_leaves(outputs) if isinstance(t, Tensor))
         for tensor in fixed_outputs(outputs):
             for dim in self.dims(tensor):
                 self.trace.algebra.freeze(dim, "it is a size of the outputs")
@@ -171,7 +182,7 @@ class _Run:
             self.trace.trains = False
         finally:
             self._model.eval()
-            self._path = [""]
+            self._path, self._given = [""], []
             self.trace.calls, self.trace.operations = calls, operations
 
     def dims(self, tensor: Tensor) -> Dims:
@@ -205,6 +216,7 @@ class _Run:
             for i, dim in enumerate(self.dims(tensor)):
                 if not (name == "slice" and i == call["dim"] % tensor.ndim):
                     self.trace.algebra.use(dim)
+        self._read(call.tensors)
         self._follow_outputs(name, function, call, outputs[0])
         self.trace.operations.append(Operation(name, self._path[-1], found[0]))
 
@@ -216,6 +228,13 @@ class _Run:
         if name in ("add", "add_") and len(sources) == 2:
             self.trace.added |= dict.fromkeys(sorted(sources[0] ^ sources[1]))
         self._outputs_of[output] = frozenset().union(*sources)
+
+    def _read(self, tensors: Iterable[Tensor]) -> None:
+        """Something depends on these tensors."""
+        if self._made_by:
+            for tensor in tensors:
+                for call in self._made_by.get(tensor, ()):
+                    call.needed = True
 
     def _fits(self, dims: Dims, tensor: Tensor) -> bool:
         sizes = [self.trace.algebra.size(d) for d in dims]
@@ -235,21 +254,25 @@ class _Run:
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, args: Any, kwargs: Any) -> None:
-            first = next((t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)), None)
-            entered = None if first is None else self.dims(first)
-            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, None))
+            given = places(args, kwargs)
+            entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
+            objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
+            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects))
             self._path.append(name)
+            self._given.append(given)
 
         return enter
 
     def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
             self._path.pop()
-            left = self.dims(output) if isinstance(output, Tensor) else None
-            if left is not None:
-                self._outputs_of[output] = self._outputs_of.get(output, frozenset()) | {name}
-            calls = self.trace.calls[name]
-            calls[-1] = ModuleCall(calls[-1].entered, left)
+            found, call = answer_of(output, self._given.pop()), self.trace.calls[name][-1]
+            if found is not None:
+                call.answer, stream, made = found
+                call.left = self.dims(stream)
+                self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
+                for tensor in made:
+                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), call)
 
         return leave
 

@@ -69,7 +69,9 @@ def build(optimizer: str, module: nn.Module, *, weight_decay: float) -> torch.op
     ]
     groups = [group for group in groups if group["params"]]
     if optimizer == "adamw":
-        return torch.optim.AdamW(groups)
+        # one pass over the weights instead of a dozen: on a processor a tenth of the time of a step
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in learned)
+        return torch.optim.AdamW(groups, fused=fused or None)
     return torch.optim.SGD(groups, lr=DEFAULTS["sgd"]["lr"], momentum=0.9, nesterov=True)
 
 

@@ -1,0 +1,160 @@
+"""How well is the latency of unseen subnets foretold, from blocks measured one by one and a few whole networks?
+
+python benchmarks/latency_prediction.py [--on onnxruntime:threads=1 ...] [--spaces resnet mobilenet bert] [--json]
+python benchmarks/latency_prediction.py --transfer       # a new device of NAS-Bench-201 from ten measurements
+
+The first measures 24 networks of a space (and their blocks), foretells 40 others and measures those too: shares of them
+within 5 % and 10 % of the measurement, for each model and for that one which cross-validation chooses. The second takes
+the six devices of NAS-Bench-201's table in turn as the new one (needs ``archsmith bench import nasbench201``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import archsmith as smith
+from archsmith.architecture import Proposal
+from archsmith.benchmark import open_benchmark
+from archsmith.encoding.thermometer import Thermometer
+from archsmith.evaluator._latency_models import MODELS, Known, judged
+from archsmith.evaluator.latency import Latency
+from archsmith.evaluator.predicted_latency import PredictedLatency
+from archsmith.hardware import Meter, environment, open_device
+from archsmith.hardware.block_table import BlockTable
+from archsmith.hardware.machine import load_average
+from archsmith.testing.torchvision_stub import define_torchvision_operators
+
+SAMPLE, UNSEEN = 24, 40
+
+
+def resnet() -> smith.Supernet:
+    """A residual network of timm at 32 x 32 pixels."""
+    from timm.models.resnet import BasicBlock, ResNet
+
+    model = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=10, channels=(16, 32, 64, 128), stem_width=16, stem_type="")
+    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return smith.elastic(model, torch.zeros(2, 3, 32, 32), width=(0.5, 0.75, 1.0), depth=0.5)
+
+
+def mobilenet() -> smith.Supernet:
+    """MobileNetV3-small of torchvision at 96 x 96 pixels."""
+    from torchvision.models import mobilenet_v3_small
+
+    return smith.elastic(mobilenet_v3_small(), torch.zeros(2, 3, 96, 96), width=(0.5, 0.75, 1.0), depth=0.5)
+
+
+def bert() -> smith.Supernet:
+    """BERT with six layers of 256, at 32 tokens."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(hidden_size=256, num_hidden_layers=6, num_attention_heads=8, intermediate_size=1024)
+    inputs = {"input_ids": torch.ones(2, 32, dtype=torch.long), "attention_mask": torch.ones(2, 32, dtype=torch.long)}
+    return smith.elastic(BertForSequenceClassification(config), inputs, width=(0.5, 0.75, 1.0), depth=0.5)
+
+
+SPACES: Mapping[str, Callable[[], smith.Supernet]] = {"resnet": resnet, "mobilenet": mobilenet, "bert": bert}
+
+
+def judge(supernet: smith.Supernet, meter: Meter) -> dict[str, dict[str, float | str]]:
+    """Shares of unseen networks near their measurement, by model."""
+    folder = Path(tempfile.mkdtemp(prefix="archsmith-"))
+    table = BlockTable(meter, folder=folder)
+    common = {"sample": SAMPLE, "table": table, "file": folder / "measured.json"}
+    unseen = supernet.space.sample(UNSEEN, np.random.default_rng(99))
+    predictors, found = {}, {}
+    for by in (*MODELS, "auto"):
+        started = time.process_time()
+        predictors[by] = PredictedLatency(supernet, meter, by=by, **common)
+        predictors[by].predict(unseen)
+        found[by] = {"cpu_s": time.process_time() - started}
+    latency = Latency(supernet, meter)
+    true = np.array([latency.measure(Proposal(a), seed=0)["latency_ms"].value for a in unseen])
+    for by, predictor in predictors.items():
+        values = predictor.predict(unseen)
+        held = [v.low <= t <= v.high for v, t in zip(values, true, strict=True)]
+        of_model = {"model": predictor.model, "intervals_that_hold_percent": 100 * float(np.mean(held))}
+        found[by] |= near(np.array([v.value for v in values]), true) | of_model
+    found["blocks"]["kinds_of_blocks"] = len(table)
+    return found
+
+
+def near(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> dict[str, float]:
+    """Shares within 5 % and 10 %, and the median error, in percent."""
+    errors = np.abs(predicted / true - 1)
+    return {
+        "within_5_percent": 100 * float(np.mean(errors <= 0.05)),
+        "within_10_percent": 100 * float(np.mean(errors <= 0.1)),
+        "median_error_percent": 100 * float(np.median(errors)),
+    }
+
+
+def transfer(*, sample: int = 10, sets: int = 10) -> dict[str, dict[str, float]]:
+    """Each device of NAS-Bench-201 from ``sample`` cells, with the other five known and without."""
+    table = open_benchmark("nasbench201")
+    names, rows = [name for name in table.columns if name.endswith("latency_ms")], table.rows
+    latency = np.stack([np.asarray(table.columns[name], dtype=float) for name in names], axis=1)
+    usable = np.flatnonzero(np.isfinite(latency).all(axis=1) & (latency > 0).all(axis=1))
+    encoding = Thermometer(table.space)
+    codes = encoding.encode(rows).astype(float)
+    counts = codes @ np.eye(encoding.alike.max() + 1)[encoding.alike]
+    found = {}
+    for number, name in enumerate(names):
+        others = np.delete(latency, number, axis=1)
+        known = Known(codes, encoding.groups, counts, others, np.zeros(len(rows)))
+        figures: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
+        for seed in range(sets):
+            rng = np.random.default_rng(seed)
+            drawn = rng.choice(usable, sample + 1000, replace=False)
+            learn, ask = drawn[:sample], drawn[sample:]
+            for label, models in (("with", list(MODELS)), ("without", ["learned"])):
+                model = judged(known[learn], latency[learn, number], models)
+                figures[label].append(near(model.predict(known[ask])[0], latency[ask, number]))
+        for label, each in figures.items():
+            found[f"{name}, {label} the others"] = {k: float(np.mean([f[k] for f in each])) for k in each[0]}
+    return found
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--on", nargs="+", default=["onnxruntime:threads=1", "torch_cpu:threads=1"])
+    parser.add_argument("--spaces", nargs="+", default=list(SPACES), choices=list(SPACES))
+    parser.add_argument("--transfer", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    define_torchvision_operators()
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {"environment": environment(), "load": load_average()}
+    if given.transfer:
+        results["transfer"] = transfer()
+    for name in [] if given.transfer else given.spaces:
+        torch.manual_seed(0)
+        supernet = SPACES[name]().eval()
+        for spec in given.on:
+            with Meter(open_device(spec)) as meter:
+                results[f"{name} on {spec}"] = found = judge(supernet, meter)
+            if not given.json:
+                print(f"{name} on {spec}: {supernet.space.size()}, load {load_average()}")
+                for by, figures in found.items():
+                    print("  ", by, {k: round(v, 1) if isinstance(v, float) else v for k, v in figures.items()})
+    if given.json or given.transfer:
+        print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a search is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from archsmith import loop
+from archsmith import method as registry
+from archsmith.api.devices import TIMED
+from archsmith.errors import InvalidOption
+from archsmith.metric import Limit, Objective
+from archsmith.space import ChoiceSpace
+
+Latencies = Literal["measured", "predicted"]
+"""Whether the search measures the latency of every candidate, or foretells it from a few networks that it measures."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched for and how, checked."""
+
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    strategy: str
+    options: dict[str, Any]
+    budget: loop.Budget
+    baseline: tuple[str, int] | None
+    seed: int
+    latency: Latencies = "measured"
+
+    def __post_init__(self) -> None:
+        if self.latency not in get_args(Latencies):
+            raise InvalidOption(f"latency is {' or '.join(get_args(Latencies))}, got {self.latency!r}")
+        also = [name for name in self.metrics if name.partition("@")[0] in TIMED[1:]]
+        if self.latency == "predicted" and also:
+            raise InvalidOption(f"{', '.join(also)} can only be measured; leave out latency='predicted'")
+
+    @staticmethod
+    def parse_baseline(text: str | None) -> tuple[str, int] | None:
+        """Read ``STRATEGY:EVALUATIONS``.
+
+        Raises:
+            InvalidOption: for anything else.
+        """
+        if not text:
+            return None
+        name, _, count = text.rpartition(":")
+        if not name or not count.isdigit() or int(count) < 1:
+            raise InvalidOption(f"cannot read the baseline {text!r}; write STRATEGY:EVALUATIONS, such as random:20")
+        return name, int(count)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of all metrics that must be measured."""
+        return list(dict.fromkeys([*(o.metric for o in self.objectives), *(x.metric for x in self.limits)]))
+
+    def check(self, space: ChoiceSpace) -> None:
+        """Build the strategies once, so that a wrong name or option is refused before anything is spent."""
+        bounds = [replace(x, relative=False) for x in self.limits]  # what they are relative to is not known yet
+        for name, options in [(self.strategy, self.options), *([(self.baseline[0], {})] if self.baseline else [])]:
+            method = registry.load("strategy", name)
+            most = method.handles.objectives
+            if most is not None and len(self.objectives) > most:
+                raise InvalidOption(f"{name} handles {most} objective(s), this search has {len(self.objectives)}")
+            registry.make("strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options)

@@ -1,0 +1,205 @@
+"""Latency of a subnet, foretold from a few measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, final, get_args
+
+import numpy as np
+
+from archsmith.architecture import Architecture, Proposal
+from archsmith.encoding.thermometer import Thermometer
+from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
+from archsmith.evaluation import Value
+from archsmith.evaluator._files import Candidates
+from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._latency_models import MODELS, Judged, Known, judged
+from archsmith.evaluator.base import Evaluator
+from archsmith.evaluator.latency import Latency, Measures
+from archsmith.export._positional import positional
+from archsmith.files import read_json, write_json
+from archsmith.hardware.block_table import BlockTable
+from archsmith.hardware.parts import block_paths
+from archsmith.method import OURS
+from archsmith.metric import KNOWN, Metric
+from archsmith.supernet.supernet import Supernet
+
+By = Literal["auto", "blocks", "learned", "both"]
+LEAST = 6
+"""Networks that are measured as a whole at least."""
+
+
+@final
+class PredictedLatency(Evaluator):
+    """Time of one call of a subnet on a device, predicted with a 95 % interval; its source says that it is predicted.
+
+    A few networks are measured as a whole: the smallest, the largest, and random ones. Three models learn from them,
+    and that one speaks which foretells best what it has not seen: the sum over blocks that were measured one by one,
+    corrected for what blocks do not show; a Gaussian process over the choices; or a process of what the corrected sum
+    leaves. Where another device is known, what it takes counts beside the blocks, so that ten networks are enough.
+
+    Args:
+        supernet: from which subnets are extracted.
+        meter: open, or one that opens itself when it is first used.
+        metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are asked for.
+        by: ``"auto"``, or one of the models: ``"blocks"``, ``"learned"``, ``"both"``.
+        sample: networks that are measured as a whole.
+        known: predictors of the same supernet's latency on other devices.
+        table: of blocks; the machine's own unless given.
+        file: in which the measured networks are kept, so that a run that goes on foretells the same.
+        seed: of the networks drawn.
+        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
+        on_progress: told what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        InvalidOption: for another model, or a sample that is too small.
+    """
+
+    paper = OURS
+    depends_on = "architecture"
+
+    def __init__(  # noqa: PLR0913 - keyword options, each with a default
+        self,
+        supernet: Supernet,
+        meter: Measures,
+        *,
+        metric: str = "latency_ms",
+        by: By = "auto",
+        sample: int = 24,
+        known: Sequence[PredictedLatency] = (),
+        table: BlockTable | None = None,
+        file: Path | None = None,
+        seed: int = 0,
+        candidates: Candidates | None = None,
+        on_progress: Callable[[str, int, int], None] = lambda *_: None,
+    ) -> None:
+        if by not in get_args(By):
+            raise InvalidOption(f"latency is predicted by {', '.join(get_args(By))}; got {by!r}")
+        if sample < LEAST:
+            raise InvalidOption(f"sample={sample}: at least {LEAST} networks are measured as a whole")
+        self._supernet, self._meter, self._by, self._sample, self._seed = supernet, meter, by, sample, seed
+        self._metric, self._others, self._table, self._file = metric, tuple(known), table, file
+        self._codes, self._candidates, self._told = Thermometer(supernet.space), candidates, on_progress
+        self._paths: list[str] | None = None
+        self._judged: Judged | None = None
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return (replace(KNOWN["latency_ms"], name=self._metric),)
+
+    @property
+    def fingerprint(self) -> str:
+        whole = Latency(self._supernet, self._meter, metric=self._metric).fingerprint
+        others = ",".join(other.fingerprint for other in self._others)
+        return fingerprint_of("predicted", whole, self._by, self._sample, self._seed, others)
+
+    @property
+    def model(self) -> str:
+        """The model that speaks: ``"blocks"``, ``"learned"`` or ``"both"``."""
+        return self._fitted().name
+
+    @property
+    def error(self) -> float:
+        """Median relative error on measured networks that the model had not seen."""
+        return self._fitted().error
+
+    def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
+        del seed  # nothing is drawn
+        [found] = self.predict([proposal.architecture])
+        return {self._metric: found}
+
+    def predict(self, architectures: Sequence[Architecture]) -> list[Value]:
+        """The latency of each, in milliseconds.
+
+        Raises:
+            MeasurementFailed: where the networks to learn from, or one of their blocks, cannot be measured.
+        """
+        fitted = self._fitted()
+        means, lows, highs = fitted.predict(self._known(architectures, blocks=fitted.name != "learned"))
+        return [
+            Value(float(m), "predicted", low=float(lo), high=float(hi))
+            for m, lo, hi in zip(means, lows, highs, strict=True)
+        ]
+
+    def _fitted(self) -> Judged:
+        if self._judged is None:
+            measured = self._measured()
+            latency = np.array(list(measured.values()))
+            names: list[str] = list(MODELS) if self._by == "auto" else [self._by]
+            known, names = self._known_or_choices(list(measured), names)
+            self._judged = judged(known, latency, names)
+        return self._judged
+
+    def _known_or_choices(self, architectures: list[Architecture], names: list[str]) -> tuple[Known, list[str]]:
+        """What is known, and the models that can use it: where blocks cannot be measured alone, choices are left."""
+        try:
+            return self._known(architectures, blocks=names != ["learned"]), names
+        except MeasurementFailed:
+            if self._by != "auto" or self._others:
+                raise
+            return self._known(architectures, blocks=False), ["learned"]
+
+    def _known(self, architectures: Sequence[Architecture], *, blocks: bool) -> Known:
+        rows = self._supernet.space.rows(architectures)
+        codes = self._codes.encode(rows).astype(float)
+        alike = np.eye(max(self._codes.alike.max() + 1, 0))[self._codes.alike] * (self._codes.alike >= 0)[:, None]
+        columns = [[v.value for v in other.predict(architectures)] for other in self._others]
+        number = np.zeros(len(rows))
+        if blocks and not self._others:
+            sums = [self._blocks(a, i, len(architectures)) for i, a in enumerate(architectures)]
+            columns.append([total for total, _ in sums])
+            number = np.array([float(count) for _, count in sums])
+        stacked = np.array(columns, dtype=float).T.reshape(len(rows), len(columns))
+        return Known(codes, self._codes.groups, codes @ alike, stacked, number)
+
+    def _blocks(self, architecture: Architecture, done: int, total: int) -> tuple[float, int]:
+        if self._table is None:
+            self._table = BlockTable(self._meter)
+        if total > 1:
+            self._told("measuring blocks one by one", done, total)
+        if self._paths is None:
+            self._paths = block_paths(self._extracted(self._supernet.largest))
+        found = self._table.total(self._extracted(architecture), self._supernet.inputs_of(architecture), self._paths)
+        return found.total_ms, found.blocks
+
+    def _extracted(self, architecture: Architecture) -> Any:
+        return positional(self._supernet.extract(architecture), self._supernet.input_names).eval()
+
+    def _drawn(self) -> list[Architecture]:
+        """The smallest, the largest and random ones, each once."""
+        space, rng = self._supernet.space, np.random.default_rng(self._seed)
+        found = {a.key: a for a in (self._supernet.smallest, self._supernet.largest)}
+        for architecture in space.sample(20 * self._sample, rng):
+            if len(found) == self._sample:
+                break
+            found.setdefault(architecture.key, architecture)
+        return list(found.values())
+
+    def _measured(self) -> dict[Architecture, float]:
+        """Networks measured as a whole, from the file where it holds them."""
+        kept: dict[str, float] = {}
+        if self._file is not None and self._file.exists():
+            kept = _kept(self._file, self.fingerprint)
+        latency = Latency(self._supernet, self._meter, metric=self._metric, candidates=self._candidates)
+        found: dict[Architecture, float] = {}
+        for architecture in self._drawn():
+            self._told("measuring networks that latencies are foretold from", len(found), self._sample)
+            if architecture.key not in kept:
+                value = latency.measure(Proposal(architecture), seed=0)[self._metric]
+                kept[architecture.key] = value.value
+                if self._file is not None:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
+                    write_json(self._file, {"evaluator": self.fingerprint, "latency_ms": kept})
+            found[architecture] = kept[architecture.key]
+        return found
+
+
+def _kept(file: Path, fingerprint: str) -> dict[str, float]:
+    way_out = "delete it, and its networks are measured anew"
+    data: Any = read_json(file, what="measured latencies", way_out=way_out)
+    try:
+        return {str(k): float(v) for k, v in data["latency_ms"].items()} if data["evaluator"] == fingerprint else {}
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DamagedFile(f"{file} holds no measured latencies ({error}); {way_out}") from error

@@ -1,0 +1,146 @@
+"""What stands for a module that is left out: an answer made of what the module was given.
+
+An answer is plain data, nested as the module's output is:
+
+    ("stream",)            the tensor that passes through: the input whose every dimension the output keeps
+    ("input", PLACE)       another input as it was given, such as a position bias that all blocks share
+    ("constant", VALUE)    a plain value; also ``None`` for a tensor that nobody reads
+    ("tuple", A, B, ...)   a tuple of answers, and ``("list", ...)`` a list
+
+A place is where an input stands in the call: ``("args", 0)``, ``("kwargs", "hidden_states")``, or deeper in tuples,
+lists and dicts.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+Place = tuple[str | int, ...]
+Answer = tuple[Any, ...]
+
+STREAM: Answer = ("stream",)
+ONE_TENSOR: tuple[Place, Answer] = (("args", 0), STREAM)
+"""Of a module that turns its only tensor into one."""
+PLAIN = bool | int | float | str | None
+"""Values that an answer can hold."""
+
+
+def places(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Any]]:
+    """Everything that a call was given, with its place; tuples, lists and dicts are opened.
+
+    >>> places((1, [2]), {"a": 3})
+    [(('args', 0), 1), (('args', 1, 0), 2), (('kwargs', 'a'), 3)]
+    """
+    return list(_opened(("args",), args)) + list(_opened(("kwargs",), kwargs))
+
+
+def _opened(place: Place, thing: Any) -> Iterator[tuple[Place, Any]]:
+    if isinstance(thing, tuple | list):
+        for i, part in enumerate(thing):
+            yield from _opened((*place, i), part)
+    elif isinstance(thing, Mapping) and type(thing).__module__ in ("builtins", "collections"):
+        for key, part in thing.items():
+            yield from _opened((*place, key), part)
+    else:
+        yield place, thing
+
+
+def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tensor, list[Tensor]] | None:
+    """How an output would be made of inputs.
+
+    Args:
+        output: of a module.
+        given: what it was called with.
+
+    Returns:
+        The answer, the tensor in the output that is the stream (the first), and tensors that are no inputs, for which
+        the answer has ``None``; nothing at all where the output has no tensor, or things that cannot be made.
+    """
+    stream: list[Tensor] = []
+    made: list[Tensor] = []
+
+    def of(thing: Any) -> Answer | None:
+        if type(thing) in (tuple, list):
+            parts = [of(part) for part in thing]
+            return None if any(p is None for p in parts) else (type(thing).__name__, *parts)
+        if isinstance(thing, Tensor) and not stream:
+            stream.append(thing)
+            return STREAM
+        place = next((p for p, x in given if x is thing), None)
+        if place is not None and not isinstance(thing, bool | None):
+            return "input", place
+        if isinstance(thing, PLAIN):
+            return "constant", int(thing) if isinstance(thing, int) and not isinstance(thing, bool) else thing
+        if isinstance(thing, Tensor):
+            made.append(thing)
+            return "constant", None
+        return None
+
+    found = of(output)
+    return None if found is None or not stream else (found, stream[0], made)
+
+
+def given_at(place: Place, args: Any, kwargs: Any) -> Any:
+    """What a call was given at a place."""
+    found: Any = args if place[0] == "args" else kwargs
+    for key in place[1:]:
+        found = found[key]
+    return found
+
+
+def answering(stream: Place, answer: Answer, value: Callable[[Tensor], Any]) -> Callable[..., Any]:
+    """A forward that gives ``answer`` and computes nothing, with ``value`` of the stream in the stream's place."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return _built(answer, lambda p: given_at(p, args, kwargs), lambda: value(given_at(stream, args, kwargs)))
+
+    return forward
+
+
+def with_stream(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A module's output with ``change`` of its first tensor in that one's place."""
+    done = False
+
+    def of(thing: Any) -> Any:
+        nonlocal done
+        if isinstance(thing, Tensor) and not done:
+            done = True
+            return change(thing)
+        return type(thing)(of(part) for part in thing) if type(thing) in (tuple, list) else thing
+
+    return of(output)
+
+
+def zeros_in_place_of(stream: Place, answer: Answer) -> nn.Module:
+    """A module of torch's own that gives ``answer`` with zeros in the stream's place, however it is called."""
+    if (stream, answer) == ONE_TENSOR:
+        return nn.Hardshrink(math.inf)
+    graph = fx.Graph()
+    given = {"args": graph.placeholder("*args"), "kwargs": graph.placeholder("**kwargs")}
+
+    def at(place: Place) -> fx.Node:
+        node = given[str(place[0])]
+        for key in place[1:]:
+            node = graph.call_function(operator.getitem, (node, key))
+        return node
+
+    graph.output(_built(answer, at, lambda: graph.call_function(torch.zeros_like, (at(stream),))))
+    return fx.GraphModule(nn.Module(), graph)
+
+
+def _built(answer: Answer, at: Callable[[Place], Any], stream: Callable[[], Any]) -> Any:
+    kind, *parts = answer
+    if kind == "stream":
+        return stream()
+    if kind == "input":
+        return at(parts[0])
+    if kind == "constant":
+        return parts[0]
+    found = [_built(part, at, stream) for part in parts]
+    return tuple(found) if kind == "tuple" else found
