@@ -24,6 +24,7 @@ from archsmith.hardware import Meter, open_device
 from archsmith.hardware._wire import known_token, pack, unpack
 from archsmith.hardware.agent import Agent, Ward, own_token
 from archsmith.hardware.devices.remote import Remote
+from archsmith.hardware.memory import peak_memory_mib
 from archsmith.testing.devices import DeviceLaws, small_network
 
 TOKEN = "correct-horse-battery"
@@ -128,6 +129,14 @@ def test_an_agent_measures_without_torch_what_the_machine_itself_would(addresses
         assert doubled.anchor_ms == 2 * anchor
         assert doubled.measure(device.prepare(network, x)).anchor_ms == 2 * anchor
     assert list(far.glob("anchors/*.json"))
+
+
+def test_memory_is_measured_there(addresses):
+    device, network, x = open_device(f"remote:{addresses[1]}"), nn.Linear(1500, 1500).eval(), torch.ones(4, 1500)
+    weights = 4 * 1500 * 1501 / 2**20
+    assert weights < peak_memory_mib(device, candidate_onnx(network, (x,)), (x,)) < 5 * weights
+    with pytest.raises(MeasurementFailed, match="cannot run this network"):
+        peak_memory_mib(device, b"no network", (x,))
 
 
 def test_networks_that_the_agent_has_forgotten_are_sent_again(addresses):

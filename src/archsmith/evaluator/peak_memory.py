@@ -31,21 +31,21 @@ class PeakMemory(Evaluator):
 
     Args:
         supernet: from which subnets are extracted.
-        device: of this machine, that runs ONNX files.
+        device: that runs ONNX files, here or on another machine.
         name: of the device where there are several; the metric is then ``peak_memory_mib@NAME``.
 
     Raises:
-        InvalidOption: for a device that runs modules only, or is on another machine.
+        InvalidOption: for a device that runs modules only.
     """
 
     paper = OURS
     depends_on = "architecture"
 
     def __init__(self, supernet: Supernet, device: Device, *, name: str = "") -> None:
-        if ".onnx" not in device.files or device.measured_elsewhere() is not None:
+        if ".onnx" not in device.files:
             raise InvalidOption(
-                f"peak_memory_mib is measured on devices of this machine that run ONNX files, not on {device.spec}; "
-                "live_memory_mib is computed for any"
+                f"peak_memory_mib is measured on devices that run ONNX files, not on {device.spec}; live_memory_mib is "
+                "computed for any"
             )
         self._supernet, self._device = supernet, device
         self._metric = replace(KNOWN["peak_memory_mib"], name=on_device("peak_memory_mib", name))

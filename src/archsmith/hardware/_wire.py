@@ -8,6 +8,7 @@ POST   /reference       ``{"anchor_ms": ... or null}``                 ``{"ancho
 POST   /networks        an archive of the file and its example inputs  ``{"network": its digest}``
 POST   /run             ``{"network": ...}``                           an archive of the outputs
 POST   /measure         ``{"network", "effort", "anchor_ms"}``         a measurement
+POST   /memory          as ``/networks``                               ``{"peak_mib": ...}``
 ====== ================ ============================================== ==================================
 
 Every request carries ``Authorization: Bearer TOKEN``. A refusal is ``{"error": KIND, "message": ...}``.

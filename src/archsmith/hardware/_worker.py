@@ -18,6 +18,7 @@ from archsmith.hardware._wire import pack, unpack
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.catalogue import open_device
 from archsmith.hardware.machine import environment
+from archsmith.hardware.memory import peak_memory_mib
 from archsmith.hardware.protocol import Meter
 
 KEPT = 4
@@ -37,6 +38,10 @@ class Worker:
             return self._described(), b""
         if request["do"] == "prepare":
             return self._prepared(request, data), b""
+        if request["do"] == "memory":
+            arrays, content = unpack(data, most=request["most"])
+            found = peak_memory_mib(self.device, content or b"", tuple(arrays))
+            return {"peak_mib": found, "fingerprint": self.device.fingerprint}, b""
         if request["do"] == "reference":
             return self._reference(request), b""
         if request["network"] not in self.calls:

@@ -33,6 +33,8 @@ from archsmith.hardware._wire import TOKEN, VERSION, token_path
 STATUS = {"UnknownName": 410, "InvalidData": 400, "InvalidOption": 400}
 """HTTP's words for what was wrong; anything else that a network can do wrong is a 422."""
 LONGEST_JSON = 1 << 16
+SENT = {"/networks": "prepare", "/memory": "memory"}
+"""Where whole networks are sent to, and what is to be done with them."""
 
 
 class Ward:
@@ -167,10 +169,9 @@ class Agent:
         if path == "/device":
             about = {"version": VERSION, "limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
             return {**self.device, **about}, b""
-        if path == "/networks":
-            digest = sha256(body).hexdigest()
-            batch = int.from_bytes(body[:4], "big")
-            return self._asked({"do": "prepare", "network": digest, "batch": batch, "most": self.most}, body[4:])
+        if path in SENT:
+            batch, digest = int.from_bytes(body[:4], "big"), sha256(body).hexdigest()
+            return self._asked({"do": SENT[path], "network": digest, "batch": batch, "most": self.most}, body[4:])
         do = path.strip("/")
         if do not in ("reference", "run", "measure"):
             raise UnknownName(f"the agent knows no {path}")
@@ -231,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(401, InvalidOption("the token is missing or wrong"))
         path = urlsplit(self.path).path
         length = self.headers.get("Content-Length", "0")
-        most = self.server.agent.most if path == "/networks" else LONGEST_JSON
+        most = self.server.agent.most if path in SENT else LONGEST_JSON
         if not length.isdigit() or "chunked" in self.headers.get("Transfer-Encoding", ""):
             return self._refuse(411, InvalidOption("a request must say how long it is"))
         if int(length) > most:

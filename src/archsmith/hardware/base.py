@@ -24,6 +24,9 @@ class Elsewhere(Protocol):
     def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:
         """A measurement of a call that the device prepared, as plain data."""
 
+    def peak_memory_mib(self, content: bytes, example_inputs: tuple[Any, ...]) -> float:
+        """What loading and running a network takes there: see :mod:`archsmith.hardware.memory`."""
+
 
 class Device(Method):
     """Runs networks and nothing else; how time is taken is the protocol's business.

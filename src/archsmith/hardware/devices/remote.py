@@ -126,8 +126,7 @@ class Remote(Device):
             MeasurementFailed: when the runtime there refuses it, or it is too large for the agent.
             DeviceLost: when the agent does not answer any more.
         """
-        size = batch or self.batch
-        return _Sent(self, size.to_bytes(4, "big") + pack(as_arrays(resized(example_inputs, size)), content))
+        return _Sent(self, self._packed(content, example_inputs, batch or self.batch))
 
     def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
         """Send a file.
@@ -170,6 +169,11 @@ class Remote(Device):
         measured: dict[str, Any] = found["measurement"]
         return measured
 
+    def peak_memory_mib(self, content: bytes, example_inputs: tuple[Any, ...]) -> float:
+        """What loading and running a network takes there, in a process of its own."""
+        found = self._same(json.loads(self.ask("/memory", self._packed(content, example_inputs, self.batch))))
+        return float(found["peak_mib"])
+
     def ask(self, path: str, body: bytes) -> bytes:
         """What the agent answers; it is waited for where it does not, for a while.
 
@@ -187,6 +191,10 @@ class Remote(Device):
                         "same command: it goes on from there"
                     ) from error
                 time.sleep(0.5)
+
+    @staticmethod
+    def _packed(content: bytes, example_inputs: tuple[Any, ...], batch: int) -> bytes:
+        return batch.to_bytes(4, "big") + pack(as_arrays(resized(example_inputs, batch)), content)
 
     def _same(self, found: dict[str, Any]) -> dict[str, Any]:
         """An answer of the device that this one began with."""
