@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archsmith.architecture import Architecture
-from archsmith.errors import MeasurementFailed
+from archsmith.errors import MeasurementFailed, MissingExtra, StorageFull
 from archsmith.export._inputs import resized
 from archsmith.export._positional import positional
-from archsmith.export._sliced import NotSliceable, SlicedExport
+from archsmith.export._sliced import Doubtful, NotSliceable, SlicedExport
 from archsmith.hardware import Call, Device
 from archsmith.supernet.supernet import Supernet
 
@@ -50,9 +50,14 @@ class Candidates:
         if ".onnx" in self.device.files and not self.reason:
             try:
                 return self.device.prepare_onnx(self._file(arch), self.supernet.example_inputs)
-            except (NotSliceable, MeasurementFailed) as error:
-                self.reason = str(error)
-                self._told(f"every network is exported by itself, which takes longer than cutting files: {error}")
+            except Doubtful:
+                pass  # this one alone is exported
+            except (MissingExtra, StorageFull):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong with a model, it can still be exported
+                known = isinstance(error, NotSliceable | MeasurementFailed)
+                self.reason = str(error) if known else f"{type(error).__name__}: {error}"
+                self._told(f"every network is exported by itself, which takes longer than cutting files: {self.reason}")
         module = positional(self.supernet.extract(arch), self.supernet.input_names)
         return self.device.prepare(module, self.supernet.example_inputs)
 
