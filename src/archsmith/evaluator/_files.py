@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archsmith.architecture import Architecture
-from archsmith.errors import MeasurementFailed
+from archsmith.errors import MeasurementFailed, MissingExtra, StorageFull
 from archsmith.export._inputs import resized
 from archsmith.export._positional import positional
-from archsmith.export._sliced import NotSliceable, SlicedExport
+from archsmith.export._sliced import Doubtful, NotSliceable, SlicedExport
 from archsmith.hardware import Call, Device
 from archsmith.supernet.supernet import Supernet
 
@@ -47,14 +47,33 @@ class Candidates:
         Raises:
             MeasurementFailed: when the runtime refuses the network.
         """
-        if ".onnx" in self.device.files and not self.reason:
+        content = self._cut(arch)
+        if content is not None:
             try:
-                return self.device.prepare_onnx(self._file(arch), self.supernet.inputs_of(arch))
-            except (NotSliceable, MeasurementFailed) as error:
-                self.reason = str(error)
-                self._told(f"every network is exported by itself, which takes longer than cutting files: {error}")
+                return self.device.prepare_onnx(content, self.supernet.inputs_of(arch))
+            except MeasurementFailed as error:
+                self._give_up(str(error))
         module = positional(self.supernet.extract(arch), self.supernet.input_names)
         return self.device.prepare(module, self.supernet.inputs_of(arch))
+
+    def _cut(self, arch: Architecture) -> bytes | None:
+        """The file of ``arch``, cut out; ``None`` where it is to be exported by itself."""
+        if ".onnx" not in self.device.files or self.reason:
+            return None
+        try:
+            return self._file(arch)
+        except Doubtful:
+            return None  # this one alone
+        except (MissingExtra, StorageFull):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a model, it can still be exported
+            known = isinstance(error, NotSliceable | MeasurementFailed)
+            self._give_up(str(error) if known else f"{type(error).__name__}: {error}")
+            return None
+
+    def _give_up(self, reason: str) -> None:
+        self.reason = reason
+        self._told(f"every network is exported by itself, which takes longer than cutting files: {reason}")
 
     def _file(self, arch: Architecture) -> bytes:
         inputs = resized(self.supernet.inputs_of(arch), self.device.batch)

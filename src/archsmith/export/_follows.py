@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.export._onnx_graph import NotSliceable
+
 Array = NDArray[Any]
 Key = tuple[str, str | int, int]
 """A dimension of a tensor ``(name, dimension, -1)``, or a number among a module's attributes
@@ -18,15 +20,26 @@ Key = tuple[str, str | int, int]
 MISSING = -1
 LOCAL = 16
 """Sizes nearest to a number, of which products and sums are looked at first."""
+ENOUGH = 4
+"""Subnets after which sums are no rivals of what is none."""
+RIVALS = 50
+"""Formulas in doubt that are kept."""
 MOST = 500
 """Formulas that fit equally well, of which the numbers are compared."""
 CLOSE = 1e-6
 """Floating-point numbers that are rounded to 32 bits are equal up to this share."""
 
 
+class Doubtful(NotSliceable):
+    """Two formulas that fit all that was seen give a subnet different numbers."""
+
+
 @dataclass(frozen=True)
 class Formula:
-    """``factor * a ** power * b ** other + share * b + shift`` of two sizes ``a`` and ``b`` at most."""
+    """``factor * a ** power * b ** other + share * b + shift`` of two sizes ``a`` and ``b`` at most.
+
+    ``rivals`` are others that fit what was seen and differ from it elsewhere.
+    """
 
     sizes: tuple[Key, ...]
     factor: float
@@ -34,13 +47,22 @@ class Formula:
     other: float = 0.0
     share: float = 0.0
     shift: float = 0.0
+    rivals: tuple[Formula, ...] = ()
 
     def __call__(self, size: Mapping[Key, int]) -> float:
         """Its value.
 
         Raises:
             KeyError: for a size of a module that does not run.
+            Doubtful: where a rival has another.
         """
+        value = self._value(size)
+        for rival in self.rivals:
+            if all(key in size for key in rival.sizes) and abs(rival._value(size) - value) > CLOSE * abs(value):
+                raise Doubtful(f"a number is {value:g} or {rival._value(size):g}, which the subnets seen do not tell")
+        return value
+
+    def _value(self, size: Mapping[Key, int]) -> float:
         value = self.factor
         if self.sizes:
             value *= float(size[self.sizes[0]]) ** self.power
@@ -120,9 +142,14 @@ class Search:
         key = near, *seen.items()
         if key not in self._known:
             found = self._found(np.array(list(seen)), np.array(list(seen.values()), float), near)
-            self._doubt(found)
-            best = min(found, key=lambda term: (-self._close(term, near), len(term.columns)), default=None)
-            self._known[key] = None if best is None else best.formula(self._sizes.keys)
+            found.sort(key=lambda term: (-self._close(term, near), len(term.columns)))
+            inside = near.count(".") + 1 if near else 0
+            if found and self._close(found[0], near) >= inside:  # sizes of the very module: no others come near
+                found = [t for t in found if self._close(t, near) >= inside]
+            if found and found[0].is_plain and len(seen) >= ENOUGH:
+                found = [t for t in found if t.is_plain]
+            rivals = tuple(t.formula(self._sizes.keys) for t in self._rivals(found))
+            self._known[key] = replace(found[0].formula(self._sizes.keys), rivals=rivals) if found else None
         return self._known[key]
 
     def _close(self, term: Term, near: str) -> float:
@@ -160,14 +187,23 @@ class Search:
         given = term.values(table.astype(float))
         return bool((np.abs(given - np.round(given)) < 1e-6 * np.maximum(1, np.abs(given))).all())
 
-    def _doubt(self, terms: Sequence[Term]) -> None:
-        if len(terms) > 1:
-            table = self._sizes.table.astype(float)
-            columns = {c for t in terms for c in t.columns}
-            there = (table[:, sorted(columns)] != MISSING).all(axis=1)
-            given = np.array([t.values(table) for t in terms])
-            apart = (np.abs(given - given[0]) > CLOSE * np.abs(given[0])).any(axis=0)
-            self.doubts.append(apart & there)
+    def _rivals(self, terms: Sequence[Term]) -> list[Term]:
+        """Those that differ from the first in some row, and from each other; notes in which rows."""
+        if len(terms) < 2:
+            return []
+        table = self._sizes.table
+        found: dict[bytes, Term] = {}
+        first = terms[0].values(table.astype(float))
+        doubts = np.zeros(len(table), bool)
+        for term in terms[1:]:
+            there = (table[:, (*terms[0].columns, *term.columns)] != MISSING).all(axis=1)
+            given = term.values(table.astype(float))
+            apart = there & (np.abs(given - first) > CLOSE * np.abs(first))
+            if apart.any():
+                doubts |= apart
+                found.setdefault(np.where(there, given, 0).tobytes(), term)
+        self.doubts.append(doubts)
+        return list(found.values())[:RIVALS]
 
 
 @dataclass(frozen=True)
@@ -179,7 +215,7 @@ class Term:
 
     def values(self, table: Array) -> Array:
         """By row."""
-        factor, power, other, share, shift = (*self.rest, *(1.0, 1.0, 0.0, 0.0, 0.0)[len(self.rest) :])
+        factor, power, other, share, shift = self._fields
         value = np.full(len(table), factor)
         if self.columns:
             value = value * table[:, self.columns[0]] ** power
@@ -189,7 +225,17 @@ class Term:
 
     def formula(self, keys: Sequence[Key]) -> Formula:
         """With the places of the sizes instead."""
-        return Formula(tuple(keys[c] for c in self.columns), *self.rest)
+        factor, power, other, share, shift = self._fields
+        return Formula(tuple(keys[c] for c in self.columns), factor, power, other, share, shift)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is added."""
+        return not any(self._fields[3:])
+
+    @property
+    def _fields(self) -> tuple[float, ...]:
+        return (*self.rest, *(1.0, 1.0, 0.0, 0.0, 0.0)[len(self.rest) :])
 
 
 def _common(place: str, near: str) -> int:
@@ -228,9 +274,12 @@ def _powers(q: Array, v: Array) -> Iterator[Term]:
             yield Term((int(i),), (_neat(ratio[0, i]), power))
 
 
+_EXPONENTS = ((1.0, 1.0), (1.0, -1.0), (0.5, -0.5), (0.25, -0.25), (-0.5, -0.5), (-1.0, -1.0))
+
+
 def _products(q: Array, v: Array) -> Iterator[Term]:
     """Products and quotients, and those of roots."""
-    for one, other in ((1.0, 1.0), (1.0, -1.0), (-0.5, -0.5), (0.5, -0.5), (-1.0, -1.0)):
+    for one, other in _EXPONENTS:
         ratio = v[:, None, None] / (q[:, :, None] ** one * q[:, None, :] ** other)
         for i, j in np.argwhere(_constant(ratio)):
             if i <= j or other != one:

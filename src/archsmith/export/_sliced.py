@@ -25,14 +25,14 @@ from archsmith.export._assembly import Assembly
 from archsmith.export._compare import difference
 from archsmith.export._cutting import cut
 from archsmith.export._folding import plain
-from archsmith.export._follows import Key, Search, Sizes
+from archsmith.export._follows import Doubtful, Key, Search, Sizes
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._onnx_graph import Graph, Node, NotSliceable, exported
 from archsmith.export._pairing import Pairing
 from archsmith.export._positional import positional
 from archsmith.export._template import Numbers
 
-__all__ = ["NotSliceable", "SlicedExport", "Subnets"]
+__all__ = ["Doubtful", "NotSliceable", "SlicedExport", "Subnets"]
 
 POOL = 48
 """Random subnets among which the telling ones are looked for."""
@@ -40,7 +40,7 @@ TELLING = 10
 """Subnets that are exported to find what the numbers follow, at most."""
 PROVED = 3
 """Subnets in a row that must come out right."""
-EXPORTED = 20
+EXPORTED = 24
 """Exports after which it is given up."""
 FORMS = 64
 """Sets of modules that run, of which the nodes are kept ready."""
@@ -119,12 +119,14 @@ class SlicedExport:
         self._numbers, self._looked = Numbers(self._graph), [0]
         self._learn()
         self._prove(rng)
+        del self._numbers, self._rows  # arrays of all subnets that were looked at
 
     def __call__(self, arch: Architecture) -> bytes:
         """The file of a subnet with the supernet's weights as they are now.
 
         Raises:
-            NotSliceable: for one whose numbers cannot be told, or whose file would be larger than 2 GiB.
+            Doubtful: for one whose numbers the subnets that were seen do not tell.
+            NotSliceable: for one whose file would be larger than 2 GiB.
         """
         return self._file(self._subnets.pieces(arch))
 
@@ -172,13 +174,15 @@ class SlicedExport:
             pieces = self._subnets.pieces(arch, calibrated=False)
             network = self._subnets.extract(arch, calibrated=False)
             graph = self._exported(network)
-            wrong = self._wrong(pieces, graph, network)
+            try:
+                wrong = self._wrong(pieces, graph, network)
+                right = 0 if wrong else right + 1
+            except Doubtful as doubt:
+                wrong = str(doubt)
             if not wrong:
-                right += 1
                 continue
             if self.exports >= EXPORTED:
                 raise NotSliceable(f"after {self.exports} exports there are still subnets that come out wrong: {wrong}")
-            right = 0
             self._pool.append(arch)
             self._rows.append(self._sizes(pieces))
             self._look(len(self._pool) - 1, graph)
@@ -220,7 +224,10 @@ class SlicedExport:
         for number, one, other in nodes:
             makers = self._makers.get(number, {})
             for name, attribute in one.attributes.items():
-                value = makers[name](sizes, arrays) if name in makers else attribute.value
+                try:
+                    value = makers[name](sizes, arrays) if name in makers else attribute.value
+                except KeyError as error:
+                    return f"{name} of {one.op} follows {error}, which does not run"
                 if not _equal(value, other.attributes[name].value):
                     return f"{name} of {one.op} is {_shown(value)} and should be {_shown(other.attributes[name].value)}"
         state = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers())}
@@ -247,7 +254,7 @@ class SlicedExport:
         try:
             return self._forms[form](self._sizes(pieces), pieces.tensors, _Arrays(pieces))
         except KeyError as error:
-            raise NotSliceable(f"a number of its file follows {error}, which does not run") from error
+            raise Doubtful(f"a number of its file follows {error}, which does not run") from error
 
     def _sizes(self, pieces: Pieces) -> dict[Key, int]:
         """Every size of a subnet by where it stands."""
