@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +116,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
     """Containers of which blocks can be left out, by the name of the container.
 
     A block can be left out if it is called once, the first tensor that it gives has every dimension of one that it was
-    given, and whatever else it gives that somebody reads was handed to it.
+    given, and whatever else it gives that somebody reads was handed to it. Blocks that get one and the same tensor are
+    no sequence.
 
     Args:
         model: the model of the trace.
@@ -141,6 +143,9 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                 rigid[name] = passing
             else:
                 droppable[child] = passing
+        for child in _side_by_side(trace, path, droppable):
+            del droppable[child]
+            rigid[f"{path}.{child}" if path else child] = "it stands beside another block, which gets the same tensor"
         if droppable:
             lowest = max(math.ceil(least * len(children)), len(children) - len(droppable), 1)
             options = tuple(range(lowest, len(children) + 1))
@@ -149,6 +154,16 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                     f"{path}.depth" if path else "depth", children, tuple(droppable), options, droppable
                 )
     return dict(reversed(found.items()))
+
+
+def _side_by_side(trace: Trace, path: str, blocks: Mapping[str, Passing]) -> list[str]:
+    """Those of a container's blocks through which the same tensor passes as through another."""
+    calls = {child: trace.calls[f"{path}.{child}" if path else child][0] for child in blocks}
+    entered = {child: calls[child].serials[blocks[child][0]] for child in blocks}
+    into = {child for child in blocks if calls[child].serials[()] == entered[child]}  # writes into what it is given
+    alone = {child: entered[child] for child in blocks if child not in into}
+    twice = {serial for serial, times in Counter(alone.values()).items() if times > 1}
+    return [child for child, serial in alone.items() if serial in twice]
 
 
 def _passing(trace: Trace, name: str) -> Passing | str:

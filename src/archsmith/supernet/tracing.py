@@ -8,6 +8,7 @@ mark reaches a reshape, the attribute is known to be the size of that dimension.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class ModuleCall:
             could not.
         needed: whether a tensor that it made, beside the first that came out, was read afterwards.
         objects: that it was given, such as a cache, by identity.
+        serials: of the tensors that went in, by place, and under ``()`` of the first that came out: one tensor, one
+            number.
     """
 
     entered: dict[Place, Dims]
@@ -49,6 +52,7 @@ class ModuleCall:
     answer: Answer | None = None
     needed: bool = False
     objects: frozenset[int] = frozenset()
+    serials: dict[Place, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ class _Run:
         self._given: list[list[tuple[Place, Any]]] = []
         self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._made_by: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
+        self._serials: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
+        self._numbers = itertools.count()
         self._constants: list[Tensor] = []
 
     def follow(self, inputs: Inputs) -> Trace:
@@ -229,6 +235,11 @@ class _Run:
             self.trace.added |= dict.fromkeys(sorted(sources[0] ^ sources[1]))
         self._outputs_of[output] = frozenset().union(*sources)
 
+    def _serial(self, tensor: Tensor) -> int:
+        """The number of a tensor."""
+        number: int = self._serials.setdefault(tensor, next(self._numbers))
+        return number
+
     def _read(self, tensors: Iterable[Tensor]) -> None:
         """Something depends on these tensors."""
         if self._made_by:
@@ -256,8 +267,9 @@ class _Run:
         def enter(_module: nn.Module, args: Any, kwargs: Any) -> None:
             given = places(args, kwargs)
             entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
+            serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
             objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
-            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects))
+            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
             self._path.append(name)
             self._given.append(given)
 
@@ -269,7 +281,7 @@ class _Run:
             found, call = answer_of(output, self._given.pop()), self.trace.calls[name][-1]
             if found is not None:
                 call.answer, stream, made = found
-                call.left = self.dims(stream)
+                call.left, call.serials[()] = self.dims(stream), self._serial(stream)
                 self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
                 for tensor in made:
                     self._made_by[tensor] = (*self._made_by.get(tensor, ()), call)
