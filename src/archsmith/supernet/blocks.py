@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from archsmith.space.choice import Kind
-from archsmith.supernet.passing import ONE_TENSOR, Answer, Place
+from archsmith.supernet.operators.base import Dims
+from archsmith.supernet.passing import ONE_TENSOR, Answer, Place, settled
 from archsmith.supernet.tracing import ModuleCall, Trace
 
 Passing = tuple[Place, Answer]
@@ -116,7 +117,8 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
     """Containers of which blocks can be left out, by the name of the container.
 
     A block can be left out if it is called once, the first tensor that it gives has every dimension of one that it was
-    given, and whatever else it gives that somebody reads was handed to it. Blocks that get one and the same tensor are
+    given, and whatever else it gives that somebody reads was handed to it, or has every dimension of just one other
+    tensor that was: a second stream. Blocks that get one and the same tensor are
     no sequence.
 
     Args:
@@ -138,7 +140,7 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                 continue  # single layers are no blocks
             if name in found:
                 continue  # a stage whose blocks can be left out one by one
-            passing = _passing(trace, name)
+            passing = _passing(trace, name, several=True)
             if isinstance(passing, str):
                 rigid[name] = passing
             else:
@@ -166,18 +168,39 @@ def _side_by_side(trace: Trace, path: str, blocks: Mapping[str, Passing]) -> lis
     return [child for child, serial in alone.items() if serial in twice]
 
 
-def _passing(trace: Trace, name: str) -> Passing | str:
-    """Where the stream enters a module and what it answers when it is left out; or why it cannot be."""
+def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str:
+    """Where the stream enters a module and what it answers when it is left out; or why it cannot be.
+
+    Args:
+        trace: one run of the model.
+        name: of the module.
+        several: whether more than one stream may pass through it.
+    """
     calls: Sequence[ModuleCall] = trace.calls.get(name, [])
     if len(calls) != 1:
         return f"it is called {len(calls)} times"
     [call] = calls
     if call.left is None or call.answer is None:
         return "it gives something that is no tensor, tuple of tensors, or plain value"
-    if call.needed:
-        return "others need what it makes beside its first output"
-    same_rank = {place: dims for place, dims in call.entered.items() if len(dims) == len(call.left)}
-    for place, dims in same_rank.items():
-        if all(trace.algebra.same(a, b) for a, b in zip(dims, call.left, strict=True)):
-            return place, call.answer
-    return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"
+    fitting = _fitting(trace, call, call.left)
+    if not fitting:
+        same_rank = any(len(dims) == len(call.left) for dims in call.entered.values())
+        return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"
+    instead: list[Answer] = [("constant", None)] * len(call.made)
+    taken = {fitting[0]}
+    for number in sorted(call.needed):
+        others = [place for place in _fitting(trace, call, call.made[number]) if place not in taken]
+        if len(others) != 1 or not several:
+            return "others need what it makes beside its first output"
+        instead[number] = ("input", others[0])
+        taken.add(others[0])
+    return fitting[0], settled(call.answer, instead)
+
+
+def _fitting(trace: Trace, call: ModuleCall, wanted: Dims) -> list[Place]:
+    """Where tensors with the same dimensions went in."""
+    return [
+        place
+        for place, dims in call.entered.items()
+        if len(dims) == len(wanted) and all(trace.algebra.same(a, b) for a, b in zip(dims, wanted, strict=True))
+    ]

@@ -41,7 +41,8 @@ class ModuleCall:
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
         answer: how its output could be made of what went in, see :mod:`archsmith.supernet.passing`; ``None`` where it
             could not.
-        needed: whether a tensor that it made, beside the first that came out, was read afterwards.
+        made: dimensions of the tensors that it made beside the first that came out.
+        needed: which of them were read afterwards.
         objects: that it was given, such as a cache, by identity.
         serials: of the tensors that went in, by place, and under ``()`` of the first that came out: one tensor, one
             number.
@@ -50,7 +51,8 @@ class ModuleCall:
     entered: dict[Place, Dims]
     left: Dims | None = None
     answer: Answer | None = None
-    needed: bool = False
+    made: list[Dims] = field(default_factory=list)
+    needed: set[int] = field(default_factory=set)
     objects: frozenset[int] = frozenset()
     serials: dict[Place, int] = field(default_factory=dict)
 
@@ -244,8 +246,8 @@ class _Run:
         """Something depends on these tensors."""
         if self._made_by:
             for tensor in tensors:
-                for call in self._made_by.get(tensor, ()):
-                    call.needed = True
+                for call, number in self._made_by.get(tensor, ()):
+                    call.needed.add(number)
 
     def _fits(self, dims: Dims, tensor: Tensor) -> bool:
         sizes = [self.trace.algebra.size(d) for d in dims]
@@ -283,8 +285,9 @@ class _Run:
                 call.answer, stream, made = found
                 call.left, call.serials[()] = self.dims(stream), self._serial(stream)
                 self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
-                for tensor in made:
-                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), call)
+                call.made = [self.dims(tensor) for tensor in made]
+                for i, tensor in enumerate(made):
+                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), (call, i))
 
         return leave
 
