@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import archsmith as smith
 from archsmith.plan import Plan
-from archsmith.supernet.passing import answer_of, answering, places, zeros_in_place_of
+from archsmith.supernet.passing import answer_of, answering, places, settled, zeros_in_place_of
 from archsmith.testing import supernets as laws
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 
@@ -58,7 +58,9 @@ def test_what_cannot_be_made_has_no_answer():
     assert answer_of((TENSORS[0], object()), []) is None
     assert answer_of(3, []) is None
     new = torch.ones(1)
-    assert answer_of((TENSORS[0], new), []) == (("tuple", ("stream",), ("constant", None)), TENSORS[0], [new])
+    found = answer_of((TENSORS[0], new), [])
+    assert found == (("tuple", ("stream",), ("made", 0)), TENSORS[0], [new])
+    assert settled(found[0], [("input", ("args", 1))]) == ("tuple", ("stream",), ("input", ("args", 1)))
 
 
 # Blocks ---------------------------------------------------------------------------------------------------------
@@ -144,6 +146,44 @@ def test_blocks_whose_outputs_are_read_stay():
     supernet = elastic(Shared(reads=True), depth=0.3)
     assert "layers.depth" not in supernet.space.names
     assert "others need what it makes" in supernet.explain("layers.2")
+
+
+class Twin(nn.Module):
+    """Two streams that read each other (TNT, CrossViT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(16, 16), nn.Linear(24, 24)
+        self.over, self.back = nn.Linear(16, 24), nn.Linear(24, 16)
+
+    def forward(self, streams, scale):
+        one, two = streams
+        one = one + scale * torch.tanh(self.one(one)) + self.back(two)
+        return [one, two + torch.tanh(self.two(two)) + self.over(one)], scale
+
+
+class Twins(nn.Module):
+    def __init__(self):
+        super().__init__()
+        with laws.seeded():
+            self.one, self.two = nn.Linear(5, 16), nn.Linear(5, 24)
+            self.blocks = nn.ModuleList(Twin() for _ in range(3))
+            self.head, self.other, self.scale = nn.Linear(16, 3), nn.Linear(24, 3), nn.Parameter(torch.rand(16))
+
+    def forward(self, x):
+        streams, scale = [self.one(x), self.two(x)], self.scale
+        for block in self.blocks:
+            streams, scale = block(streams, scale)
+        return self.head(streams[0]) + self.other(streams[1])
+
+
+def test_blocks_through_which_two_streams_pass(rng):
+    supernet = elastic(Twins(), depth=0.3)
+    assert next(c for c in supernet.space.choices if c.name == "blocks.depth").options == (1, 2, 3)
+    check(supernet, rng)
+    relaxed = elastic(Twins(), depth=0.3, only=["blocks.depth"]).eval()
+    for arch in (relaxed.smallest, relaxed.largest):
+        laws.check_relaxed(relaxed, arch, (INPUTS,), tolerance=1e-5)
 
 
 # Branches -------------------------------------------------------------------------------------------------------

@@ -411,7 +411,10 @@ def test_branches_are_no_depth():
 
     supernet = elastic(Branches())
     assert "branches.depth" not in supernet.space.names
+    assert "beside another block" in supernet.explain("branches.0")
     check_laws(supernet, (IMAGES,))
+    without_memory = elastic(Branches().to("meta"), IMAGES.to("meta"), importance=None)
+    assert without_memory.space.names == supernet.space.names
 
 
 def test_kernels():

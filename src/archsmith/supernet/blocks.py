@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from archsmith.space.choice import Kind
-from archsmith.supernet.passing import ONE_TENSOR, Answer, Place
+from archsmith.supernet.operators.base import Dims
+from archsmith.supernet.passing import ONE_TENSOR, Answer, Place, settled
 from archsmith.supernet.tracing import ModuleCall, Trace
 
 Passing = tuple[Place, Answer]
@@ -115,7 +117,9 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
     """Containers of which blocks can be left out, by the name of the container.
 
     A block can be left out if it is called once, the first tensor that it gives has every dimension of one that it was
-    given, and whatever else it gives that somebody reads was handed to it.
+    given, and whatever else it gives that somebody reads was handed to it, or has every dimension of just one other
+    tensor that was: a second stream. Blocks that get one and the same tensor are
+    no sequence.
 
     Args:
         model: the model of the trace.
@@ -136,11 +140,14 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                 continue  # single layers are no blocks
             if name in found:
                 continue  # a stage whose blocks can be left out one by one
-            passing = _passing(trace, name)
+            passing = _passing(trace, name, several=True)
             if isinstance(passing, str):
                 rigid[name] = passing
             else:
                 droppable[child] = passing
+        for child in _side_by_side(trace, path, droppable):
+            del droppable[child]
+            rigid[f"{path}.{child}" if path else child] = "it stands beside another block, which gets the same tensor"
         if droppable:
             lowest = max(math.ceil(least * len(children)), len(children) - len(droppable), 1)
             options = tuple(range(lowest, len(children) + 1))
@@ -151,18 +158,49 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
     return dict(reversed(found.items()))
 
 
-def _passing(trace: Trace, name: str) -> Passing | str:
-    """Where the stream enters a module and what it answers when it is left out; or why it cannot be."""
+def _side_by_side(trace: Trace, path: str, blocks: Mapping[str, Passing]) -> list[str]:
+    """Those of a container's blocks through which the same tensor passes as through another."""
+    calls = {child: trace.calls[f"{path}.{child}" if path else child][0] for child in blocks}
+    entered = {child: calls[child].serials[blocks[child][0]] for child in blocks}
+    into = {child for child in blocks if calls[child].serials[()] == entered[child]}  # writes into what it is given
+    alone = {child: entered[child] for child in blocks if child not in into}
+    twice = {serial for serial, times in Counter(alone.values()).items() if times > 1}
+    return [child for child, serial in alone.items() if serial in twice]
+
+
+def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str:
+    """Where the stream enters a module and what it answers when it is left out; or why it cannot be.
+
+    Args:
+        trace: one run of the model.
+        name: of the module.
+        several: whether more than one stream may pass through it.
+    """
     calls: Sequence[ModuleCall] = trace.calls.get(name, [])
     if len(calls) != 1:
         return f"it is called {len(calls)} times"
     [call] = calls
     if call.left is None or call.answer is None:
         return "it gives something that is no tensor, tuple of tensors, or plain value"
-    if call.needed:
-        return "others need what it makes beside its first output"
-    same_rank = {place: dims for place, dims in call.entered.items() if len(dims) == len(call.left)}
-    for place, dims in same_rank.items():
-        if all(trace.algebra.same(a, b) for a, b in zip(dims, call.left, strict=True)):
-            return place, call.answer
-    return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"
+    fitting = _fitting(trace, call, call.left)
+    if not fitting:
+        same_rank = any(len(dims) == len(call.left) for dims in call.entered.values())
+        return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"
+    instead: list[Answer] = [("constant", None)] * len(call.made)
+    taken = {fitting[0]}
+    for number in sorted(call.needed):
+        others = [place for place in _fitting(trace, call, call.made[number]) if place not in taken]
+        if len(others) != 1 or not several:
+            return "others need what it makes beside its first output"
+        instead[number] = ("input", others[0])
+        taken.add(others[0])
+    return fitting[0], settled(call.answer, instead)
+
+
+def _fitting(trace: Trace, call: ModuleCall, wanted: Dims) -> list[Place]:
+    """Where tensors with the same dimensions went in."""
+    return [
+        place
+        for place, dims in call.entered.items()
+        if len(dims) == len(wanted) and all(trace.algebra.same(a, b) for a, b in zip(dims, wanted, strict=True))
+    ]

@@ -5,6 +5,7 @@ An answer is plain data, nested as the module's output is:
     ("stream",)            the tensor that passes through: the input whose every dimension the output keeps
     ("input", PLACE)       another input as it was given, such as a position bias that all blocks share
     ("constant", VALUE)    a plain value; also ``None`` for a tensor that nobody reads
+    ("made", NUMBER)       while it is not known what to put there: a tensor that is no input
     ("tuple", A, B, ...)   a tuple of answers, and ``("list", ...)`` a list
 
 A place is where an input stands in the call: ``("args", 0)``, ``("kwargs", "hidden_states")``, or deeper in tuples,
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,8 +60,8 @@ def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tens
         given: what it was called with.
 
     Returns:
-        The answer, the tensor in the output that is the stream (the first), and tensors that are no inputs, for which
-        the answer has ``None``; nothing at all where the output has no tensor, or things that cannot be made.
+        The answer, the tensor in the output that is the stream (the first), and further tensors that are no inputs, in
+        the order of their numbers; nothing at all where the output has no tensor, or things that cannot be made.
     """
     stream: list[Tensor] = []
     made: list[Tensor] = []
@@ -79,11 +80,20 @@ def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tens
             return "constant", int(thing) if isinstance(thing, int) and not isinstance(thing, bool) else thing
         if isinstance(thing, Tensor):
             made.append(thing)
-            return "constant", None
+            return "made", len(made) - 1
         return None
 
     found = of(output)
     return None if found is None or not stream else (found, stream[0], made)
+
+
+def settled(answer: Answer, instead: Sequence[Answer]) -> Answer:
+    """An answer with others for what is made, by number."""
+    if answer[0] == "made":
+        return instead[answer[1]]
+    if answer[0] in ("tuple", "list"):
+        return (answer[0], *(settled(part, instead) for part in answer[1:]))
+    return answer
 
 
 def given_at(place: Place, args: Any, kwargs: Any) -> Any:

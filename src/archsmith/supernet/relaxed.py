@@ -17,9 +17,9 @@ from archsmith.space import ChoiceSpace
 from archsmith.supernet._shadow import NO_COPY, Assignment, PlanProgram, Program
 from archsmith.supernet._structure import Structure, policy_prefix, qualified
 from archsmith.supernet.axes import Axis, Kernel, Numbers, Width
-from archsmith.supernet.blocks import Blocks, Branch
+from archsmith.supernet.blocks import Blocks, Branch, Passing
 from archsmith.supernet.choices import ChoiceModule
-from archsmith.supernet.passing import Place, given_at, with_stream
+from archsmith.supernet.passing import answering, given_at, with_stream
 from archsmith.supernet.policies import policy_named
 from archsmith.supernet.resolution import Resizing
 
@@ -172,10 +172,10 @@ class _Sum:
     def _weighted(self, path: str, container: Blocks | Branch, probabilities: Tensor) -> Iterator[Assignment]:
         """Modules that can be left out, each against what stands for it then."""
         inside = container.passing if isinstance(container, Blocks) else {"": container.passing}
-        for child, (place, _) in inside.items():
+        for child, passing in inside.items():
             module = self._model.get_submodule(qualified(path, child) if child else path)
             runs = probabilities[list(container.runs(child))].sum()
-            passed = place if isinstance(container, Blocks) else None
+            passed = passing if isinstance(container, Blocks) else None
             yield module.__dict__, {"forward": _Weighted(module.forward, runs, passed)}
 
     def _superposed(self, name: str, kernel: Kernel, weight: Tensor) -> Tensor:
@@ -268,18 +268,28 @@ class _Weighted:
     Args:
         forward: of the module.
         weight: a scalar.
-        passed: where the input stands that has the rest of the weight; ``None`` where zeros have it.
+        passed: where the input stands that has the rest of the weight, and what else is answered then; ``None`` where
+            zeros have it.
     """
 
-    def __init__(self, forward: Callable[..., Any], weight: Tensor, passed: Place | None = None) -> None:
+    def __init__(self, forward: Callable[..., Any], weight: Tensor, passed: Passing | None = None) -> None:
         self._forward, self._weight, self._passed = forward, weight, passed
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._passed is None:
             return with_stream(self._forward(*args, **kwargs), lambda y: y * self._weight.to(y))
-        stream = given_at(self._passed, args, kwargs).clone()  # some blocks write into what they are given
-        output = self._forward(*args, **kwargs)
-        return with_stream(output, lambda y: y * self._weight.to(y) + stream * (1 - self._weight).to(y))
+        place, answer = self._passed
+        stream = given_at(place, args, kwargs).clone()  # some blocks write into what they are given
+        handed = answering(place, answer, lambda _: stream)(*args, **kwargs)
+        return self._mixed(self._forward(*args, **kwargs), handed)
+
+    def _mixed(self, output: Any, handed: Any) -> Any:
+        """Every stream of an output against what was handed on; what is both is no stream."""
+        if type(output) in (tuple, list):
+            return type(output)(self._mixed(y, x) for y, x in zip(output, handed, strict=True))
+        if not isinstance(output, Tensor) or not isinstance(handed, Tensor) or output is handed:
+            return output
+        return output * self._weight.to(output) + handed * (1 - self._weight).to(output)
 
 
 def _mask(width: Width, probabilities: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ mark reaches a reshape, the attribute is known to be the size of that dimension.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,15 +41,20 @@ class ModuleCall:
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
         answer: how its output could be made of what went in, see :mod:`archsmith.supernet.passing`; ``None`` where it
             could not.
-        needed: whether a tensor that it made, beside the first that came out, was read afterwards.
+        made: dimensions of the tensors that it made beside the first that came out.
+        needed: which of them were read afterwards.
         objects: that it was given, such as a cache, by identity.
+        serials: of the tensors that went in, by place, and under ``()`` of the first that came out: one tensor, one
+            number.
     """
 
     entered: dict[Place, Dims]
     left: Dims | None = None
     answer: Answer | None = None
-    needed: bool = False
+    made: list[Dims] = field(default_factory=list)
+    needed: set[int] = field(default_factory=set)
     objects: frozenset[int] = frozenset()
+    serials: dict[Place, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,8 @@ class _Run:
         self._given: list[list[tuple[Place, Any]]] = []
         self._outputs_of: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
         self._made_by: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
+        self._serials: Any = WeakIdKeyDictionary(ref_type=WeakIdRef)
+        self._numbers = itertools.count()
         self._constants: list[Tensor] = []
 
     def follow(self, inputs: Inputs) -> Trace:
@@ -229,12 +237,17 @@ class _Run:
             self.trace.added |= dict.fromkeys(sorted(sources[0] ^ sources[1]))
         self._outputs_of[output] = frozenset().union(*sources)
 
+    def _serial(self, tensor: Tensor) -> int:
+        """The number of a tensor."""
+        number: int = self._serials.setdefault(tensor, next(self._numbers))
+        return number
+
     def _read(self, tensors: Iterable[Tensor]) -> None:
         """Something depends on these tensors."""
         if self._made_by:
             for tensor in tensors:
-                for call in self._made_by.get(tensor, ()):
-                    call.needed = True
+                for call, number in self._made_by.get(tensor, ()):
+                    call.needed.add(number)
 
     def _fits(self, dims: Dims, tensor: Tensor) -> bool:
         sizes = [self.trace.algebra.size(d) for d in dims]
@@ -256,8 +269,9 @@ class _Run:
         def enter(_module: nn.Module, args: Any, kwargs: Any) -> None:
             given = places(args, kwargs)
             entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
+            serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
             objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
-            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects))
+            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
             self._path.append(name)
             self._given.append(given)
 
@@ -269,10 +283,11 @@ class _Run:
             found, call = answer_of(output, self._given.pop()), self.trace.calls[name][-1]
             if found is not None:
                 call.answer, stream, made = found
-                call.left = self.dims(stream)
+                call.left, call.serials[()] = self.dims(stream), self._serial(stream)
                 self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
-                for tensor in made:
-                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), call)
+                call.made = [self.dims(tensor) for tensor in made]
+                for i, tensor in enumerate(made):
+                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), (call, i))
 
         return leave
 
