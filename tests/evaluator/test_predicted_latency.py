@@ -1,6 +1,7 @@
 """Latency foretold from blocks and a few whole networks, on a machine whose every cost is known."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 import archsmith as smith
 from archsmith.architecture import Proposal
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
+from archsmith.evaluation import Value
 from archsmith.evaluator.counts import count
 from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.hardware.block_table import BlockTable
@@ -53,7 +55,7 @@ class KnownMachine:
         measured: networks so far.
     """
 
-    spec, batch = "known:batch=1", 1
+    spec, batch, files = "known:batch=1", 1, ()
 
     def __init__(self, *, entry=0.05, rate=1.0, noise=0.0, name="known"):
         self.entry, self.rate, self.noise, self.measured = entry, rate, noise, 0
@@ -71,10 +73,7 @@ class KnownMachine:
         self.measured += 1
         latency = (self.entry + self.rate * call) * self.rng.normal(1, self.noise)
 
-        class Found:
-            latency_ms, low, high = latency, latency, latency
-
-        return Found
+        return SimpleNamespace(latency_ms=latency, value=lambda: Value(latency, "measured"))
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,18 @@
-"""The proof that an exported file is the network that was searched, and what it does on the hardware.
-
-``NAME.certificate.json`` lies beside ``NAME.onnx``, ``NAME.safetensors`` and ``NAME.architecture.json``.
-:func:`certify` writes it, :func:`verify` checks it again, on this machine or another.
-"""
+"""An exported file proved equal to the network that was searched, and timed: its certificate."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import DamagedFile, EvaluationFailed, InvalidModel, UnknownName, UserError
+from archsmith.errors import DamagedFile, InvalidModel
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
@@ -29,16 +24,12 @@ from archsmith.export._positional import positional
 from archsmith.export.safetensors import (
     ARCHITECTURE,
     Extracts,
-    inputs_from,
     load_network,
-    names_from,
-    read_architecture,
 )
 from archsmith.files import read_json, sha256, write_json
-from archsmith.hardware import Measurement, environment
+from archsmith.hardware import environment
 from archsmith.hardware._records import measured_line
 from archsmith.metric import on_device
-from archsmith.plan import Plan
 from archsmith.supernet.calls import in_order
 from archsmith.supernet.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
@@ -50,16 +41,9 @@ ITEMS = 8
 """Random inputs of one comparison."""
 SHOWN = 8
 """Outputs that a certificate records, for a check without the model's source."""
-DRIFT = 0.05
-"""Latency ratios of one network on one kind of machine may differ by this share beyond their intervals."""
-ATTEMPTS = 3
-"""Latencies that must disagree, one after the other, before a certificate is refuted: machines have busy moments."""
-FLIPPED = 0.002
-"""Share of inputs, or one, whose class may change because another processor sums in another order."""
 
 Build = Callable[[Mapping[str, Any]], Extracts]
 Network = Callable[..., Any]
-Status = Literal["ok", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -137,9 +121,9 @@ def certify(
             f"differ by {worst['relative']:.2g} of the largest output, more than {TOLERANCE:g}"
         )
     sizes = exported.supernet.plan(exported.architecture).inputs
-    accuracy = {split: _accuracy(file, found, sizes, exported.names) for split, found in batches.items()}
+    accuracy = {split: accuracy_of(file, found, sizes, exported.names) for split, found in batches.items()}
     network = positional(module, exported.names)
-    timed = {name: _time(path, m, network, inputs) for name, m in _by_name(meter).items()}
+    timed = {name: _time(path, m, network, inputs) for name, m in by_name(meter).items()}
     first, *others = timed
     data = {
         "format": FORMAT,
@@ -151,7 +135,7 @@ def certify(
             "tolerance": TOLERANCE,
             "seed": seed,
             "items": ITEMS,
-            "first": _first(file(*_random(inputs, seed))),
+            "first": first_outputs(file(*_random(inputs, seed))),
         },
         "accuracy": accuracy,
         "believed": {name: value.to_json() for name, value in (believed or {}).items()},
@@ -165,82 +149,6 @@ def certify(
     target = certificate_path(path)
     write_json(target, data)
     return Certificate(target, data)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at again."""
-
-    name: str
-    status: Status
-    detail: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What :func:`verify` found.
-
-    Args:
-        path: of the certificate.
-        checks: in order.
-    """
-
-    path: Path
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed; skipped checks do not count."""
-        return all(c.status != "failed" for c in self.checks)
-
-    def lines(self) -> list[str]:
-        """For people, one a check and one for all."""
-        found = [f"{c.status:7} {c.name}: {c.detail}" for c in self.checks]
-        skipped = sum(c.status == "skipped" for c in self.checks)
-        note = f" ({skipped} of {len(self.checks)} checks skipped)" if skipped else ""
-        return [*found, f"{self.path.name} {'holds' if self.ok else 'DOES NOT HOLD'}{note}"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"certificate": str(self.path), "ok": self.ok, "checks": [asdict(c) for c in self.checks]}
-
-
-def verify(
-    path: Path,
-    *,
-    build: Build | None = None,
-    batches: Mapping[str, Iterable[Any]] | None = None,
-    meter: Measures | Mapping[str, Measures] | None = None,
-) -> Verdict:
-    """Check an exported network against its certificate, with what is at hand.
-
-    Args:
-        path: of the network's ONNX file, or of the certificate.
-        build: as in :func:`certify`; without it the module is not rebuilt.
-        batches: split -> iterable of ``(inputs, labels)``; without them accuracy is not checked.
-        meter: open, or several by name; latency is not checked on devices without one.
-
-    Raises:
-        DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
-            failed check.
-    """
-    certificate = read_certificate(path)
-    data, target = certificate.data, certificate.path
-    network = target.with_name(target.name.removesuffix(SUFFIX) + ".onnx")
-    checks = [
-        *(_attempt(f"file {name}", _check_hash, target.with_name(name), text) for name, text in data["files"].items()),
-        _attempt("recorded outputs", _check_recorded, network, data["outputs"]),
-        _attempt("rebuilt module", _check_rebuilt, network, data["outputs"], build),
-        *(
-            _attempt(f"accuracy on {split}", _check_accuracy, network, recorded, (batches or {}).get(split))
-            for split, recorded in data["accuracy"].items()
-        ),
-        *(
-            _attempt(on_device("latency", name), _check_latency, network, part, _by_name(meter).get(name))
-            for name, part in _parts(data).items()
-        ),
-    ]
-    return Verdict(target, tuple(checks))
 
 
 def certificate_path(path: Path) -> Path:
@@ -272,7 +180,7 @@ def read_certificate(path: Path) -> Certificate:
 
 def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
     """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
-    return {name: part["device"] for name, part in _parts(certificate.data).items()}
+    return {name: part["device"] for name, part in parts_of(certificate.data).items()}
 
 
 # Certifying ----------------------------------------------------------------------------------------------------------
@@ -325,7 +233,7 @@ def _compare(forms: Mapping[str, Network], name: str, inputs: tuple[Any, ...]) -
     return rows
 
 
-def _accuracy(
+def accuracy_of(
     file: OnnxFile, batches: Iterable[Any], sizes: Mapping[str, Size], names: Sequence[str]
 ) -> dict[str, Any]:
     """Of images in the sizes that the network is for; the fingerprint is that of the data as they are."""
@@ -345,16 +253,18 @@ def _time(path: Path, meter: Measures, module: nn.Module, inputs: tuple[Any, ...
     }
 
 
-def _parts(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def parts_of(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Device -> what a certificate says of it, the first device first."""
     return {data.get("name", ""): data, **data.get("others", {})}
 
 
-def _by_name(meter: Measures | Mapping[str, Measures] | None) -> Mapping[str, Measures]:
+def by_name(meter: Measures | Mapping[str, Measures] | None) -> Mapping[str, Measures]:
+    """Meters by device, the only one under the empty name."""
     return meter if isinstance(meter, Mapping) else {} if meter is None else {"": meter}
 
 
-def _first(outputs: Any) -> list[float]:
+def first_outputs(outputs: Any) -> list[float]:
+    """Those that a certificate records."""
     flat = torch.cat([t.detach().double().flatten() for t in tensors(outputs)])
     return [float(v) for v in flat[:SHOWN]]
 
@@ -362,97 +272,10 @@ def _first(outputs: Any) -> list[float]:
 def _line(path: Path, data: Mapping[str, Any]) -> str:
     accuracy = ", ".join(f"{split} accuracy {a['top1']:.2f} %" for split, a in data["accuracy"].items())
     said = data["believed"].get
-    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in _parts(data).items())
+    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in parts_of(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
     equal = f"all forms of the network equal within {worst:.1g} of the largest output"
     return f"{path.name}: {accuracy + ', ' if accuracy else ''}{latencies}; {equal}"
 
 
 # Verifying -----------------------------------------------------------------------------------------------------------
-
-
-def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) -> Check:
-    """Run a check; an error that archsmith raises on purpose is a failed check with its message."""
-    try:
-        return Check(name, *check(*args))
-    except (UserError, EvaluationFailed) as error:
-        return Check(name, "failed", str(error))
-    except (KeyError, TypeError, ValueError) as error:
-        return Check(name, "failed", f"this part of the certificate cannot be read: {error!r}")
-
-
-def _check_hash(file: Path, recorded: str) -> tuple[Status, str]:
-    if not file.is_file():
-        return "failed", "is missing"
-    if sha256(file) != recorded:
-        return "failed", "is not the file that was certified: its bytes have changed"
-    return "ok", f"sha256 {recorded[:16]}..."
-
-
-def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """The certificate's random inputs, and their names where the network takes them by name."""
-    described = read_architecture(network.with_suffix(ARCHITECTURE))["inputs"]
-    inputs = random_like(resized(inputs_from(described), outputs["items"]), outputs["seed"])
-    return inputs, names_from(described)
-
-
-def _check_recorded(network: Path, outputs: Mapping[str, Any]) -> tuple[Status, str]:
-    inputs, _ = _recorded_inputs(network, outputs)
-    found = _first(OnnxFile(network)(*inputs))
-    apart = difference(torch.tensor(outputs["first"], dtype=torch.float64), torch.tensor(found, dtype=torch.float64))
-    status: Status = "ok" if apart.relative <= 10 * outputs["tolerance"] else "failed"
-    return (
-        status,
-        f"the file's outputs on the certificate's random inputs differ by {apart.relative:.1g} from those recorded",
-    )
-
-
-def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | None) -> tuple[Status, str]:
-    if build is None:
-        return "skipped", "the source of the model is not at hand"
-    inputs, names = _recorded_inputs(network, outputs)
-    try:
-        module = positional(load_network(network.with_suffix(".safetensors"), build), names)
-    except UnknownName as error:
-        return "skipped", f"the source of the model is not at hand: {error}"
-    with torch.no_grad():
-        apart = difference(module(*inputs), OnnxFile(network)(*inputs))
-    status: Status = "ok" if apart.relative <= outputs["tolerance"] else "failed"
-    return status, f"safetensors and ONNX file differ by {apart.relative:.1g} of the largest output"
-
-
-def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterable[Any] | None) -> tuple[Status, str]:
-    if batches is None:
-        return "skipped", f"the data is not at hand; {recorded['top1']:.2f} % when certified"
-    described = read_architecture(network.with_suffix(ARCHITECTURE))
-    sizes = Plan.from_json(described["plan"]).inputs
-    found = _accuracy(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
-    if found["data"] != recorded["data"]:
-        return "failed", (
-            f"this is other data: {found['total']} inputs with fingerprint {found['data']}, "
-            f"{recorded['total']} with {recorded['data']} when certified"
-        )
-    close = abs(found["right"] - recorded["right"]) <= max(1, FLIPPED * found["total"])
-    return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
-
-
-def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None) -> tuple[Status, str]:
-    """Ratios to the reference are compared: they do not depend on when either machine's anchor was taken."""
-    if meter is None:
-        return "skipped", f"the device {data['device']['spec']} is not at hand"
-    recorded = Measurement.from_json({k: v for k, v in data["latency"].items() if k != "of"})
-    if data["latency"]["of"] != "file":
-        return "skipped", f"{data['device']['spec']} runs modules, not files; nothing to time again"
-    inputs = inputs_from(read_architecture(network.with_suffix(ARCHITECTURE))["inputs"])
-    prepared = meter.device.prepare_file(str(network), random_like(inputs, 0))
-    same = meter.device.fingerprint == data["device"]["fingerprint"]
-    low, high = recorded.low / recorded.anchor_ms, recorded.high / recorded.anchor_ms
-    for _ in range(ATTEMPTS):
-        found = meter.measure(prepared, effort="final")
-        now = f"{found} on {meter.device.spec}, {recorded} when certified"
-        if not same:
-            return "skipped", f"{now} on another machine, runtime or setting: the two do not compare"
-        meets = found.low / found.anchor_ms <= high * (1 + DRIFT) and found.high / found.anchor_ms >= low * (1 - DRIFT)
-        if meets and math.isfinite(low + high):
-            return "ok", now
-    return "failed", f"{now}, at the last of {ATTEMPTS} attempts"

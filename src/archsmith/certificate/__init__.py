@@ -1,0 +1,31 @@
+"""The proof that an exported file is the network that was searched, and what it does on the hardware.
+
+``NAME.certificate.json`` lies beside ``NAME.onnx``, ``NAME.safetensors`` and ``NAME.architecture.json``.
+:func:`certify` writes it, :func:`verify` checks it again, on this machine or another.
+"""
+
+from archsmith.certificate.certifying import (
+    SUFFIX,
+    Build,
+    Certificate,
+    Exported,
+    certificate_path,
+    certify,
+    devices,
+    read_certificate,
+)
+from archsmith.certificate.checking import Check, Verdict, verify
+
+__all__ = [
+    "SUFFIX",
+    "Build",
+    "Certificate",
+    "Check",
+    "Exported",
+    "Verdict",
+    "certificate_path",
+    "certify",
+    "devices",
+    "read_certificate",
+    "verify",
+]

@@ -1,0 +1,210 @@
+"""A certificate checked again, on this machine or another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from archsmith.certificate.certifying import (
+    SUFFIX,
+    Build,
+    accuracy_of,
+    by_name,
+    first_outputs,
+    parts_of,
+    read_certificate,
+)
+from archsmith.errors import EvaluationFailed, UnknownName, UserError
+from archsmith.evaluator.latency import Measures
+from archsmith.export._compare import difference
+from archsmith.export._inputs import random_like, resized
+from archsmith.export._onnx_file import OnnxFile
+from archsmith.export._positional import positional
+from archsmith.export.safetensors import (
+    ARCHITECTURE,
+    inputs_from,
+    load_network,
+    names_from,
+    read_architecture,
+)
+from archsmith.files import sha256
+from archsmith.hardware import Measurement
+from archsmith.metric import on_device
+from archsmith.plan import Plan
+
+DRIFT = 0.05
+"""Latency ratios of one network on one kind of machine may differ by this share beyond their intervals."""
+ATTEMPTS = 3
+"""Latencies that must disagree, one after the other, before a certificate is refuted: machines have busy moments."""
+FLIPPED = 0.002
+"""Share of inputs, or one, whose class may change because another processor sums in another order."""
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at again."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What :func:`verify` found.
+
+    Args:
+        path: of the certificate.
+        checks: in order.
+    """
+
+    path: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; skipped checks do not count."""
+        return all(c.status != "failed" for c in self.checks)
+
+    def lines(self) -> list[str]:
+        """For people, one a check and one for all."""
+        found = [f"{c.status:7} {c.name}: {c.detail}" for c in self.checks]
+        skipped = sum(c.status == "skipped" for c in self.checks)
+        note = f" ({skipped} of {len(self.checks)} checks skipped)" if skipped else ""
+        return [*found, f"{self.path.name} {'holds' if self.ok else 'DOES NOT HOLD'}{note}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"certificate": str(self.path), "ok": self.ok, "checks": [asdict(c) for c in self.checks]}
+
+
+def verify(
+    path: Path,
+    *,
+    build: Build | None = None,
+    batches: Mapping[str, Iterable[Any]] | None = None,
+    meter: Measures | Mapping[str, Measures] | None = None,
+) -> Verdict:
+    """Check an exported network against its certificate, with what is at hand.
+
+    Args:
+        path: of the network's ONNX file, or of the certificate.
+        build: as in :func:`certify`; without it the module is not rebuilt.
+        batches: split -> iterable of ``(inputs, labels)``; without them accuracy is not checked.
+        meter: open, or several by name; latency is not checked on devices without one.
+
+    Raises:
+        DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
+            failed check.
+    """
+    certificate = read_certificate(path)
+    data, target = certificate.data, certificate.path
+    network = target.with_name(target.name.removesuffix(SUFFIX) + ".onnx")
+    checks = [
+        *(_attempt(f"file {name}", _check_hash, target.with_name(name), text) for name, text in data["files"].items()),
+        _attempt("recorded outputs", _check_recorded, network, data["outputs"]),
+        _attempt("rebuilt module", _check_rebuilt, network, data["outputs"], build),
+        *(
+            _attempt(f"accuracy on {split}", _check_accuracy, network, recorded, (batches or {}).get(split))
+            for split, recorded in data["accuracy"].items()
+        ),
+        *(
+            _attempt(on_device("latency", name), _check_latency, network, part, by_name(meter).get(name))
+            for name, part in parts_of(data).items()
+        ),
+    ]
+    return Verdict(target, tuple(checks))
+
+
+def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) -> Check:
+    """Run a check; an error that archsmith raises on purpose is a failed check with its message."""
+    try:
+        return Check(name, *check(*args))
+    except (UserError, EvaluationFailed) as error:
+        return Check(name, "failed", str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        return Check(name, "failed", f"this part of the certificate cannot be read: {error!r}")
+
+
+def _check_hash(file: Path, recorded: str) -> tuple[Status, str]:
+    if not file.is_file():
+        return "failed", "is missing"
+    if sha256(file) != recorded:
+        return "failed", "is not the file that was certified: its bytes have changed"
+    return "ok", f"sha256 {recorded[:16]}..."
+
+
+def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The certificate's random inputs, and their names where the network takes them by name."""
+    described = read_architecture(network.with_suffix(ARCHITECTURE))["inputs"]
+    inputs = random_like(resized(inputs_from(described), outputs["items"]), outputs["seed"])
+    return inputs, names_from(described)
+
+
+def _check_recorded(network: Path, outputs: Mapping[str, Any]) -> tuple[Status, str]:
+    inputs, _ = _recorded_inputs(network, outputs)
+    found = first_outputs(OnnxFile(network)(*inputs))
+    apart = difference(torch.tensor(outputs["first"], dtype=torch.float64), torch.tensor(found, dtype=torch.float64))
+    status: Status = "ok" if apart.relative <= 10 * outputs["tolerance"] else "failed"
+    return (
+        status,
+        f"the file's outputs on the certificate's random inputs differ by {apart.relative:.1g} from those recorded",
+    )
+
+
+def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | None) -> tuple[Status, str]:
+    if build is None:
+        return "skipped", "the source of the model is not at hand"
+    inputs, names = _recorded_inputs(network, outputs)
+    try:
+        module = positional(load_network(network.with_suffix(".safetensors"), build), names)
+    except UnknownName as error:
+        return "skipped", f"the source of the model is not at hand: {error}"
+    with torch.no_grad():
+        apart = difference(module(*inputs), OnnxFile(network)(*inputs))
+    status: Status = "ok" if apart.relative <= outputs["tolerance"] else "failed"
+    return status, f"safetensors and ONNX file differ by {apart.relative:.1g} of the largest output"
+
+
+def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterable[Any] | None) -> tuple[Status, str]:
+    if batches is None:
+        return "skipped", f"the data is not at hand; {recorded['top1']:.2f} % when certified"
+    described = read_architecture(network.with_suffix(ARCHITECTURE))
+    sizes = Plan.from_json(described["plan"]).inputs
+    found = accuracy_of(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
+    if found["data"] != recorded["data"]:
+        return "failed", (
+            f"this is other data: {found['total']} inputs with fingerprint {found['data']}, "
+            f"{recorded['total']} with {recorded['data']} when certified"
+        )
+    close = abs(found["right"] - recorded["right"]) <= max(1, FLIPPED * found["total"])
+    return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
+
+
+def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None) -> tuple[Status, str]:
+    """Ratios to the reference are compared: they do not depend on when either machine's anchor was taken."""
+    if meter is None:
+        return "skipped", f"the device {data['device']['spec']} is not at hand"
+    recorded = Measurement.from_json({k: v for k, v in data["latency"].items() if k != "of"})
+    if data["latency"]["of"] != "file":
+        return "skipped", f"{data['device']['spec']} runs modules, not files; nothing to time again"
+    inputs = inputs_from(read_architecture(network.with_suffix(ARCHITECTURE))["inputs"])
+    prepared = meter.device.prepare_file(str(network), random_like(inputs, 0))
+    same = meter.device.fingerprint == data["device"]["fingerprint"]
+    low, high = recorded.low / recorded.anchor_ms, recorded.high / recorded.anchor_ms
+    for _ in range(ATTEMPTS):
+        found = meter.measure(prepared, effort="final")
+        now = f"{found} on {meter.device.spec}, {recorded} when certified"
+        if not same:
+            return "skipped", f"{now} on another machine, runtime or setting: the two do not compare"
+        meets = found.low / found.anchor_ms <= high * (1 + DRIFT) and found.high / found.anchor_ms >= low * (1 - DRIFT)
+        if meets and math.isfinite(low + high):
+            return "ok", now
+    return "failed", f"{now}, at the last of {ATTEMPTS} attempts"
