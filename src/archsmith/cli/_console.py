@@ -16,8 +16,9 @@ from rich.table import Column
 
 from archsmith.api.progress import Listener, Progress
 
-results = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no edge to cut at
-errors = Console(stderr=True)
+# Without emoji: `name:cat:` is a name, and rich would load its table of them while it prints, where Ctrl-C hurts.
+results = Console(width=None if sys.stdout.isatty() else 200, emoji=False)  # a pipe has no edge to cut at
+errors = Console(stderr=True, emoji=False)
 
 _QUIET_S = 10
 """Seconds between two lines of one stage where the output is no terminal."""
@@ -54,11 +55,11 @@ def _bars() -> Bars:
         return Column(no_wrap=True, min_width=width)
 
     return Bars(
-        TextColumn("[bold]{task.fields[stage]}", table_column=fixed(8)),
+        TextColumn("{task.fields[stage]}", style="bold", markup=False, table_column=fixed(8)),
         BarColumn(bar_width=16, table_column=fixed(16)),
         MofNCompleteColumn(table_column=fixed(9)),
-        TextColumn("{task.fields[left]}", table_column=fixed(10)),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.fields[left]}", markup=False, table_column=fixed(10)),
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=errors,
         expand=True,
     )
