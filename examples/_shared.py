@@ -64,7 +64,8 @@ def write(
         "packages": ", ".join(f"{name} {version}" for name, version in machine["packages"].items()),
         "written": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    command = f"python examples/{Path(sys.argv[0]).name}{' --quick' if given.quick else ''}"
+    less = f" --items {given.items}" if given.items else ""
+    command = f"python examples/{Path(sys.argv[0]).name}{less}{' --quick' if given.quick else ''}"
     text = [
         f"# {title}", "", f"Written by `{command}`, with the settings below.", "", *(f"- {fact}" for fact in facts), "",
         *lines, "", "Settings:", "", *(f"- {name}: {value}" for name, value in settings.items()), "",
