@@ -16,6 +16,11 @@ def fingerprint_of(*parts: str | float) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+def input_shapes(supernet: Supernet) -> str:
+    """Of the tensors of one example call, as text: what costs depend on beside the architecture."""
+    return repr([tuple(x.shape) for x in supernet.example_inputs if isinstance(x, Tensor)])
+
+
 def fingerprint_of_batches(batches: Iterable[Any]) -> str:
     """Of every tensor that one pass gives; of the split where the batches know theirs."""
     split = getattr(batches, "split", None)

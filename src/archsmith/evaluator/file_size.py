@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import final
 
-from torch import Tensor
-
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
 from archsmith.export._candidate import candidate_onnx
@@ -39,8 +37,7 @@ class FileSize(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
-        return fingerprint_of("file_size", self._supernet.space.fingerprint, shapes)
+        return fingerprint_of("file_size", self._supernet.space.fingerprint, input_shapes(self._supernet))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random

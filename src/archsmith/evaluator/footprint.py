@@ -10,7 +10,7 @@ from torch import Tensor
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator._tally import Tally, tally
 from archsmith.evaluator.base import Evaluator
 from archsmith.export._positional import positional
@@ -58,8 +58,7 @@ class Footprint(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
-        return fingerprint_of("footprint", self._share, self._supernet.space.fingerprint, shapes)
+        return fingerprint_of("footprint", self._share, self._supernet.space.fingerprint, input_shapes(self._supernet))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random

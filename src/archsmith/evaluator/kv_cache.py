@@ -11,7 +11,7 @@ from torch import Tensor
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
 from archsmith.method import OURS
@@ -40,8 +40,7 @@ class KvCache(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
-        return fingerprint_of("kv_cache", self._supernet.space.fingerprint, shapes)
+        return fingerprint_of("kv_cache", self._supernet.space.fingerprint, input_shapes(self._supernet))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random

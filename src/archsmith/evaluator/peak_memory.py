@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
-from torch import Tensor
-
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
+from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.export._candidate import candidate_onnx
 from archsmith.export._inputs import resized
@@ -56,8 +54,7 @@ class PeakMemory(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        shapes = repr([tuple(x.shape) for x in self._supernet.example_inputs if isinstance(x, Tensor)])
-        return fingerprint_of("peak_memory", self._metric.name, self._device.fingerprint, shapes)
+        return fingerprint_of("peak_memory", self._metric.name, self._device.fingerprint, input_shapes(self._supernet))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the system's memory is what it is
