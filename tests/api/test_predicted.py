@@ -1,6 +1,7 @@
 """A search that foretells latencies: candidates are predicted, the front is measured."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -34,6 +35,10 @@ def test_candidates_are_predicted_and_the_front_is_measured(supernet, loader, tm
     assert {e.values["latency_ms"].source for e in searched_for if not e.proposal.fidelity} == {"predicted"}
     assert {m.final.values["latency_ms"].source for m in front} == {"measured"}
     assert any("foretold" in p.text for p in heard)
+    assert any(re.search(r"latency_ms [\d.]+ \(predicted\)", p.text) for p in heard)
+    page = front.report().read_text(encoding="utf-8")
+    assert re.search(r"The largest network: [\d.]+ ms \(predicted\)", page)
+    assert "by the search, predicted" in page
     kept = (tmp_path / "r" / "latency" / "latency_ms.json").read_text(encoding="utf-8")
     again = searched(supernet, loader, tmp_path / "r", budget=4)
     assert (tmp_path / "r" / "latency" / "latency_ms.json").read_text(encoding="utf-8") == kept

@@ -361,13 +361,19 @@ class Session:
         return outcome
 
 
+def _said(evaluation: Evaluation, metric: str) -> str:
+    """A value in a line of progress; one that was not measured or counted says so."""
+    predicted = evaluation.values[metric].source == "predicted"
+    return f"{metric} {evaluation[metric]:.4g}{' (predicted)' * predicted}"
+
+
 def loop_listener(stage: str, session: Session, question: Question) -> Callable[[loop.Event], None]:
     """Turn the loop's events into progress, and what a reader must know into notes of the run."""
 
     def hear(event: loop.Event) -> None:
         if isinstance(event, loop.Evaluated):
             e = event.evaluation
-            shown = "  ".join(f"{o.metric} {e[o.metric]:.4g}" for o in question.objectives) if e.ok else e.reason
+            shown = "  ".join(_said(e, o.metric) for o in question.objectives) if e.ok else e.reason
             done, total = (event.done, event.of) if event.of else (round(event.seconds), event.of_seconds)
             left = total and event.done and (total - done) * (event.seconds / event.done if event.of else 1)
             session.on_progress(Progress(stage, shown, done, total, left or None))

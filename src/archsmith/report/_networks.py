@@ -25,7 +25,9 @@ def section(data: ReportData) -> Markup | None:
     for name in columns:
         head += [_heading(data, name, best)]
         if name in again:
-            head += [element("span", "believed", element("small", "by the search"))]
+            predicted = any(_is_predicted(n.evaluation, name) for n in rows)
+            small = "by the search, predicted" if predicted else "by the search"
+            head += [element("span", "believed", element("small", small))]
     head += [element("span", "files")] if any(n.files for n in rows) else []
     head += [element("span", "architecture")]
     body = [_row(data, n, columns, again, files=any(n.files for n in rows)) for n in rows]
@@ -58,6 +60,10 @@ def _explanation(data: ReportData, again: Sequence[str]) -> str:
     if any(name.startswith("test_") for n in data.handed_out for name in n.best_known.values):
         text += " The search read the validation split only; it never saw the test split."
     return text
+
+
+def _is_predicted(evaluation: Evaluation, metric: str) -> bool:
+    return metric in evaluation.values and evaluation.values[metric].source == "predicted"
 
 
 def _heading(data: ReportData, name: str, best: Sequence[Evaluation]) -> Markup:

@@ -98,7 +98,9 @@ def largest_text(data: ReportData) -> str:
         return ""
     found = data.largest.values
     values = [
-        with_unit(found[o.metric].value, unit) + ("" if unit not in ("", "1") else f" {o.metric}")
+        with_unit(found[o.metric].value, unit)
+        + ("" if unit not in ("", "1") else f" {o.metric}")
+        + (" (predicted)" if found[o.metric].source == "predicted" else "")
         for o in reversed(data.objectives)
         if o.metric in found and (unit := data.metric(o.metric).unit) is not None
     ]
