@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded
     from archsmith.api.searching import search
     from archsmith.data import open_data
     from archsmith.errors import ArchsmithError
+    from archsmith.evaluator._precisions import Precisions
     from archsmith.evaluator.user_metric import UserMetric
     from archsmith.space import Choice, ChoiceSpace
     from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
@@ -34,6 +35,7 @@ _WHERE = {
     "Job": "archsmith.api.job",
     "Kernel": "archsmith.supernet",
     "Optional": "archsmith.supernet",
+    "Precisions": "archsmith.evaluator._precisions",
     "Relaxed": "archsmith.supernet",
     "Run": "archsmith.api.run",
     "Supernet": "archsmith.supernet",
@@ -56,6 +58,7 @@ __all__ = [
     "Job",
     "Kernel",
     "Optional",
+    "Precisions",
     "Relaxed",
     "Run",
     "Supernet",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from torch import nn
 from archsmith import method
 from archsmith.errors import DamagedFile, Interrupted, InvalidOption, MeasurementFailed, RunLocked, UnknownName
 from archsmith.export._candidate import candidate_onnx
+from archsmith.export._quantised import Policy, Quantisable
 from archsmith.files import home_folder
 from archsmith.hardware import Device, Meter, available_devices, environment, open_device
 from archsmith.hardware.catalogue import ROLE_NAME
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.torch_cpu import TorchCpu
 from archsmith.hardware.lock import HardwareLock
-from archsmith.hardware.machine import governor, load_average, package_version
+from archsmith.hardware.machine import governor, int8_weight_bits, load_average, package_version
 from archsmith.hardware.reference import reference_call
 from archsmith.testing.clock import FakeClock, FakeDevice
 from archsmith.testing.devices import DeviceLaws
@@ -56,7 +58,7 @@ def test_specs_are_read():
         ("onnxruntime:threads=0", InvalidOption, "threads=0 must be a whole number from 1 on"),
         ("onnxruntime:threads=1.5", InvalidOption, "threads=1.5 must be a whole number"),
         ("torch_cpu:batch=many", InvalidOption, "batch='many' must be a whole number"),
-        ("onnxruntime:precision=int4", InvalidOption, "precision='int4' must be one of fp32"),
+        ("onnxruntime:precision=int4", InvalidOption, "precision='int4' must be one of fp32, int8"),
         ("openvino:precision=f32", InvalidOption, "precision='f32' must be one of fp32, bf16"),
         ("torch_cpu:precision=bf8", InvalidOption, "precision='bf8' must be one of fp32, bf16"),
         ("onnxruntime:threads=1,batch", InvalidOption, "cannot read 'batch'"),
@@ -250,3 +252,57 @@ def test_home_is_where_the_user_says(tmp_path, monkeypatch):
 def test_devices_are_devices():
     assert issubclass(OnnxRuntime, Device)
     assert issubclass(TorchCpu, Device)
+
+
+INT8 = [f"{name}:batch=3,precision=int8" for name in ("onnxruntime", "openvino") if name in WORKING]
+
+
+@pytest.mark.parametrize("spec", INT8)
+class TestInt8:
+    """A device that quantises what is not quantised yet."""
+
+    def network(self):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return nn.Sequential(
+                nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)
+            )
+
+    def test_modules_and_files_are_quantised_alike(self, spec, tmp_path):
+        device, plain = open_device(spec), open_device(spec.replace(",precision=int8", ""))
+        network, inputs = self.network().eval(), (torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
+        path = tmp_path / "network.onnx"
+        path.write_bytes(candidate_onnx(network, inputs))
+        [right] = plain.prepare(network, inputs)()
+        [of_module] = device.prepare(network, inputs)()
+        [of_file] = device.prepare_file(str(path), inputs)()
+        [of_content] = device.prepare_onnx(path.read_bytes(), inputs)()
+        assert np.array_equal(of_module, of_file)
+        assert np.array_equal(of_module, of_content)
+        assert 1e-5 < np.abs(right - of_module).max() / np.abs(right).max() < 0.2
+        assert device.fingerprint != plain.fingerprint
+
+    def test_what_is_quantised_already_stays_so(self, spec):
+        device, plain = open_device(spec), open_device(spec.replace(",precision=int8", ""))
+        inputs = (torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
+        file = Quantisable(candidate_onnx(self.network().eval(), inputs))
+        content = file.quantised(Policy({"4": "int8"}), file.ranges([inputs]), weight_bits=7)
+        [one], [other] = device.prepare_onnx(content, inputs)(), plain.prepare_onnx(content, inputs)()
+        assert np.array_equal(one, other)
+
+    def test_time_is_told_by_operators(self, spec, tmp_path):
+        inputs = (torch.zeros(3, 3, 8, 8),)
+        path = tmp_path / "network.onnx"
+        path.write_bytes(candidate_onnx(self.network().eval(), inputs))
+        found = open_device(spec).profile_file(str(path), inputs, calls=3)
+        assert found.operators
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "bits"),
+    [("x86_64", "avx2 avx512_vnni", 8), ("x86_64", "avx2 avx_vnni", 8), ("x86_64", "avx2", 7), ("aarch64", "", 8)],
+)
+def test_int8_weights_leave_room_where_sums_saturate(monkeypatch, machine, flags, bits):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"flags : {flags}")
+    assert int8_weight_bits() == bits

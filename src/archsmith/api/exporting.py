@@ -14,13 +14,13 @@ from archsmith.api.devices import MeterOnUse, open_meters
 from archsmith.api.front import Front, Member
 from archsmith.api.materials import EVALUATION_BATCH, Materials, rebuild
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
+from archsmith.api.quantised_export import write_onnx
 from archsmith.api.run import Run
 from archsmith.certificate import Certificate, Exported, Verdict
 from archsmith.data import open_data
 from archsmith.errors import DamagedFile, DeviceLost, Interrupted, InvalidOption, UserError
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin, check_suffix
-from archsmith.export.onnx import Onnx
 from archsmith.export.safetensors import Safetensors
 from archsmith.files import sha256
 from archsmith.hardware import Measurement, Meter, open_device
@@ -127,15 +127,15 @@ def export_member(
     """
     check_suffix(path, ".onnx")
     supernet, names = materials.supernet, materials.supernet.input_names
-    inputs = supernet.inputs_of(member.architecture)
-    module = supernet.extract(member.architecture)
+    own, _ = materials.split(member.architecture)
+    inputs, module = supernet.inputs_of(own), supernet.extract(own)
     again = build if materials.source is not None else lambda _: supernet
     origin = Origin(
         source=materials.source or {"live": "a Python model that only the process that searched it has"},
-        architecture=member.architecture,
-        plan=supernet.plan(member.architecture),
+        architecture=own,
+        plan=supernet.plan(own),
     )
-    written = Onnx().write(module, inputs, path, names=names)
+    written, quantised = write_onnx(materials, member.architecture, module, path)
     Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
     splits = {"val": materials.val, "test": materials.test}
     classifies = "accuracy_top1" in member.belief.values
@@ -147,7 +147,8 @@ def export_member(
             Exported(
                 path=path,
                 supernet=supernet,
-                architecture=member.architecture,
+                architecture=own,
+                quantised=quantised,
                 build=again,
                 inputs=inputs,
                 names=names,

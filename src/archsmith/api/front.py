@@ -46,8 +46,13 @@ class Member:
         return self.final[metric]
 
     def module(self) -> nn.Module:
-        """The network as a plain module in evaluation mode, with the weights it inherits."""
-        return self.materials().supernet.extract(self.architecture)
+        """The network as a plain module in evaluation mode, with the weights it inherits, in fp32.
+
+        Where layers are quantised, the file that :meth:`export` writes is the network that was measured.
+        """
+        materials = self.materials()
+        own, _ = materials.split(self.architecture)
+        return materials.supernet.extract(own)
 
     def export(self, path: str | Path) -> Written:
         """Write it as ONNX at ``path`` and as safetensors beside, with a certificate that was just proven.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from archsmith.api.materials import (
     Materials,
     build,
     check_model,
+    joint_space,
     load_weights,
+    precisions_on,
     source_of,
 )
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
@@ -34,6 +36,7 @@ from archsmith.changes import differences
 from archsmith.data import open_data
 from archsmith.data.base import AnyData
 from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidData, InvalidOption, RunMismatch, UserError
+from archsmith.evaluator._precisions import OWNER, Precisions
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.metric import check_known, limits, objectives
 from archsmith.training import _loop as training
@@ -71,6 +74,7 @@ class Job:
         options: of the strategy.
         baseline: another strategy beside, ``STRATEGY:EVALUATIONS``.
         latency: of candidates, ``"measured"`` or ``"predicted"``.
+        precisions: of layers, where they are searched or fixed.
         seed: of everything random.
         train: how to train.
         epochs: passes over the data.
@@ -100,6 +104,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     latency: Latencies = "measured"
+    precisions: Precisions | None = None
     seed: int = 0
     train: str = "sandwich"
     epochs: int | None = None
@@ -126,14 +131,16 @@ class Job:
         data = self._read(on_progress)
         source = source_of(self.model, self.model_options, data)
         supernet = build(source, seed=self.seed, on_progress=on_progress)
-        question.check(supernet.space)
-        run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
+        joint = joint_space(supernet, question.precisions, on_progress=on_progress)
+        materials = Materials(supernet, source, None, None, devices, joint=joint)
+        question.check(materials.space)
+        run = Run.begin(self.run, self._fixed(materials, data), store=self.store)
         for note in data.notes:
             run.note(note)
         with _timed(run, "training"):
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-        materials = Materials(supernet, source, val, test, devices, run.fixed["data"], run.anchors)
+        materials = replace(materials, val=val, test=test, data=run.fixed["data"], anchors=run.anchors)
         try:
             front = conduct(question, run, materials, metrics, on_progress, stop)
         except Infeasible as error:
@@ -181,6 +188,7 @@ class Job:
             baseline=Question.parse_baseline(self.baseline),
             seed=self.seed,
             latency=self.latency,
+            precisions=precisions_on(devices, self.precisions),
         )
         check_known(question.metrics, available_metrics(metrics, devices))
         method.load("training", self.train)
@@ -210,7 +218,7 @@ class Job:
         on_progress(Progress("data", f"{sizes}, {len(data.classes)} classes, {data.form}", 1, 1))
         return data
 
-    def _fixed(self, supernet: Supernet, source: Mapping[str, Any], data: AnyData) -> dict[str, Any]:
+    def _fixed(self, materials: Materials, data: AnyData) -> dict[str, Any]:
         described = {
             "spec": self.data,
             "resize": self.resize,
@@ -220,10 +228,7 @@ class Job:
             **({"options": {k: _plain(v) for k, v in self.data_options.items()}} if self.data_options else {}),
         }
         if self.trained is not None:
-            described_there = Run.open(self.trained).fixed
-            return describe(
-                supernet, source, on=named_devices(self.on), data=described, training=described_there["training"]
-            )
+            return describe(materials, described, training=Run.open(self.trained).fixed["training"])
         learnt = {
             "method": self.train,
             "epochs": self.epochs or EPOCHS,
@@ -232,7 +237,7 @@ class Job:
             "optimizer": self.optimizer,
             "seed": self.seed,
         }
-        return describe(supernet, source, on=named_devices(self.on), data=described, training=learnt)
+        return describe(materials, described, training=learnt)
 
     def _train(self, run: Run, supernet: Supernet, data: AnyData, on_progress: Listener, stop: Stop) -> None:
         """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
@@ -273,7 +278,8 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
         UserError: when that run has not ended its training.
     """
     other = Run.open(folder)
-    here, there = ({name: r.fixed[name] for name in ("model", "inputs", "space", "data")} for r in (run, other))
+    same = ("model", "inputs", "data")
+    here, there = ({**{name: r.fixed[name] for name in same}, "space": _own_choices(r)} for r in (run, other))
     if changed := differences(there, here):
         raise RunMismatch(f"the supernet of {folder} cannot be taken (there -> here): {'; '.join(changed)}")
     if not other.weights:
@@ -281,6 +287,22 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
     load_weights(other, supernet)
     run.keep(training=other.training)
     run.note(f"the trained supernet was taken from {folder}")
+
+
+def precisions_asked(options: str | None, *, per: str, keep: Sequence[str]) -> Precisions | None:
+    """What the command line says of precisions.
+
+    Raises:
+        InvalidOption: for anything else, and for details without the precisions that they are of.
+    """
+    if options is None and (keep or per != Precisions.per):
+        raise InvalidOption("--precisions-per and --keep-fp32 need --precisions, such as --precisions fp32,int8")
+    return Precisions.of(options, per=per, keep=tuple(keep))
+
+
+def _own_choices(run: Run) -> list[Any]:
+    """The choices of a run's supernet, without those of precisions: weights do not depend on these."""
+    return [choice for choice in run.fixed["space"]["choices"] if choice["owner"] != OWNER]
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from archsmith import method as registry
 from archsmith.api.building import elastic
-from archsmith.api.progress import Listener, nobody
+from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.api.run import Run
+from archsmith.architecture import Architecture
 from archsmith.data import open_data
 from archsmith.data.base import AnyData
 from archsmith.errors import (
@@ -25,8 +26,13 @@ from archsmith.errors import (
     UnknownName,
     require,
 )
+from archsmith.evaluator._precisions import JointSpace, Precisions
+from archsmith.evaluator._quantised_files import policy_of
+from archsmith.export._quantised import Policy
 from archsmith.files import replacing
+from archsmith.hardware import open_device
 from archsmith.models import FORMS, source_named
+from archsmith.space import ChoiceSpace
 from archsmith.supernet import Supernet
 from archsmith.supernet._calibration import Batch
 
@@ -51,6 +57,7 @@ class Materials:
         on: devices to measure on, as text, by name.
         data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
         anchors: device -> the reference's time that this run's latencies on it are based on, once it is known.
+        joint: the precisions of layers, where they are searched or fixed.
     """
 
     supernet: Supernet
@@ -60,6 +67,30 @@ class Materials:
     on: Mapping[str, str]
     data: Mapping[str, Any] | None = None
     anchors: Mapping[str, float] = field(default_factory=dict)
+    joint: JointSpace | None = None
+
+    @property
+    def space(self) -> ChoiceSpace:
+        """What is searched: the supernet's space, with the choices of precisions where there are any."""
+        return self.supernet.space if self.joint is None else self.joint.space
+
+    @property
+    def largest(self) -> Architecture:
+        """The largest network, in the widest precisions that it may have."""
+        return self.supernet.largest if self.joint is None else self.joint.join(self.supernet.largest)
+
+    @property
+    def corners(self) -> list[Architecture]:
+        """What every search begins with: the largest and the smallest network, each in every precision there is."""
+        if self.joint is None:
+            return [self.supernet.largest, self.supernet.smallest]
+        ends, wanted = (self.supernet.largest, self.supernet.smallest), self.joint.wanted.options
+        found = [self.joint.join(arch, precision) for arch in ends for precision in wanted]
+        return list(dict.fromkeys(found))
+
+    def split(self, arch: Architecture) -> tuple[Architecture, Policy]:
+        """The supernet's architecture, and the precision of every layer."""
+        return policy_of(self.joint, arch)
 
 
 def build(
@@ -238,7 +269,61 @@ def materials_of(run: Run, *, data: str | None = None, on_progress: Listener = n
                 f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-    return Materials(supernet, source, val, test, run.devices, described, run.anchors)
+    joint = joint_space(supernet, None, kept=run.fixed.get("precisions"))
+    return Materials(supernet, source, val, test, run.devices, described, run.anchors, joint)
+
+
+def precisions_on(on: Mapping[str, str], wanted: str | Sequence[str] | Precisions | None = None) -> Precisions | None:
+    """The precisions that layers may have on these devices; ``None`` where nothing is quantised.
+
+    Args:
+        on: devices by name; one of precision int8 has all layers in int8.
+        wanted: what may be chosen.
+
+    Raises:
+        InvalidOption: for what a device cannot run, or devices that contradict.
+    """
+    devices = {name: open_device(spec) for name, spec in on.items()}
+    asked = Precisions.of(wanted)
+    whole = [d.spec for d in devices.values() if d.precision == "int8"]
+    if whole and asked is not None:
+        raise InvalidOption(f"{whole[0]} has every layer in int8; leave out its precision, or precisions")
+    if whole and len(whole) < len(devices):
+        raise InvalidOption(f"{whole[0]} computes in int8 and another device does not; give precisions='int8' instead")
+    if whole:
+        asked = Precisions(options=("int8",))
+    if asked is not None:
+        asked.check(devices)
+    return asked
+
+
+def joint_space(
+    supernet: Supernet,
+    wanted: Precisions | None,
+    *,
+    kept: Mapping[str, Any] | None = None,
+    on_progress: Listener = nobody,
+) -> JointSpace | None:
+    """The precisions of a supernet's layers; ``None`` where nothing is quantised.
+
+    Args:
+        supernet: whose layers they are of.
+        wanted: what may be chosen.
+        kept: what a run says that goes on, instead.
+        on_progress: hears what is being done: the largest network is exported, which takes seconds.
+
+    Raises:
+        InvalidOption: for layers to keep that there are not.
+        InvalidModel: for a network that cannot be quantised.
+    """
+    if kept is not None:
+        return JointSpace.from_json(supernet.space, kept)
+    if wanted is None:
+        return None
+    on_progress(Progress("quantise", "exporting the largest network to find its layers"))
+    found = JointSpace.of(supernet, wanted)
+    on_progress(Progress("quantise", f"{len(found.choices)} choices of {', '.join(wanted.options)}", 1, 1))
+    return found
 
 
 def _load(run: Run, name: str) -> dict[str, Tensor]:

@@ -9,8 +9,11 @@ import numpy as np
 
 from archsmith import loop
 from archsmith import method as registry
+from archsmith.api.available import COMPUTED
 from archsmith.api.devices import TIMED
 from archsmith.errors import InvalidOption
+from archsmith.evaluator._precisions import Precisions
+from archsmith.evaluator.footprint import Footprint
 from archsmith.metric import Limit, Objective
 from archsmith.space import ChoiceSpace
 
@@ -30,6 +33,7 @@ class Question:
     baseline: tuple[str, int] | None
     seed: int
     latency: Latencies = "measured"
+    precisions: Precisions | None = None
 
     def __post_init__(self) -> None:
         if self.latency not in get_args(Latencies):
@@ -37,6 +41,13 @@ class Question:
         also = [name for name in self.metrics if name.partition("@")[0] in TIMED[1:]]
         if self.latency == "predicted" and also:
             raise InvalidOption(f"{', '.join(also)} can only be measured; leave out latency='predicted'")
+        if self.precisions is not None:
+            if self.latency == "predicted":
+                raise InvalidOption(
+                    "the latency of quantised layers can only be measured; leave out latency='predicted'"
+                )
+            if full := [name for name in self.metrics if name in COMPUTED[Footprint]]:
+                raise InvalidOption(f"{', '.join(full)} is computed for fp32; leave it out where layers are quantised")
 
     @staticmethod
     def parse_baseline(text: str | None) -> tuple[str, int] | None:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -17,18 +16,12 @@ from torch import nn
 import archsmith
 from archsmith import loop
 from archsmith import method as registry
-from archsmith.api.available import COMPUTED, available_metrics
-from archsmith.api.devices import (
-    TIMED,
-    MeterOnUse,
-    On,
-    named_devices,
-    open_meters,
-    recorded,
-)
+from archsmith.api.available import available_metrics
+from archsmith.api.devices import On, named_devices, recorded
 from archsmith.api.finalising import finalise
 from archsmith.api.front import Front
-from archsmith.api.materials import WEIGHTS, Materials, rebuild, save_weights
+from archsmith.api.instruments import Instruments
+from archsmith.api.materials import WEIGHTS, Materials, joint_space, precisions_on, rebuild, save_weights
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.question import Latencies, Question
 from archsmith.api.run import Run
@@ -36,17 +29,10 @@ from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, Interrupted, InvalidOption, RunMismatch
 from archsmith.evaluation import Evaluation
 from archsmith.evaluator._composite import Composite
-from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
-from archsmith.evaluator.accuracy import Accuracy
-from archsmith.evaluator.base import Evaluator
-from archsmith.evaluator.counts import Counts
-from archsmith.evaluator.latency import Latency
-from archsmith.evaluator.peak_memory import PeakMemory
-from archsmith.evaluator.predicted_latency import PredictedLatency
+from archsmith.evaluator._precisions import Precisions
 from archsmith.evaluator.user_metric import UserMetric
-from archsmith.hardware import environment, open_device
-from archsmith.metric import Limit, check_known, limits, objectives, on_device
+from archsmith.metric import Limit, check_known, limits, objectives
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
@@ -73,6 +59,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     options: Mapping[str, Any] | None = None,
     baseline: str | None = None,
     latency: Latencies = "measured",
+    precisions: str | Sequence[str] | Precisions | None = None,
     seed: int = 0,
     run: str | Path | None = None,
     model: str | Mapping[str, Any] | None = None,
@@ -99,6 +86,8 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         baseline: ``"random:20"`` evaluates 20 architectures of another strategy beside, for comparison.
         latency: ``"predicted"`` measures 24 networks and their blocks, and foretells the candidates' latencies from
             them; the networks of the front are measured all the same.
+        precisions: of layers, such as ``("fp32", "int8")``: one for each layer joins the choices, networks are
+            quantised with the calibration data, and judged and measured so; see :class:`Precisions`.
         seed: of everything random.
         run: folder where everything is stored; a temporary one unless given.
         model: ``"module:factory"`` that builds the supernet, so that the command line can export from the run.
@@ -112,6 +101,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     Raises:
         UserError: for anything unknown, contradictory or infeasible; what was evaluated stays stored.
     """
+    devices = named_devices(on)
     question = Question(
         objectives=objectives(maximize=maximize, minimize=minimize),
         limits=_limits(limits),
@@ -121,15 +111,16 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         baseline=Question.parse_baseline(baseline),
         seed=seed,
         latency=latency,
+        precisions=precisions_on(devices, precisions),
     )
     if calibration is not None:
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
     source = _source(model, supernet, on_progress)
     folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
-    devices = named_devices(on)
     check_known(question.metrics, available_metrics(metrics, devices))
-    materials = Materials(supernet, source, val, test, devices)
-    fixed = describe(supernet, source, on=devices, data={"fingerprint": fingerprint_of_batches(val)})
+    joint = joint_space(supernet, question.precisions, on_progress=on_progress)
+    materials = Materials(supernet, source, val, test, devices, joint=joint)
+    fixed = describe(materials, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
     if not supernet.calibration and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules()):
         begun.note(
@@ -144,15 +135,15 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     return conduct(question, begun, materials, metrics, on_progress, stop)
 
 
-def describe(
-    supernet: Supernet, source: Mapping[str, Any] | None, *, on: Mapping[str, str], data: Mapping[str, Any], **more: Any
-) -> dict[str, Any]:
+def describe(materials: Materials, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """What must be the same when a run is resumed, as plain data."""
+    source, joint = materials.source, materials.joint
     return {
         "model": None if source is None else dict(source),
-        "inputs": _shapes(supernet),
-        "space": supernet.space.to_json(),
-        "device": recorded(on),
+        "inputs": _shapes(materials.supernet),
+        "space": materials.space.to_json(),
+        **({} if joint is None else {"precisions": joint.to_json()}),
+        "device": recorded(materials.on),
         "data": dict(data),
         **more,
     }
@@ -177,16 +168,16 @@ def conduct(
     """Everything after training: evaluations, baseline, last check."""
     supernet = materials.supernet
     check_known(question.metrics, available_metrics(metrics, materials.on))
-    question.check(supernet.space)
+    question.check(materials.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
         store = stack.enter_context(run.store(create=True))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
-        session.open_meters(stack)
+        session.instruments.open(stack)
         evaluate = session.composite()
         largest = session.anchor(evaluate)
         resolved = replace(question, limits=_resolved(question.limits, largest))
-        first = [Proposal(supernet.largest), Proposal(supernet.smallest)]
+        first = [Proposal(arch) for arch in materials.corners]
         session.run_journal("search", resolved, evaluate, first=first)
         if question.baseline is not None:
             name, count = question.baseline
@@ -212,77 +203,12 @@ class Session:
         stop: Stop,
     ) -> None:
         self.run, self.store, self.materials, self.question = run, store, materials, question
-        self.user_metrics = [m.bind(materials.supernet, materials.val) for m in metrics]
         self.on_progress, self.stop = on_progress, stop
-        self.meters: dict[str, MeterOnUse] = {}
-        self.candidates: dict[str, Candidates] = {}
-        self.environment = environment()
-
-    def open_meters(self, stack: ExitStack) -> None:
-        """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
-        wanted = {name for name in self.materials.on if self._asked(name, TIMED)}
-        devices = {name: open_device(spec) for name, spec in self.materials.on.items() if name in wanted}
-        for name, device in devices.items():
-            self.run.check_machine(name, device)
-        self.meters = open_meters(
-            devices,
-            self.run.anchors,
-            stack,
-            keep=self.run.keep_anchor,
-            on_progress=self.on_progress,
-            stop=self.stop,
-        )
-
-        def say(text: str) -> None:
-            self.on_progress(Progress("device", text))
-
-        supernet, told = self.materials.supernet, self.run.note
-        self.candidates = {name: Candidates(supernet, device, busy=say, told=told) for name, device in devices.items()}
-
-    def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
-        """Those metrics of a device that objectives or limits name."""
-        return [stem for stem in stems if on_device(stem, device) in self.question.metrics]
+        self.instruments = Instruments(run, materials, question, metrics, on_progress, stop)
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
-        supernet, wanted = self.materials.supernet, self.question.metrics
-        parts: list[Evaluator] = []
-        if self.materials.val is not None and "accuracy_top1" in wanted:
-            parts.append(Accuracy(supernet, self.materials.val))
-        if final and self.materials.test is not None and "accuracy_top1" in wanted:
-            parts.append(Accuracy.on_test(supernet, self.materials.test))
-        parts.extend(m for m in self.user_metrics)
-        parts.append(Counts(supernet))
-        parts.extend(evaluator(supernet) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
-        for name, meter in self.meters.items():
-            metric, also = on_device("latency_ms", name), self._asked(name, TIMED[1:])
-            files = self.candidates[name]
-            if self.question.latency == "predicted" and not final:
-                parts.append(self._foretold(metric, meter, files))
-                continue
-            effort: Literal["search", "final"] = "final" if final else "search"
-            keep = partial(self.run.keep_measurement, metric)
-            parts.append(
-                Latency(
-                    supernet, meter, metric=metric, effort=effort, also=also, candidates=files, on_measured=keep
-                )
-            )  # fmt: skip
-        for name, spec in self.materials.on.items():
-            if self._asked(name, ("peak_memory_mib",)):
-                parts.append(PeakMemory(supernet, open_device(spec), name=name))
-        return Composite(parts, seed=self.question.seed, environment=self.environment)
-
-    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
-        """Keeps what it measures in the run, so that a search that goes on foretells the same."""
-        return PredictedLatency(
-            self.materials.supernet,
-            meter,
-            metric=metric,
-            candidates=files,
-            file=self.run.path / "latency" / f"{metric}.json",
-            seed=self.question.seed,
-            on_progress=lambda text, done, total: self.on_progress(Progress("device", text, done, total)),
-        )
+        return self.instruments.composite(final=final)
 
     def anchor(self, evaluate: Composite) -> Evaluation:
         """The largest network's evaluation: what relative limits refer to, and proof that evaluating works.
@@ -290,7 +216,7 @@ class Session:
         Raises:
             EvaluationFailed: when even the largest network cannot be evaluated.
         """
-        proposal = Proposal(self.materials.supernet.largest)
+        proposal = Proposal(self.materials.largest)
         self.on_progress(Progress("search", "the largest network"))
         found = self.evaluated(evaluate, proposal)
         if not found.ok:
@@ -313,7 +239,7 @@ class Session:
         stage: str = "search",
     ) -> loop.Outcome:
         """Run or resume one strategy until its budget is spent."""
-        space = self.materials.supernet.space
+        space = self.materials.space
 
         def make() -> Strategy:
             strategy: Strategy = registry.make(
@@ -343,7 +269,11 @@ class Session:
             evaluate,
             self.store.journal(self.run.journal_name(name)),
             header=header,
-            noted={"budget": str(question.budget), "archsmith": archsmith.__version__, **self.environment["packages"]},
+            noted={
+                "budget": str(question.budget),
+                "archsmith": archsmith.__version__,
+                **self.instruments.environment["packages"],
+            },
             limits=question.limits,
             budget=question.budget,
             evaluator=evaluate.fingerprint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -30,7 +31,7 @@ from archsmith.files import read_json, sha256, write_json
 from archsmith.hardware import environment
 from archsmith.hardware._records import measured_line
 from archsmith.metric import on_device
-from archsmith.supernet.calls import in_order
+from archsmith.supernet.calls import in_order, logits_of
 from archsmith.supernet.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
 
@@ -64,6 +65,19 @@ class Certificate:
         return str(self.data["line"])
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """What was quantised in a file.
+
+    Args:
+        full: the file before.
+        described: layers and their precisions, bits, calibration: plain data for the certificate.
+    """
+
+    full: OnnxFile
+    described: Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exported:
     """A network whose files have been written.
@@ -75,6 +89,8 @@ class Exported:
         build: makes the supernet anew from the source in the architecture file.
         inputs: example inputs; random ones are drawn in their shape.
         names: of the inputs, where the network takes them by name.
+        quantised: what was quantised of it, where anything was: equality is then that of the fp32 network, and how far
+            the quantised file is from it is measured and said.
     """
 
     path: Path
@@ -83,6 +99,7 @@ class Exported:
     build: Build
     inputs: tuple[Any, ...]
     names: tuple[str, ...] = ()
+    quantised: Quantised | None = None
 
 
 def certify(
@@ -111,7 +128,8 @@ def certify(
     path, inputs = exported.path, exported.inputs
     module = exported.supernet.extract(exported.architecture)
     file = OnnxFile(path)
-    forms = _forms(exported, module, file)
+    quantised = exported.quantised
+    forms = _forms(exported, module, file if quantised is None else quantised.full)
     probes = _probes(exported, batches, seed)
     compared = [row for name, x in probes.items() for row in _compare(forms, name, x)]
     if unequal := [row for row in compared if not row["relative"] <= TOLERANCE]:
@@ -139,6 +157,7 @@ def certify(
         },
         "accuracy": accuracy,
         "believed": {name: value.to_json() for name, value in (believed or {}).items()},
+        **({} if quantised is None else {"quantised": _apart(quantised, file, probes)}),
         **timed[first],
         **({"others": {name: timed[name] for name in others}} if others else {}),
         **({"name": first} if first else {}),
@@ -200,7 +219,7 @@ def _forms(exported: Exported, module: nn.Module, file: OnnxFile) -> dict[str, N
         "active subnet": active,
         "extracted module": positional(module, names),
         "reloaded module": positional(reloaded, names),
-        "ONNX file": file,
+        "ONNX file" if exported.quantised is None else "ONNX file before it was quantised": file,
     }
 
 
@@ -231,6 +250,18 @@ def _compare(forms: Mapping[str, Network], name: str, inputs: tuple[Any, ...]) -
         apart = difference(outputs[a], outputs[b])
         rows.append({"inputs": name, "between": [a, b], "absolute": apart.absolute, "relative": apart.relative})
     return rows
+
+
+def _apart(quantised: Quantised, file: OnnxFile, probes: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """What was quantised, and how far that took the outputs from those of the fp32 network."""
+    differs, agrees = {}, {}
+    for name, inputs in probes.items():
+        before, after = quantised.full(*inputs), file(*inputs)
+        differs[name] = difference(before, after).relative
+        one, other = logits_of(before), logits_of(after)
+        if one is not None and other is not None and one.ndim == 2:
+            agrees[name] = float((one.argmax(1) == other.argmax(1)).double().mean())
+    return {**quantised.described, "differs": differs, "same_class": agrees}
 
 
 def accuracy_of(
@@ -275,7 +306,19 @@ def _line(path: Path, data: Mapping[str, Any]) -> str:
     latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in parts_of(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
     equal = f"all forms of the network equal within {worst:.1g} of the largest output"
+    if "quantised" in data:
+        equal = f"{equal} in fp32; {_quantised_line(data['quantised'])}"
     return f"{path.name}: {accuracy + ', ' if accuracy else ''}{latencies}; {equal}"
+
+
+def _quantised_line(data: Mapping[str, Any]) -> str:
+    counts = Counter(data["layers"].values())
+    layers = ", ".join(f"{n} of {data['of']} layers in {precision}" for precision, n in sorted(counts.items()))
+    real = [name for name in data["differs"] if name != "random"] or ["random"]
+    moved = max(data["differs"][name] for name in real)
+    same = [data["same_class"][name] for name in real if name in data["same_class"]]
+    of = f" and leaves {100 * min(same):.1f} % of inputs in their class" if same else ""
+    return f"{layers}, which moves outputs by up to {moved:.2g} of the largest{of}"
 
 
 # Verifying -----------------------------------------------------------------------------------------------------------

@@ -100,6 +100,20 @@ def search(
             rich_help_panel=_SEARCH,
         ),
     ] = "measured",
+    precisions: Annotated[
+        str | None,
+        typer.Option(
+            help="Of layers: fp32,int8 lets each layer choose, int8 quantises all; with int4, weights of 4 bits.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    precisions_per: Annotated[
+        str, typer.Option(help="Whether each layer or each block chooses.", rich_help_panel=_SEARCH)
+    ] = "layer",
+    keep_fp32: Annotated[
+        list[str],
+        typer.Option(help="Layer that is not quantised, * for anything; may be repeated.", rich_help_panel=_SEARCH),
+    ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_SEARCH)] = 0,
     train: Annotated[
         str, typer.Option(help="How to train; see `archsmith methods training`.", rich_help_panel=_TRAINING)
@@ -126,7 +140,7 @@ def search(
 
     Every step is resumed by the same command: interrupted it goes on, finished it answers from the store.
     """
-    from archsmith.api.job import Job
+    from archsmith.api.job import Job, precisions_asked
     from archsmith.report import terminal
 
     job = Job(
@@ -148,6 +162,7 @@ def search(
         options=parse_options(option),
         baseline=baseline,
         latency=latency,  # type: ignore[arg-type]  # checked with the question
+        precisions=precisions_asked(precisions, per=precisions_per, keep=keep_fp32),
         seed=seed,
         train=train,
         epochs=epochs,

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from archsmith.architecture import Architecture
-from archsmith.errors import MeasurementFailed, MissingExtra, StorageFull
+from archsmith.errors import EvaluationFailed, MeasurementFailed, MissingExtra, StorageFull
+from archsmith.export._candidate import candidate_onnx
 from archsmith.export._inputs import resized
 from archsmith.export._positional import positional
 from archsmith.export._sliced import Doubtful, NotSliceable, SlicedExport
 from archsmith.hardware import Call, Device
 from archsmith.supernet.supernet import Supernet
+
+
+class Files(Protocol):
+    """Makes the files of candidates for one device."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that makes them other files than those of the architectures alone; empty where nothing does."""
+
+    def content(self, arch: Architecture) -> bytes:
+        """The file of ``arch``, for calls of the device's batch."""
+
+    def call(self, arch: Architecture) -> Call:
+        """One forward pass of ``arch``, ready to be timed."""
+
+    def inputs_of(self, arch: Architecture) -> tuple[Any, ...]:
+        """Example inputs of one call of ``arch``, by position."""
 
 
 class Candidates:
@@ -27,7 +46,10 @@ class Candidates:
 
     Attributes:
         reason: the same; empty while files are cut out.
+        fingerprint: empty: these are the files of the architectures.
     """
+
+    fingerprint = ""
 
     def __init__(
         self,
@@ -55,6 +77,28 @@ class Candidates:
                 self._give_up(str(error))
         module = positional(self.supernet.extract(arch), self.supernet.input_names)
         return self.device.prepare(module, self.supernet.inputs_of(arch))
+
+    def inputs_of(self, arch: Architecture) -> tuple[Any, ...]:
+        """Example inputs of one call of ``arch``, by position."""
+        return self.supernet.inputs_of(arch)
+
+    def content(self, arch: Architecture) -> bytes:
+        """The file of ``arch``, for calls of the device's batch.
+
+        Raises:
+            EvaluationFailed: when the network cannot be exported.
+        """
+        content = self._cut(arch)
+        if content is not None:
+            return content
+        module = positional(self.supernet.extract(arch), self.supernet.input_names)
+        try:
+            return candidate_onnx(module, resized(self.supernet.inputs_of(arch), self.device.batch))
+        except (MissingExtra, StorageFull):
+            raise
+        except Exception as error:  # exporters raise many kinds
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise EvaluationFailed(f"the network cannot be exported: {lines[0][:300]}") from error
 
     def _cut(self, arch: Architecture) -> bytes | None:
         """The file of ``arch``, cut out; ``None`` where it is to be exported by itself."""

@@ -8,6 +8,7 @@ from typing import final
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Files
 from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
@@ -23,13 +24,17 @@ class FileSize(Evaluator):
     """``size_mib``: MiB of the ONNX file that a candidate is measured as, weights in the precision they have.
 
     The file that is handed out comes from another exporter and differs by the few KiB that describe its operators.
+
+    Args:
+        supernet: from which subnets are extracted.
+        files: of candidates, where a search makes them; a file of its own for a batch of one otherwise.
     """
 
     paper = OURS
     depends_on = "architecture"
 
-    def __init__(self, supernet: Supernet) -> None:
-        self._supernet = supernet
+    def __init__(self, supernet: Supernet, files: Files | None = None) -> None:
+        self._supernet, self._files = supernet, files
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -37,10 +42,13 @@ class FileSize(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of("file_size", self._supernet.space.fingerprint, input_shapes(self._supernet))
+        also = () if self._files is None else (self._files.fingerprint,)
+        return fingerprint_of("file_size", self._supernet.space.fingerprint, input_shapes(self._supernet), *also)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
+        if self._files is not None:
+            return {"size_mib": Value(len(self._files.content(proposal.architecture)) / 2**20, "measured")}
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
         try:
             content = candidate_onnx(module, one_input(self._supernet.inputs_of(proposal.architecture)))

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, final
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluation import Value
-from archsmith.evaluator._files import Candidates
+from archsmith.evaluator._files import Candidates, Files
 from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
 from archsmith.hardware import Call, Device, Measurement
@@ -62,12 +62,12 @@ class Latency(Evaluator):
         metric: str = "latency_ms",
         effort: Literal["search", "final"] = "search",
         also: Sequence[str] = (),
-        candidates: Candidates | None = None,
+        candidates: Files | None = None,
         on_measured: Callable[[Proposal, Measurement], None] = lambda *_: None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
         self._metric = replace(KNOWN["latency_ms"], name=metric)
-        self._candidates = candidates or Candidates(supernet, meter.device)
+        self._candidates: Files = candidates or Candidates(supernet, meter.device)
         device = metric.partition("@")[2]
         self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
         self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
@@ -83,7 +83,8 @@ class Latency(Evaluator):
         shapes = repr([tuple(x.shape) for x in _leaves(self._supernet.example_inputs) if hasattr(x, "shape")])
         also = [(stem, *self._energy_source()) if stem == "energy_mj" else (stem,) for stem in self._also]
         found = ("latency", self._metric.name, self._effort, self._meter.fingerprint, shapes)
-        return fingerprint_of(*found, *([repr(also)] if also else []))
+        files = self._candidates.fingerprint
+        return fingerprint_of(*found, *([repr(also)] if also else []), *([files] if files else []))
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the protocol's randomness is the machine's

@@ -9,6 +9,7 @@ from typing import final
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Files
 from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.export._candidate import candidate_onnx
@@ -31,6 +32,7 @@ class PeakMemory(Evaluator):
         supernet: from which subnets are extracted.
         device: that runs ONNX files, here or on another machine.
         name: of the device where there are several; the metric is then ``peak_memory_mib@NAME``.
+        files: of candidates for the device, where a search makes them; each network is exported otherwise.
 
     Raises:
         InvalidOption: for a device that runs modules only.
@@ -39,13 +41,13 @@ class PeakMemory(Evaluator):
     paper = OURS
     depends_on = "architecture"
 
-    def __init__(self, supernet: Supernet, device: Device, *, name: str = "") -> None:
+    def __init__(self, supernet: Supernet, device: Device, *, name: str = "", files: Files | None = None) -> None:
         if ".onnx" not in device.files:
             raise InvalidOption(
                 f"peak_memory_mib is measured on devices that run ONNX files, not on {device.spec}; live_memory_mib is "
                 "computed for any"
             )
-        self._supernet, self._device = supernet, device
+        self._supernet, self._device, self._files = supernet, device, files
         self._metric = replace(KNOWN["peak_memory_mib"], name=on_device("peak_memory_mib", name))
 
     @property
@@ -54,10 +56,16 @@ class PeakMemory(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of("peak_memory", self._metric.name, self._device.fingerprint, input_shapes(self._supernet))
+        also = (self._files.fingerprint,) if self._files is not None and self._files.fingerprint else ()
+        shapes = input_shapes(self._supernet)
+        return fingerprint_of("peak_memory", self._metric.name, self._device.fingerprint, shapes, *also)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the system's memory is what it is
+        if self._files is not None:
+            content = self._files.content(proposal.architecture)
+            inputs = self._files.inputs_of(proposal.architecture)
+            return {self._metric.name: Value(peak_memory_mib(self._device, content, inputs), "measured")}
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
         inputs = resized(self._supernet.inputs_of(proposal.architecture), self._device.batch)
         try:

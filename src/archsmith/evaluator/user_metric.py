@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import nn
 
-from archsmith.architecture import Proposal
+from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
@@ -18,6 +18,17 @@ from archsmith.method import OURS
 from archsmith.metric import Goal, Metric
 from archsmith.supernet.resolution import Resizing
 from archsmith.supernet.supernet import Supernet
+
+
+class Networks(Protocol):
+    """Gives networks that are not those of a supernet alone."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal means equal networks of equal architectures."""
+
+    def network(self, arch: Architecture) -> nn.Module:
+        """A module that computes what ``arch`` does, in evaluation mode."""
 
 
 @final
@@ -54,11 +65,19 @@ class UserMetric(Evaluator):
         self._metric, self._function, self._version = Metric(name, unit, goal), function, version
         self._on_data = on_data
         self._supernet: Supernet | None = None
+        self._files: Networks | None = None
         self._batches: Iterable[Any] | None = None
         self._data = ""
 
-    def bind(self, supernet: Supernet, batches: Iterable[Any] | None = None) -> UserMetric:
+    def bind(
+        self, supernet: Supernet, batches: Iterable[Any] | None = None, *, files: Networks | None = None
+    ) -> UserMetric:
         """The same metric, measured on subnets of ``supernet`` and, if it is ``on_data``, with these batches.
+
+        Args:
+            supernet: from which subnets are extracted.
+            batches: of the validation split.
+            files: where layers are quantised: the function then gets a module that runs the network's file.
 
         Raises:
             InvalidOption: when it needs batches and there are none.
@@ -67,7 +86,7 @@ class UserMetric(Evaluator):
         bound = UserMetric(
             m.name, self._function, on_data=self._on_data, unit=m.unit, goal=m.goal, version=self._version
         )
-        bound._supernet = supernet
+        bound._supernet, bound._files = supernet, files
         if self._on_data:
             if batches is None:
                 raise InvalidOption(f"metric {m.name!r} is a function of the data, which are not at hand")
@@ -84,18 +103,26 @@ class UserMetric(Evaluator):
         function = f"{named.__module__}.{named.__qualname__}"
         weights = fingerprint_of_supernet(self._supernet) if self._supernet is not None else ""
         data = (self._data,) if self._on_data else ()
-        return fingerprint_of("user", self._metric.name, function, self._version, weights, *data)
+        files = () if self._files is None else (self._files.fingerprint,)
+        return fingerprint_of("user", self._metric.name, function, self._version, weights, *data, *files)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # the function has its own say in randomness
         if self._supernet is None:
             raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
-        network: nn.Module = self._supernet.extract(proposal.architecture)
-        if sizes := self._supernet.plan(proposal.architecture).inputs:
-            vars(network)["forward"] = Resizing(network, sizes)  # the function brings images of any size
+        network = self._network(self._supernet, proposal.architecture)
         arguments = (network, self._batches) if self._on_data else (network,)
         with torch.no_grad():
             value = float(self._function(*arguments))
         if not math.isfinite(value):
             raise EvaluationFailed(f"{self._metric.name} is {value}, which is no finite number")
         return {self._metric.name: Value(value, "measured")}
+
+    def _network(self, supernet: Supernet, arch: Architecture) -> nn.Module:
+        """What the function gets; it brings images of any size."""
+        if self._files is not None:
+            return self._files.network(arch)
+        network: nn.Module = supernet.extract(arch)
+        if sizes := supernet.plan(arch).inputs:
+            vars(network)["forward"] = Resizing(network, sizes)
+        return network

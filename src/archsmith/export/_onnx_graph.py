@@ -59,7 +59,8 @@ class Node:
         """As ONNX has it, with the values of some attributes instead of its own."""
         import onnx
 
-        found = onnx.NodeProto(op_type=self.op, domain=self.domain, input=self.inputs, output=self.outputs)
+        name = f"/{self.place}/{self.op} {''.join(self.outputs[:1]).replace('/', '.')}"  # one of its own for each
+        found = onnx.NodeProto(name=name, op_type=self.op, domain=self.domain, input=self.inputs, output=self.outputs)
         for name, attribute in self.attributes.items():
             value = made[name] if made and name in made else attribute.value
             if attribute.kind == onnx.AttributeProto.TENSOR:
@@ -212,7 +213,7 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
                 tuple(map(name, node.input)),
                 tuple(map(name, node.output)),
                 attributes,
-                _place(node.name)[prefix:],
+                place_of(node.name)[prefix:],
             )
         )
     values = {i.name: _value(i) for i in graph.input}
@@ -230,7 +231,7 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
     )
 
 
-def _place(name: str) -> str:
+def place_of(name: str) -> str:
     """The module in the name of a node: ``/layer1/layer1.0/conv1/Conv`` is in ``layer1.0.conv1``."""
     found: list[str] = []
     for part in name.split("/")[1:-1]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
@@ -27,7 +28,11 @@ def from_module(device: Device, module: Any, example_inputs: tuple[Any, ...], ba
     from archsmith.export._candidate import candidate_onnx
 
     inputs = resized(example_inputs, batch)
-    return _measurable(device, lambda: opened(candidate_onnx(module, inputs), as_arrays(inputs)))
+
+    def make() -> Call:
+        return opened(in_precision(device, candidate_onnx(module, inputs), inputs), as_arrays(inputs))
+
+    return _measurable(device, make)
 
 
 def from_bytes(device: Device, content: bytes, example_inputs: tuple[Any, ...], batch: int, opened: Opened) -> Call:
@@ -37,7 +42,7 @@ def from_bytes(device: Device, content: bytes, example_inputs: tuple[Any, ...], 
         MeasurementFailed: when the runtime refuses it.
     """
     inputs = resized(example_inputs, batch)
-    return _measurable(device, lambda: opened(content, as_arrays(inputs)))
+    return _measurable(device, lambda: opened(in_precision(device, content, inputs), as_arrays(inputs)))
 
 
 def from_file(device: Device, path: str, example_inputs: tuple[Any, ...], batch: int, opened: Opened) -> Call:
@@ -53,11 +58,32 @@ def from_file(device: Device, path: str, example_inputs: tuple[Any, ...], batch:
         raise InvalidOption(f"there is no file {path}")
     inputs = resized(example_inputs, batch)
     try:
+        if device.precision == "int8":
+            return opened(in_precision(device, Path(path).read_bytes(), inputs), as_arrays(inputs))
         return opened(path, as_arrays(inputs))
     except InvalidOption:
         raise
     except Exception as error:  # the runtime raises many kinds
         raise DamagedFile(f"{device.name} cannot run {path}: {first_line(error)}") from error
+
+
+def in_precision(device: Device, content: bytes, inputs: tuple[Any, ...]) -> bytes:
+    """The content of a file as the device is to run it: with all layers in int8 where that is its precision.
+
+    Random values stand for floating-point inputs; what is quantised already stays as it is.
+    """
+    from archsmith.export._quantised import Policy, Quantisable, is_quantised
+
+    if device.precision != "int8" or is_quantised(content):
+        return content
+    network = Quantisable(content)
+    return network.quantised(Policy(default="int8"), network.ranges([drawn(inputs)]), weight_bits=device.weight_bits)
+
+
+def drawn(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arrays with standard normal values in place of floating-point ones."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.standard_normal(x.shape).astype(x.dtype) if x.dtype.kind == "f" else x for x in as_arrays(inputs))
 
 
 def check_inputs(name: str, shapes: Sequence[Shape], arrays: Sequence[NDArray[Any]]) -> None:

@@ -79,7 +79,7 @@ def session(
 
 def operator_times(
     name: str,
-    path: str,
+    source: str | bytes,
     arrays: Sequence[NDArray[Any]],
     *,
     threads: int,
@@ -88,7 +88,7 @@ def operator_times(
 ) -> dict[tuple[str, str], float]:
     """Name and kind of every operator -> its milliseconds in ``calls`` calls, after one that is not counted."""
     with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
-        opened = session(name, path, arrays, threads=threads, providers=providers, profile=f"{folder}/profile")
+        opened = session(name, source, arrays, threads=threads, providers=providers, profile=f"{folder}/profile")
         feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays, strict=True)}
         for _ in range(calls + 1):
             opened.run(None, feed)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from archsmith.errors import InvalidOption
-from archsmith.hardware.machine import environment
+from archsmith.hardware.machine import environment, int8_weight_bits
 from archsmith.hardware.profiling import Profile
 from archsmith.method import Method
 
@@ -42,6 +42,7 @@ class Device(Method):
         precision: what it computes in, ``"fp32"`` where the spec says nothing; always set explicitly in the runtime.
         wall_only: whether CPU time says nothing of a call, because another processor does the work.
         reference_batch: inputs of one call of the reference network, chosen so that it takes about a millisecond.
+        layer_precisions: beside fp32, what single layers of a file can be quantised to.
     """
 
     name: ClassVar[str]
@@ -51,6 +52,7 @@ class Device(Method):
     precision: str
     wall_only: ClassVar[bool] = False
     reference_batch: ClassVar[int] = 16
+    layer_precisions: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -121,6 +123,11 @@ class Device(Method):
             DamagedFile: when the file cannot be loaded.
         """
         raise InvalidOption(f"{self.name} tells no times of single operators; onnxruntime and openvino do")
+
+    @property
+    def weight_bits(self) -> int:
+        """Of int8 layers: 8, or 7 where sums of 8-bit products would saturate."""
+        return int8_weight_bits()
 
     @abstractmethod
     def synchronize(self) -> None:

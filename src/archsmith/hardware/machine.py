@@ -35,6 +35,20 @@ def environment() -> dict[str, Any]:
     }
 
 
+def int8_weight_bits() -> int:
+    """Bits of int8 weights with which no sum saturates: 8, or 7 on an x86 processor without VNNI.
+
+    Such processors add two products of eight bits in sixteen, which is not enough.
+    """
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return 8
+    try:
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 7
+    return 8 if "avx512_vnni" in known or "avx_vnni" in known else 7
+
+
 def package_version(name: str) -> str:
     """The installed version, without importing the package; empty where it is absent."""
     try:

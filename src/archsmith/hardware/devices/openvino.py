@@ -16,7 +16,7 @@ from archsmith.hardware.machine import package_version
 from archsmith.hardware.profiling import Profile, profile_of
 from archsmith.method import OURS
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """Our names of the precisions and OpenVINO's."""
 
 
@@ -30,7 +30,9 @@ class OpenVino(Device):
     Args:
         threads: of one call.
         batch: inputs of one call.
-        precision: ``"fp32"``, or ``"bf16"`` on a processor that has it. Operators that a file has quantised stay so.
+        precision: ``"fp32"``, or ``"bf16"`` on a processor that has it; operators that a file has quantised stay so.
+            ``"int8"``: all layers of what is not quantised yet are, with ranges from random inputs: for times, not for
+            outputs.
 
     Raises:
         InvalidOption: for ``bf16`` on a processor without it: OpenVINO would silently compute in fp32.
@@ -40,6 +42,7 @@ class OpenVino(Device):
     name: ClassVar[str] = "openvino"
     hardware: ClassVar[str] = "cpu"
     files: ClassVar[tuple[str, ...]] = (".onnx",)
+    layer_precisions: ClassVar[tuple[str, ...]] = ("int8", "int4")
 
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
         self._threads = thread_count(threads)

@@ -17,7 +17,8 @@ from archsmith.errors import DamagedFile, DeviceLost, InvalidOption, Measurement
 from archsmith.export._inputs import as_arrays, resized
 from archsmith.hardware._wire import PORT, TOKEN, VERSION, known_token, pack, token_path, unpack
 from archsmith.hardware.base import Call, Device, Elsewhere
-from archsmith.method import OURS
+from archsmith.hardware.catalogue import ROLE_NAME
+from archsmith.method import OURS, load
 
 PATIENCE_S = 20.0
 """How long an agent that does not answer any more is waited for: it may be starting again."""
@@ -72,6 +73,16 @@ class Remote(Device):
     def precision(self) -> str:  # type: ignore[override]
         """What is computed in there."""
         return str(self.agent["precision"])
+
+    @property
+    def layer_precisions(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the runtime there can run single layers of a file in."""
+        return getattr(load(ROLE_NAME, str(self.agent["spec"]).partition(":")[0]), "layer_precisions", ())
+
+    @property
+    def weight_bits(self) -> int:
+        """Of int8 layers: 7, with which no processor's sums saturate."""
+        return 7
 
     @property
     def fingerprint(self) -> str:
