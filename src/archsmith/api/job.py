@@ -58,6 +58,8 @@ class Job:
         data_options: of the data's format, such as the tokenizer of texts.
         model: a built-in network, ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``, or ``module:factory``.
         model_options: of the network.
+        elastic: options of :func:`archsmith.elastic`, such as ``{"width": (0.5, 1.0)}``, for a model that becomes
+            elastic by it.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
         images: use at most so many images or texts, in proportion to splits and classes.
@@ -87,6 +89,7 @@ class Job:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    elastic: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
     resize: int | None = None
     images: int | None = None
@@ -124,7 +127,7 @@ class Job:
         question = self._question(metrics, devices)
         recorded(devices)  # which opens them
         data = self._read(on_progress)
-        source = source_of(self.model, self.model_options, data)
+        source = source_of(self.model, self.model_options, data, self.elastic)
         supernet = build(source, seed=self.seed, on_progress=on_progress)
         question.check(supernet.space)
         run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
@@ -186,7 +189,7 @@ class Job:
         method.load("training", self.train)
         check_rates(self.optimizer, self.lr, None)
         method.check_options(method.load("strategy", self.strategy), self.options)
-        check_model(self.model)
+        check_model(self.model, self.elastic)
         if question.baseline is not None:
             method.load("strategy", question.baseline[0])
         return question
