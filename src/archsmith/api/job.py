@@ -27,6 +27,7 @@ from archsmith.api.materials import (
 )
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.question import Latencies, Question
+from archsmith.api.reachable import check_reachable
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
 from archsmith.api.searching import CALIBRATION_BATCHES, conduct, describe
@@ -133,6 +134,9 @@ class Job:
         run = Run.begin(self.run, self._fixed(supernet, source, data), store=self.store)
         for note in data.notes:
             run.note(note)
+        untrained = Materials(supernet, source, None, None, devices, run.fixed["data"], run.anchors)
+        way_out = f"the same command with another --limit goes on in {self.run}"
+        check_reachable(question, run, untrained, on_progress=on_progress, stop=stop, way_out=way_out)
         with _timed(run, "training"):
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
@@ -140,7 +144,8 @@ class Job:
         try:
             front = conduct(question, run, materials, metrics, on_progress, stop)
         except Infeasible as error:
-            raise Infeasible(f"{error}. Another --run with --trained {self.run} need not train again") from error
+            said = str(error).removesuffix(".")
+            raise Infeasible(f"{said}. Another --run with --trained {self.run} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
                 export_front(front, on_progress=on_progress, stop=stop)
