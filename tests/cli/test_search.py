@@ -85,15 +85,79 @@ def test_without_a_device_nothing_is_timed(tmp_path, archsmith):
     }
 
 
-def test_limits_that_nothing_meets_end_early_with_the_smallest_value(tmp_path, archsmith):
+def test_limits_on_costs_that_nothing_meets_are_refused_before_training(tmp_path, archsmith):
     command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--limit", "params<=10", "--budget", "200")
     assert command.code == 2
-    assert "params<=10" in command.err
-    assert "smallest params" in command.err
+    [said] = re.findall(r"^archsmith: (.*)$", command.err, flags=re.MULTILINE)
+    least = int(
+        re.search(r"smallest params among 6 networks that were tried is (\d+), of the smallest network", said)[1]
+    )
+    bound = re.search(r"this network meets (params<=\d+)", said)[1]
+    assert "nothing meets params<=10" in said
+    assert "\ntrain" not in command.err
+    assert not (tmp_path / "r" / "supernet.safetensors").exists()
+    met = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--limit", bound, "--budget", "3", "--json")
+    assert met.code == 0, met.err  # the same folder, and the bound that the message offered
+    assert min(n["values"]["params"]["value"] for n in json.loads(met.out)["front"]) == least
+
+
+def test_limits_on_latency_that_nothing_meets_are_refused_before_training(tmp_path, archsmith):
+    command = ["search", "--run", tmp_path / "r", *SMALL, "--on", "onnxruntime:batch=8", "--no-export"]
+    for limit in ("latency_ms<=0.0001", "latency_ms<=0.1%"):
+        refused = archsmith(*command, "--limit", limit)
+        assert refused.code == 2
+        assert f"nothing meets {limit}" in refused.err
+        assert re.search(
+            r"the smallest latency_ms among \d+ networks that were tried is [\d.]+ \(95 % interval", refused.err
+        )
+        assert "goes on in" in refused.err
+        assert "\ntrain" not in refused.err
+
+
+def test_limits_on_accuracy_that_nothing_meets_end_early_with_the_largest_value(tmp_path, archsmith):
+    limit = "accuracy_top1>=99.99"
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--limit", limit, "--budget", "200")
+    assert command.code == 2
+    assert f"nothing meets {limit}" in command.err
+    assert "largest accuracy_top1" in command.err
+    assert "need not train again" in command.err
     with Store.open(tmp_path / "r" / "store.db") as store:
         kept = store.evaluations()
     assert 20 <= len(kept) < 30  # nothing is lost, and little was spent
-    assert f"{min(e['params'] for e in kept):g}" in command.err
+    assert f"{max(e['accuracy_top1'] for e in kept):.4g}" in command.err
+
+
+def test_limits_that_exclude_each_other_are_told_as_a_choice(tmp_path, archsmith):
+    limits = ["--limit", "params<=12000", "--limit", "macs>=900000"]
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, *limits, "--budget", "12")
+    assert command.code == 2
+    assert "meets params<=12000, macs>=900000 at once" in command.err
+    assert "with macs ≥ 900k, the smallest params found is" in command.err
+    assert "with params ≤ 12k, the largest macs found is" in command.err
+    assert ".." not in command.err.rpartition("archsmith:")[2].replace("...", "")
+    shown = archsmith("show", tmp_path / "r")
+    assert "No network meets all limits at once: with macs ≥ 900k" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [("accuracy_top1>=101", "a percentage, at most 100"), ("latency_ms<=-1", "never below 0")]
+)
+def test_limits_outside_of_what_a_metric_can_be_are_refused_at_once(tmp_path, archsmith, limit, said):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--limit", limit)
+    assert command.code == 2
+    assert said in command.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_trying_limits_changes_nothing_of_what_is_trained(tmp_path, archsmith):
+    common = [*SMALL, "--on", "onnxruntime:batch=8", "--no-export", "--budget", "3"]
+    for name, limit in (("with", ["--limit", "latency_ms<=90%"]), ("without", [])):
+        done = archsmith("search", "--run", tmp_path / name, *common, *limit)
+        assert done.code == 0, done.err
+    runs = [smith.Run.open(tmp_path / name) for name in ("with", "without")]
+    assert runs[0].weights == runs[1].weights
+    assert "trying the limits" in runs[0].timing
+    assert "trying the limits" not in runs[1].timing
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,10 @@ def space():
     return ChoiceSpace((*stages, Choice("activation", ("relu", "silu", "hardswish"), kind="categorical")))
 
 
-def evaluate(architecture, rng, *, metrics=("accuracy_top1", "latency_ms", "params"), effort=1.0, fail=0.0):
+METRICS = ("accuracy_top1", "latency_ms", "params")
+
+
+def evaluate(architecture, rng, *, metrics=METRICS, effort=1.0, fail=0.0):
     proposal = Proposal(architecture)
     if rng.random() < fail:
         return Evaluation(
@@ -36,6 +39,7 @@ def evaluate(architecture, rng, *, metrics=("accuracy_top1", "latency_ms", "para
         "accuracy_top1": Value(accuracy, "measured", accuracy - 0.8, min(100.0, accuracy + 0.7)),
         "latency_ms": Value(latency, "measured", latency - half, latency + half),
         "params": Value(float(1200 + 95 * cost), "computed"),
+        "macs": Value(float(4000 * sum(architecture[f"stage{s}.width"] for s in (1, 2, 3))), "computed"),
     }
     return Evaluation(proposal=proposal, evaluator="toy", values={m: values[m] for m in metrics})
 
@@ -47,11 +51,11 @@ OBJECTIVES = (Objective("accuracy_top1", "max"), Objective("latency_ms", "min"),
 def make(space):
     """Builds a ``ReportData``: ``make(objectives=2, n=40, baseline=20, finals=True, fail=0.05, **changes)``."""
 
-    def make(*, objectives=2, n=40, baseline=20, finals=True, fail=0.05, seed=0, **changes):
+    def make(*, objectives=2, n=40, baseline=20, finals=True, fail=0.05, seed=0, metrics=METRICS, **changes):
         rng = np.random.default_rng(seed)
-        found = [evaluate(a, rng, fail=fail) for a in space.sample(n, rng)]
-        other = [evaluate(a, rng, fail=fail) for a in space.sample(baseline, rng)]
-        largest = evaluate(space.largest(), rng)
+        found = [evaluate(a, rng, fail=fail, metrics=metrics) for a in space.sample(n, rng)]
+        other = [evaluate(a, rng, fail=fail, metrics=metrics) for a in space.sample(baseline, rng)]
+        largest = evaluate(space.largest(), rng, metrics=metrics)
         wanted = {
             "title": "digits, residual_convnet",
             "run": "runs/demo",
@@ -86,6 +90,7 @@ def final(evaluation, rng, i):
     test = Value(again["accuracy_top1"] - 0.6, "measured", again["accuracy_top1"] - 1.4, again["accuracy_top1"] + 0.2)
     values = {"accuracy_top1": evaluation.values["accuracy_top1"], "latency_ms": again.values["latency_ms"]}
     values |= {"test_accuracy_top1": test, "params": evaluation.values["params"]}
+    values |= {name: value for name, value in evaluation.values.items() if name == "macs"}
     done = Evaluation(proposal=evaluation.proposal, evaluator="toy", values=values)
     name = evaluation.architecture.key[:8]
     if i == 1:

@@ -97,8 +97,8 @@ def test_every_plot_is_drawn_with_every_point(usual, show):
     assert drawn["Pareto front"] == len(data.handed_out)
     assert drawn["baseline: random"] == sum(e.ok for e in data.baselines["random"])
     assert sum(drawn.values()) == ok + len(data.handed_out) + dropped + 1
-    bars = browser.find_elements("css selector", "#plot-front .xerror, #plot-front .yerror")
-    assert len(bars) == 2 * len(data.handed_out)
+    shown = {kind: len(browser.find_elements("css selector", f"#plot-front .{kind}error")) for kind in "xy"}
+    assert shown == {"x": sum(drawn.values()), "y": len(data.handed_out)}  # every latency, the front's accuracies
     for name, lines in (("hypervolume", 2), ("training", 2)):
         assert len(browser.find_elements("css selector", f"#plot-{name} .scatterlayer .js-line")) == lines
     dots = browser.find_elements("css selector", ".effect circle.mean")
@@ -192,3 +192,23 @@ def test_hostile_text_runs_nothing(make, show):
     browser = show(make(title=attack, notes=[attack], baselines={attack: make().baselines["random"]}))
     assert browser.title == f"{attack} · report"
     assert browser.find_elements("css selector", "img") == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_macs_against_time(make, show, width, dark):
+    data = make(metrics=("accuracy_top1", "latency_ms", "params", "macs"))
+    browser = show(data, width=width, dark=dark)
+    browser.execute_async_script("setTimeout(arguments[0], 600)")
+    drawn = marks(browser, "plot-macs-1")
+    keys = {e.architecture.key for e in [*data.evaluations, *data.baselines["random"], data.largest] if e.ok}
+    assert drawn["Pareto front"] == len(data.handed_out)
+    assert drawn["Pareto front"] + drawn["evaluated"] == len(keys)
+    assert len(browser.find_elements("css selector", "#plot-macs-1 .yerror")) == len(keys)
+    assert browser.find_elements("css selector", ".warning li")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    overlapping = """
+      const boxes = [...document.querySelectorAll('#plot-macs-1 text')].filter(t => t.textContent.trim())
+        .map(t => t.getBoundingClientRect()).filter(b => b.width);
+      return boxes.some((a, i) => boxes.slice(i + 1).some(b => a.left < b.right - 1 && b.left < a.right - 1
+        && a.top < b.bottom - 1 && b.top < a.bottom - 1))"""
+    assert not browser.execute_script(overlapping)

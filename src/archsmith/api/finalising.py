@@ -12,7 +12,9 @@ from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible, Interrupted
 from archsmith.evaluation import Evaluation, costs
 from archsmith.files import write_json
+from archsmith.metric import KNOWN
 from archsmith.pareto import is_non_dominated
+from archsmith.report.text import conflict
 
 if TYPE_CHECKING:
     from archsmith.api.question import Question
@@ -91,6 +93,11 @@ def _keep(session: Session, question: Question, front: Sequence[str], dropped: d
     )
 
 
+def _unit(metric: str) -> str:
+    known = KNOWN.get(metric.partition("@")[0])
+    return known.unit if known is not None else ""
+
+
 def _nothing_left(believed: dict[str, Evaluation], dropped: dict[str, str], question: Question) -> str:
     ok = [e for e in believed.values() if e.ok]
     if not ok:
@@ -100,5 +107,8 @@ def _nothing_left(believed: dict[str, Evaluation], dropped: dict[str, str], ques
     for metric in dict.fromkeys(x.metric for x in question.limits):
         values = [e[metric] for e in ok]
         found.append(f"{metric} from {min(values):.4g} to {max(values):.4g}")
+    if len(question.limits) > 1 and not dropped:
+        told = conflict(question.limits, ok, _unit)
+        return f"no network of {len(ok)} meets {bounds} at once: {told}. Loosen one of them."
     again = f" {len(dropped)} met them at first and broke them when measured again." if dropped else ""
     return f"no network meets {bounds}: {len(ok)} evaluations have {'; '.join(found)}.{again} Loosen a limit."

@@ -29,6 +29,7 @@ from archsmith.api.materials import (
 )
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.question import Latencies, Question
+from archsmith.api.reachable import check_reachable
 from archsmith.api.reporting import write_report
 from archsmith.api.run import Run
 from archsmith.api.searching import CALIBRATION_BATCHES, conduct, describe
@@ -61,6 +62,8 @@ class Job:
         data_options: of the data's format, such as the tokenizer of texts.
         model: a built-in network, ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``, or ``module:factory``.
         model_options: of the network.
+        elastic: options of :func:`archsmith.elastic`, such as ``{"width": (0.5, 1.0)}``, for a model that becomes
+            elastic by it.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
         images: use at most so many images or texts, in proportion to splits and classes.
@@ -91,6 +94,7 @@ class Job:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    elastic: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
     resize: int | None = None
     images: int | None = None
@@ -129,7 +133,7 @@ class Job:
         question = self._question(metrics, devices)
         recorded(devices)  # which opens them
         data = self._read(on_progress)
-        source = source_of(self.model, self.model_options, data)
+        source = source_of(self.model, self.model_options, data, self.elastic)
         supernet = build(source, seed=self.seed, on_progress=on_progress)
         joint = joint_space(supernet, question.precisions, on_progress=on_progress)
         materials = Materials(supernet, source, None, None, devices, joint=joint)
@@ -137,6 +141,11 @@ class Job:
         run = Run.begin(self.run, self._fixed(materials, data), store=self.store)
         for note in data.notes:
             run.note(note)
+        if joint is not None and not run.weights:  # quantised files are made of it, also where limits are tried
+            self._calibrate(supernet, data)
+        untrained = replace(materials, data=run.fixed["data"], anchors=run.anchors)
+        way_out = f"the same command with another --limit goes on in {self.run}"
+        check_reachable(question, run, untrained, on_progress=on_progress, stop=stop, way_out=way_out)
         with _timed(run, "training"):
             self._train(run, supernet, data, on_progress, stop)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
@@ -144,7 +153,8 @@ class Job:
         try:
             front = conduct(question, run, materials, metrics, on_progress, stop)
         except Infeasible as error:
-            raise Infeasible(f"{error}. Another --run with --trained {self.run} need not train again") from error
+            said = str(error).removesuffix(".")
+            raise Infeasible(f"{said}. Another --run with --trained {self.run} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
                 export_front(front, on_progress=on_progress, stop=stop)
@@ -194,7 +204,7 @@ class Job:
         method.load("training", self.train)
         check_rates(self.optimizer, self.lr, None)
         method.check_options(method.load("strategy", self.strategy), self.options)
-        check_model(self.model)
+        check_model(self.model, self.elastic)
         if question.baseline is not None:
             method.load("strategy", question.baseline[0])
         return question
@@ -265,9 +275,12 @@ class Job:
         if not report.completed:
             raise Interrupted(f"stopped while training; the same command goes on from the last epoch in {run.path}")
         run.keep(training=[dict(row) for row in report.history])
+        self._calibrate(supernet, data)
+        return None
+
+    def _calibrate(self, supernet: Supernet, data: AnyData) -> None:
         calibration = data.batches("train", EVALUATION_BATCH, shuffle=True, seed=self.seed)
         supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
-        return None
 
 
 def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archsmith import method as registry
 from archsmith.api.building import elastic
+from archsmith.api.elastic_options import check_takes, plain_elastic
 from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Architecture
@@ -100,7 +101,8 @@ def build(
 
     Args:
         source: ``{"network": NAME, "options": {...}}``, ``{"factory": "module:function", "options": {...}}`` or
-            ``{"model": "timm/NAME", "options": {...}}``.
+            ``{"model": "timm/NAME", "options": {...}}``; the latter two may say ``"elastic": {...}``, which are
+            options of :func:`archsmith.elastic`.
         seed: of the initial weights; torch's own generator is left as it was.
         weights: whether pretrained ones are loaded, where the source asks for them; ``False`` where others are put in
             afterwards.
@@ -120,26 +122,33 @@ def rebuild(source: Mapping[str, Any], *, on_progress: Listener = nobody) -> Sup
     return build(source, weights=False, on_progress=on_progress)
 
 
-def check_model(model: str) -> None:
-    """Refuse the name of a model that cannot be built, as far as that is known before the data are read.
+def check_model(model: str, elastic: Mapping[str, Any]) -> None:
+    """Refuse what cannot be built, as far as that is known before the data are read.
+
+    Args:
+        model: its name.
+        elastic: options of :func:`archsmith.elastic`.
 
     Raises:
         UnknownName: naming the nearest.
         MissingExtra: when the package that it comes from is not installed.
+        InvalidOption: for options of elasticity that are wrong, or that this network has no use for.
     """
+    plain_elastic(elastic)
     if "/" in model or ":" in model:
         return source_named(model).check(model)
     try:
         registry.load("supernet.networks", model)
     except UnknownName as error:
         raise UnknownName(f"{error}; other models are written {FORMS}") from error
-    return None
+    return check_takes(model, None, elastic)
 
 
 def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -> Supernet:
-    options = dict(source["options"])
+    options, wanted = dict(source["options"]), plain_elastic(source.get("elastic", {}))
+    name = next(source[kind] for kind in ("network", "model", "factory") if kind in source)
     if "network" in source:
-        network = registry.load("supernet.networks", source["network"])
+        network = registry.load("supernet.networks", name)
         registry.check_options(network.build, options)
         try:
             found = network.build(**options)
@@ -147,20 +156,18 @@ def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -
             raise
         except (TypeError, ValueError, RuntimeError) as error:  # what values of a wrong kind end in
             given = ", ".join(f"{k}={v!r}" for k, v in options.items())
-            raise InvalidOption(
-                f"{source['network']}({given}) cannot be built: {error}; lists are written NAME=1,2"
-            ) from error
+            raise InvalidOption(f"{name}({given}) cannot be built: {error}; lists are written NAME=1,2") from error
     else:
-        name = source.get("model") or source["factory"]
         example = _example(options)
         shape = {key: options.pop(key, None) for key in SHAPE}
         maker = source_named(name)
         found = maker.build(name, **shape, **(options if weights else {**options, **maker.without_weights}))
+    check_takes(name, found, wanted)
     if isinstance(found, Supernet):
         return found
     if example is None:
         raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs)")
-    return elastic(found, example, on_progress=on_progress)
+    return elastic(found, example, **wanted, on_progress=on_progress)
 
 
 def _example(options: dict[str, Any]) -> Any:
@@ -184,8 +191,16 @@ def _example(options: dict[str, Any]) -> Any:
     return {name: known[name] for name in names}
 
 
-def source_of(model: str, options: Mapping[str, Any], data: AnyData) -> dict[str, Any]:
+def source_of(
+    model: str, options: Mapping[str, Any], data: AnyData, elastic: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """How the network that ``model`` names is built for ``data``, as plain data.
+
+    Args:
+        model: its name.
+        options: of the network.
+        data: that it is built for.
+        elastic: options of :func:`archsmith.elastic`, for a model that becomes elastic by it.
 
     Raises:
         InvalidOption: for an option that contradicts the data.
@@ -200,6 +215,7 @@ def source_of(model: str, options: Mapping[str, Any], data: AnyData) -> dict[str
     return {
         kind: model,
         "options": {**shape, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}},
+        **({"elastic": plain_elastic(elastic)} if elastic else {}),  # runs without them keep the source they had
     }
 
 

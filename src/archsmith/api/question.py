@@ -14,7 +14,7 @@ from archsmith.api.devices import TIMED
 from archsmith.errors import InvalidOption
 from archsmith.evaluator._precisions import Precisions
 from archsmith.evaluator.footprint import Footprint
-from archsmith.metric import Limit, Objective
+from archsmith.metric import KNOWN, Limit, Objective
 from archsmith.space import ChoiceSpace
 
 Latencies = Literal["measured", "predicted"]
@@ -38,6 +38,8 @@ class Question:
     def __post_init__(self) -> None:
         if self.latency not in get_args(Latencies):
             raise InvalidOption(f"latency is {' or '.join(get_args(Latencies))}, got {self.latency!r}")
+        for limit in self.limits:
+            _check_possible(limit)
         also = [name for name in self.metrics if name.partition("@")[0] in TIMED[1:]]
         if self.latency == "predicted" and also:
             raise InvalidOption(f"{', '.join(also)} can only be measured; leave out latency='predicted'")
@@ -77,3 +79,18 @@ class Question:
             if most is not None and len(self.objectives) > most:
                 raise InvalidOption(f"{name} handles {most} objective(s), this search has {len(self.objectives)}")
             registry.make("strategy", name, space, self.objectives, bounds, rng=np.random.default_rng(0), **options)
+
+
+def _check_possible(limit: Limit) -> None:
+    """Refuse bounds that lie outside the values that a metric can have.
+
+    Raises:
+        InvalidOption: saying what those are.
+    """
+    metric = KNOWN.get(limit.metric.partition("@")[0])
+    if metric is None:
+        return
+    if limit.sense == "<=" and limit.bound < 0:
+        raise InvalidOption(f"no network can meet {limit}: {limit.metric} is never below 0; give a larger bound")
+    if limit.sense == ">=" and metric.unit == "%" and limit.bound > 100:
+        raise InvalidOption(f"no network can meet {limit}: {limit.metric} is a percentage, at most 100")

@@ -123,6 +123,7 @@ def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[s
     options = ", ".join(f"{k} {_words(v)}" for k, v in (model["options"] if model else {}).items())
     return {
         "model": f"{_named(model)} ({options})" if options else _named(model),
+        **{f"elastic: {k}": _listed(v) for k, v in (model.get("elastic", {}) if model else {}).items()},
         "data": data.get("spec") or f"a loader (fingerprint {data['fingerprint']})",
         **{name: data[name] for name in ("resize", "images") if data.get(name)},
         "device": _devices(described["device"]),
@@ -136,13 +137,22 @@ def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[s
 
 
 def _named(model: Mapping[str, Any] | None) -> str:
-    return str(model.get("network") or model.get("factory")) if model else "a live Python model"
+    return (
+        str(next(model[k] for k in ("network", "model", "factory") if k in model)) if model else "a live Python model"
+    )
 
 
 def _devices(described: str | Mapping[str, str]) -> str:
     if isinstance(described, str):
         return described
     return ", ".join(f"{name} = {spec}" for name, spec in described.items())
+
+
+def _listed(value: Any) -> str:
+    """An option of elasticity: a value, several, or several of each pattern."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{pattern} = {_listed(sizes)}" for pattern, sizes in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _words(value: Any) -> str:

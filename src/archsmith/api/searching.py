@@ -132,6 +132,9 @@ def search(  # noqa: PLR0913 - the whole question, in one call
             "searched from a live Python model: the command line cannot export from this run; "
             'give search(..., model="module:factory") a function that builds the supernet'
         )
+    from archsmith.api.reachable import check_reachable  # it tries networks in a session of this module
+
+    check_reachable(question, begun, materials, on_progress=on_progress, stop=stop, way_out="pass other limits=")
     return conduct(question, begun, materials, metrics, on_progress, stop)
 
 

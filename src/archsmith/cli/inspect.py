@@ -1,7 +1,8 @@
-"""``archsmith show``, ``report``, ``devices`` and ``methods``: commands that only look."""
+"""``archsmith show``, ``report``, ``account``, ``devices`` and ``methods``: commands that only look."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 from rich.table import Table
 
 from archsmith import method as registry
-from archsmith.cli._console import print_json, results
+from archsmith.cli._console import print_json, progress, results
+from archsmith.cli.search import ELASTIC, parse_options
 
 Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -17,7 +19,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (show, report, devices, methods):
+    for command in (show, report, account, devices, methods):
         app.command()(command)
 
 
@@ -48,6 +50,46 @@ def report(
         print_json({"report": str(path)})
     else:
         results.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def account(
+    data: Annotated[str, typer.Option(help="What the model is built for, as for `archsmith search`.")],
+    model: Annotated[
+        str, typer.Option(help="A built-in network, timm/NAME, torchvision/NAME, hf/FOLDER, or module:factory.")
+    ] = "residual_convnet",
+    data_option: Annotated[list[str], typer.Option(help="NAME=VALUE for the data; may be repeated.")] = [],  # noqa: B006
+    model_option: Annotated[list[str], typer.Option(help="NAME=VALUE for the network; may be repeated.")] = [],  # noqa: B006
+    elastic: Annotated[list[str], typer.Option(help=ELASTIC)] = [],  # noqa: B006 - Typer copies it
+    resize: Annotated[int | None, typer.Option(help="Resize images to this height and width.")] = None,
+    explain: Annotated[
+        list[str], typer.Option(help="Only say all about this choice, module or tensor; may be repeated.")
+    ] = [],  # noqa: B006
+    json_output: Json = False,
+) -> None:
+    """Say what is elastic in a model before anything is trained: its choices, and what stays rigid and why."""
+    from archsmith.api.accounting import untrained
+    from archsmith.api.elastic_options import read_elastic
+
+    with progress() as listen:
+        supernet = untrained(
+            data,
+            model,
+            data_options=parse_options(data_option),
+            model_options=parse_options(model_option),
+            elastic=read_elastic(elastic),
+            resize=resize,
+            on_progress=listen,
+        )
+    if explain:
+        said = {name: supernet.explain(name) for name in explain}
+        text, plain = "\n".join(said.values()), said
+    else:
+        found = supernet.account()
+        text, plain = str(found), asdict(found)
+    if json_output:
+        print_json(plain)
+    else:
+        results.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def devices(json_output: Json = False) -> None:

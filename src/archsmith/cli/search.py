@@ -14,6 +14,10 @@ import typer
 from archsmith.cli._console import errors, print_json, progress, results
 from archsmith.errors import InvalidOption
 
+ELASTIC = (
+    "NAME=VALUE of what may vary in a model: width=0.5,0.75,1.0, depth=0.5, resolution=160,192,224, freeze=head, "
+    "only=PATTERN, '*.heads=2,4', ... as in smith.elastic; may be repeated. See `archsmith account`."
+)
 _JOB, _SEARCH, _TRAINING, _OUTPUT = "What", "Search", "Training", "Output"
 
 
@@ -46,6 +50,7 @@ def search(
     model_option: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the network; may be repeated.", rich_help_panel=_JOB)
     ] = [],  # noqa: B006 - Typer copies it
+    elastic: Annotated[list[str], typer.Option(help=ELASTIC, rich_help_panel=_JOB)] = [],  # noqa: B006
     classes: Annotated[
         int | None, typer.Option(help="How many classes there should be; checked.", rich_help_panel=_JOB)
     ] = None,
@@ -140,6 +145,7 @@ def search(
 
     Every step is resumed by the same command: interrupted it goes on, finished it answers from the store.
     """
+    from archsmith.api.elastic_options import read_elastic
     from archsmith.api.job import Job, precisions_asked
     from archsmith.report import terminal
 
@@ -149,6 +155,7 @@ def search(
         data_options=parse_options(data_option),
         model=model,
         model_options=parse_options(model_option),
+        elastic=read_elastic(elastic),
         classes=classes,
         resize=resize,
         images=images,

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.evaluation import Evaluation, costs
+from archsmith.evaluation import Evaluation, Value, costs
 from archsmith.metric import Objective
 from archsmith.pareto import hypervolume, is_non_dominated
 from archsmith.report.data import ReportData
+from archsmith.report.macs import MACS, MacsAgainstTime, Pair
 from archsmith.report.text import interval, limit_text, number, shown, with_unit
 
 Figure = dict[str, Any]
@@ -38,6 +39,9 @@ LARGEST = _Look("var(--ink)", "square-open")
 DROPPED = _Look("var(--limit)", "x-thin-open")
 FRONT = _Look("var(--front)", "circle", 11, 1)
 
+ON_A_DEVICE = ("latency_ms", "throughput", "energy_mj")
+"""Metrics whose interval every point shows: that of an accuracy is the sampling of data which all networks share."""
+
 REFERENCE = 1.1
 """The reference point in every objective, where 0 is the best and 1 the worst feasible value met."""
 
@@ -57,7 +61,7 @@ def front(data: ReportData, x: Objective, y: Objective) -> Figure:
         ([data.largest] if data.largest is not None else [], "largest network", LARGEST),
         (dropped, "dropped", DROPPED),
     ]
-    traces = [_points(data, some, x, y, name, look) for some, name, look in layers]
+    traces = [_with_bars(_points(data, some, x, y, name, look), some, x, y) for some, name, look in layers]
     if best:
         traces += [_staircase(best, x, y)] if len(data.objectives) == 2 else []
         traces.append(_front_trace(data, best, x, y))
@@ -80,7 +84,7 @@ def progress(data: ReportData, objective: Objective) -> Figure:
         look = BASELINE if i else EVALUATED
         color = "var(--baseline)" if i else "var(--front)"
         at = [k for k, e in enumerate(evaluations, 1) if _has(e, objective)]
-        points = _points(data, evaluations, objective, objective, name, look)
+        points = _with_bars(_points(data, evaluations, objective, objective, name, look), evaluations, None, objective)
         traces.append(points | {"x": at, "showlegend": False})
         best = [np.inf] * len(evaluations)
         for k, e in enumerate(evaluations):
@@ -216,13 +220,64 @@ def _front_trace(data: ReportData, best: Sequence[Evaluation], x: Objective, y: 
     ordered = sorted(best, key=lambda e: e[x.metric])
     trace = _points(data, ordered, x, y, "Pareto front", FRONT)
     for axis, objective in (("error_x", x), ("error_y", y)):
-        values = [e.values[objective.metric] for e in ordered]
-        if any(v.has_interval for v in values):
-            above, below = [v.high - v.value for v in values], [v.value - v.low for v in values]
-            bar = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-            trace[axis] = bar | {"color": "var(--front)", "thickness": 1.4, "width": 0}
+        trace |= _bars(axis, [e.values[objective.metric] for e in ordered], FRONT.color, 1.4)
     trace["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     return trace
+
+
+def _with_bars(trace: Figure, evaluations: Iterable[Evaluation], x: Objective | None, y: Objective) -> Figure:
+    """A trace of ``evaluations`` with the intervals of what was measured on a device."""
+    some = [e for e in evaluations if _has(e, *(o for o in (x, y) if o is not None))]
+    for axis, objective in (("error_x", x), ("error_y", y)):
+        if objective is not None and objective.metric.partition("@")[0] in ON_A_DEVICE:
+            trace |= _bars(axis, [e.values[objective.metric] for e in some], trace["marker"]["color"], 1)
+    return trace
+
+
+def _bars(axis: str, values: Sequence[Value], color: str, thickness: float) -> Figure:
+    """Error bars of a trace; none where no value has an interval."""
+    if not any(v.has_interval for v in values):
+        return {}
+    above, below = [v.high - v.value for v in values], [v.value - v.low for v in values]
+    bar = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    return {axis: bar | {"color": color, "thickness": thickness, "width": 0}}
+
+
+def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
+    """One measured latency over MACs: every network with its interval, the front marked, telling pairs joined."""
+    x, y = Objective(MACS, "min"), Objective(found.metric, "min")
+    best = {e.architecture.key for e in shown(data)}
+    rest = [e for e in found.networks if e.architecture.key not in best]
+    front_members = [e for e in found.networks if e.architecture.key in best]
+    traces = [
+        _joined(found.examples, found.metric),
+        _with_bars(_points(data, rest, x, y, "evaluated", EVALUATED), rest, None, y),
+        _with_bars(_points(data, front_members, x, y, "Pareto front", FRONT), front_members, None, y),
+    ]
+    traces[-1]["marker"]["line"] = {"width": 2, "color": "var(--page)"}
+    layout = {
+        "xaxis": {"title": {"text": "MACs"}, "rangemode": "tozero"},
+        "yaxis": _axis(data, found.metric, None) | {"rangemode": "tozero"},
+    }
+    return {"data": [t for t in traces if t["x"]], "layout": layout}
+
+
+def _joined(pairs: Sequence[Pair], metric: str) -> Figure:
+    """A line from each network with fewer MACs to the one that is not slower for it."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for pair in pairs:
+        xs += [pair.fewer[MACS], pair.more[MACS], None]
+        ys += [pair.fewer[metric], pair.more[metric], None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "fewer MACs, not faster",
+        "x": xs,
+        "y": ys,
+        "line": {"color": "var(--limit)", "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+    }
 
 
 def _staircase(best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:

@@ -43,6 +43,7 @@ def page(data: ReportData) -> str:
         sections.trade_offs(data, figures),
         _networks.section(data),
         sections.speed(data, figures),
+        sections.against_time(data, figures),
         sections.choices(data),
         sections.training(data, figures),
         sections.trouble(data),

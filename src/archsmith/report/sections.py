@@ -13,6 +13,7 @@ from archsmith.report import _panels, figures
 from archsmith.report._markup import Markup, details, element, join, table
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
+from archsmith.report.macs import MacsAgainstTime, macs_against_time, named_example, said
 from archsmith.report.text import answer, count, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
@@ -71,7 +72,8 @@ def trade_offs(data: ReportData, store: dict[str, Any]) -> Markup | None:
             ]
             pick = element("select", *options, id="axes", data_plot="plot-front")
             chooser = element("div", element("label", "Show", **{"for": "axes"}), pick, cls="chooser")
-    bars = "Bars on the front are 95 % intervals. " if len(data.objectives) > 1 else ""
+    bars = "Bars are 95 % intervals: of everything on the front, elsewhere of what a device measured. "
+    bars = bars if len(data.objectives) > 1 else ""
     caption = bars + (
         "Hover for the architecture and who says so (measured, computed, "
         "predicted, table); drag to zoom, double-click to see all."
@@ -103,6 +105,34 @@ def speed(data: ReportData, store: dict[str, Any]) -> Markup | None:
         _plot("hypervolume", "Hypervolume over evaluations", low=True),
         element("p", caption, cls="note"),
     )
+
+
+def against_time(data: ReportData, store: dict[str, Any]) -> Markup | None:
+    """What MACs would have said about the time that was measured, with a warning where they mislead."""
+    found = macs_against_time(data)
+    if not found:
+        return None
+    parts = [part for i, each in enumerate(found, 1) for part in _macs_of(data, each, store, f"macs-{i}")]
+    caption = (
+        "MACs are counted, times are measured; bars are 95 % intervals. One network counts as faster than another if "
+        "the difference is beyond the interval of the difference."
+    )
+    return element("section", element("h2", "MACs against time"), *parts, element("p", caption, cls="note"))
+
+
+def _macs_of(data: ReportData, found: MacsAgainstTime, store: dict[str, Any], name: str) -> list[Markup | None]:
+    store[f"figure-{name}"] = figures.against_macs(data, found)
+    examples = [element("li", named_example(data, found.metric, pair)) for pair in found.examples]
+    judgement = f"MACs mislead about {found.metric} here." if found.misleads else ""
+    warned = [
+        element("p", element("strong", judgement or "Exceptions:")),
+        element("ul", *examples),
+    ]
+    return [
+        element("p", said(found)),
+        element("div", *warned, cls="warning" if found.misleads else "aside") if examples else None,
+        _plot(name, f"Scatter plot: {found.metric} against MACs; {said(found)}"),
+    ]
 
 
 def choices(data: ReportData) -> Markup | None:

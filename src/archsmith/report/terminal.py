@@ -9,6 +9,7 @@ from rich.text import Text
 
 from archsmith.report._networks import metric_columns
 from archsmith.report.data import FinalNetwork, ReportData
+from archsmith.report.macs import macs_against_time, warning
 from archsmith.report.text import answer, interval, number, shown, verdict
 
 
@@ -27,6 +28,7 @@ def front_table(data: ReportData) -> RenderableType:
         parts.append(Text(f"dropped {names}: {reason}", style="yellow"))
     if data.failed:
         parts.append(Text(f"{len(data.failed)} of {len(data.evaluations)} evaluations failed", style="yellow"))
+    parts += [Text(told, style="yellow") for found in macs_against_time(data) if (told := warning(data, found))]
     if text := verdict(data):
         parts.append(Text(text))
     return Group(*parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from archsmith.evaluation import Evaluation, Value
 from archsmith.metric import Limit
@@ -125,8 +125,34 @@ def _no_answer(data: ReportData) -> str:
     worst = min(data.limits, key=lambda x: sum(x.violation(e) == 0 for e in done if e.ok), default=None)
     if worst is None:
         return "No network was evaluated in full"
-    ends = [e.values[worst.metric] for e in done if e.ok and worst.metric in e.values]
+    if any(worst.violation(e) == 0 for e in done if e.ok):
+        return f"No network meets all limits at once: {conflict(data.limits, done, lambda m: data.metric(m).unit)}"
     unit = data.metric(worst.metric).unit
-    nearest = min((v.high for v in ends), default=math.nan) if worst.sense == "<=" else max(v.low for v in ends)
-    word = "smallest" if worst.sense == "<=" else "largest"
-    return f"No network meets {limit_text(worst, unit)}: the {word} found is {with_unit(nearest, unit)}"
+    return f"No network meets {limit_text(worst, unit)}: {_nearest(worst, done, unit)}"
+
+
+def conflict(limits: Sequence[Limit], evaluations: Sequence[Evaluation], unit: Callable[[str], str]) -> str:
+    """For each limit the nearest value among the networks that meet all others; what a user has to choose between.
+
+    Args:
+        limits: each met by some network, all of them by none.
+        evaluations: what was found.
+        unit: of a metric.
+    """
+    parts = []
+    for limit in limits:
+        others = [x for x in limits if x is not limit]
+        within = [e for e in evaluations if e.ok and limit.metric in e.values and e.feasible(others)]
+        if within and others:
+            bounds = " and ".join(limit_text(x, unit(x.metric)) for x in others)
+            parts.append(f"with {bounds}, {_nearest(limit, within, unit(limit.metric), named=True)}")
+    return "; ".join(parts) or "no network meets all but one of them"
+
+
+def _nearest(limit: Limit, evaluations: Sequence[Evaluation], unit: str, *, named: bool = False) -> str:
+    """The value nearest to a limit, by the end of its interval that the limit judges."""
+    values = [e.values[limit.metric] for e in evaluations if e.ok and limit.metric in e.values]
+    least = limit.sense == "<="
+    end = min((v.high for v in values), default=math.nan) if least else max((v.low for v in values), default=math.nan)
+    what = f"the {'smallest' if least else 'largest'} {f'{limit.metric} ' * named}found is"
+    return f"{what} {with_unit(end, unit)}"

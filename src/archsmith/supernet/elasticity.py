@@ -63,8 +63,9 @@ class Elasticity:
 
     def __post_init__(self) -> None:
         for name in ("only", "freeze", "tie"):
-            if isinstance(getattr(self, name), str):
-                raise InvalidOption(f"{name} is a list of patterns, got the text {getattr(self, name)!r}; write [...]")
+            patterns = getattr(self, name)
+            if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+                raise InvalidOption(f"{name} is a list of patterns, got {patterns!r}; write [...]")
         if not 0 < self.depth <= 1:
             raise InvalidOption(f"depth is the smallest share of blocks that stays, in (0, 1]; got {self.depth}")
         if self.via not in get_args(Via):

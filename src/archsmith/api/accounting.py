@@ -1,0 +1,42 @@
+"""The supernet that a search would work with, without training or searching it: to see what is elastic in a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archsmith.api.materials import build, check_model, source_of
+from archsmith.api.progress import Listener, Progress, nobody
+from archsmith.data import open_data
+from archsmith.supernet import Supernet
+
+
+def untrained(
+    data: str,
+    model: str,
+    *,
+    data_options: Mapping[str, Any] | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    elastic: Mapping[str, Any] | None = None,
+    resize: int | None = None,
+    on_progress: Listener = nobody,
+) -> Supernet:
+    """The supernet of a named model, as a search on these data would build it; no weights are fetched.
+
+    Args:
+        data: what :func:`archsmith.open_data` reads; the network is built for their shape and classes.
+        model: name of the network.
+        data_options: of the data's format.
+        model_options: of the network.
+        elastic: options of :func:`archsmith.elastic`.
+        resize: images to this height and width.
+        on_progress: hears what is being done.
+
+    Raises:
+        UserError: for anything unknown or contradictory.
+    """
+    check_model(model, elastic or {})
+    on_progress(Progress("data", f"reading {data}"))
+    found = open_data(data, resize=resize, options=data_options or {})
+    source = source_of(model, model_options or {}, found, elastic)
+    return build(source, weights=False, on_progress=on_progress)
