@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluation import Value
 from archsmith.evaluator.counts import count
 from archsmith.evaluator.predicted_latency import PredictedLatency
-from archsmith.hardware.block_table import BlockTable
+from archsmith.hardware.block_table import BlockTable, OperatorTable
 from archsmith.hardware.parts import block_paths, parts_of
 from archsmith.testing.evaluators import EvaluatorConformance
 
@@ -125,7 +126,7 @@ def test_the_network_comes_back_as_it_was(supernet):
 def test_a_table_measures_every_kind_once_and_keeps_it(supernet, tmp_path):
     machine, network = KnownMachine(), supernet.extract(supernet.largest).eval()
     first = table(machine, tmp_path).total(network, supernet.example_inputs)
-    assert (first.blocks, first.measured, machine.measured) == (6, 3, 3)
+    assert (first.parts, first.measured, machine.measured) == (6, 3, 3)
     again = table(machine, tmp_path).total(network, supernet.example_inputs)
     assert (again.total_ms, again.measured, machine.measured) == (first.total_ms, 0, 3)
     other = KnownMachine(name="other")
@@ -152,8 +153,36 @@ def test_unseen_networks_are_foretold(supernet, tmp_path, by):
     assert np.mean([v.low <= t <= v.high for v, t in zip(found, true, strict=True)]) >= 0.8
     assert {v.source for v in found} == {"predicted"}
     assert predictor.model == by if by != "auto" else predictor.model in ("blocks", "both")
-    sums = [predictor._blocks(a, 0, 1)[0] for a in unseen]
+    sums = [predictor._parts(a, 0, 1).total_ms for a in unseen]
     assert np.median(np.abs(np.array(sums) / true - 1)) > 0.2  # what is corrected
+
+
+def test_unseen_networks_are_foretold_from_their_operators(supernet, tmp_path):
+    class RunsFiles(KnownMachine):
+        """Whose operators are files: each takes what its weights and outputs do."""
+
+        files = (".onnx",)
+
+        def prepare_onnx(self, content, inputs, *, batch=None):
+            graph = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(content)).graph
+            sizes = {w.name: int(np.prod(w.dims)) for w in graph.initializer if len(w.dims) > 1}
+            places = {"Conv": 144, "Gemm": 1}  # of the output, at which the weights are used
+            return (
+                sum(places.get(n.op_type, 0) * sizes.get(n.input[1], 0) for n in graph.node if len(n.input) > 1) / 1e6
+            )
+
+    machine = RunsFiles(entry=0.3, noise=0.01)
+    operators = OperatorTable(machine, folder=tmp_path)
+    predictor = PredictedLatency(supernet, machine, by="operators", sample=12, table=operators)
+    unseen = supernet.space.sample(20, np.random.default_rng(1))
+    found, true = predictor.predict(unseen), latencies(supernet, machine, unseen)
+    assert np.median(np.abs(np.array([v.value for v in found]) / true - 1)) < 0.02
+    assert predictor.model == "operators"
+
+
+def test_operators_need_a_device_that_runs_files(supernet):
+    with pytest.raises(InvalidOption, match="operators are measured on devices that run ONNX files, not on known"):
+        PredictedLatency(supernet, KnownMachine(), by="operators")
 
 
 def test_a_new_device_from_few_networks_with_a_known_one(supernet, tmp_path):

@@ -29,8 +29,9 @@ class Known:
         codes: of the choices, ``(n, d)``, as :class:`~archsmith.encoding.thermometer.Thermometer` gives them.
         groups: the number of the choice of each column, ``(d,)``.
         counts: sums of the codes of alike choices, ``(n, c)``.
-        sums: in milliseconds, sums over blocks measured one by one, or latencies on other devices, ``(n, s)``.
-        blocks: numbers of blocks, ``(n,)``.
+        sums: in milliseconds, sums over blocks or operators measured one by one, or latencies on other devices,
+            ``(n, s)``.
+        blocks: numbers of blocks or operators, ``(n,)``.
     """
 
     codes: Array
@@ -131,8 +132,12 @@ MODELS: dict[str, Callable[[], LatencyModel]] = {
     "blocks": Mixture,
     "learned": Process,
     "both": lambda: Process(on=Mixture()),
+    "operators": Mixture,
 }
-"""The sum over blocks corrected, a process over choices, and a process of what the corrected sum leaves."""
+"""The sum over blocks corrected, a process over choices, a process of what the corrected sum leaves; and the sum over
+operators corrected."""
+AUTO = ("blocks", "learned", "both")
+"""Those among which cross-validation chooses: a table of operators takes more measurements."""
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluation import Value
 from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of
-from archsmith.evaluator._latency_models import MODELS, Judged, Known, judged
+from archsmith.evaluator._latency_models import AUTO, Judged, Known, judged
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.latency import Latency, Measures
 from archsmith.export._positional import positional
 from archsmith.files import read_json, write_json
-from archsmith.hardware.block_table import BlockTable
+from archsmith.hardware.block_table import BlockTable, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
 
-By = Literal["auto", "blocks", "learned", "both"]
+By = Literal["auto", "blocks", "learned", "both", "operators"]
 LEAST = 6
 """Networks that are measured as a whole at least."""
 
@@ -44,17 +44,18 @@ class PredictedLatency(Evaluator):
         supernet: from which subnets are extracted.
         meter: open, or one that opens itself when it is first used.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are asked for.
-        by: ``"auto"``, or one of the models: ``"blocks"``, ``"learned"``, ``"both"``.
+        by: ``"auto"``, or one of the models: ``"blocks"``, ``"learned"``, ``"both"``; or ``"operators"``: the corrected
+            sum over all operators of the network's file, for networks without blocks.
         sample: networks that are measured as a whole.
         known: predictors of the same supernet's latency on other devices.
-        table: of blocks; the machine's own unless given.
+        table: of blocks, or of operators; the machine's own unless given.
         file: in which the measured networks are kept, so that a run that goes on foretells the same.
         seed: of the networks drawn.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
         on_progress: told what is being done, how much of it is done, and how much there is.
 
     Raises:
-        InvalidOption: for another model, or a sample that is too small.
+        InvalidOption: for another model, a sample that is too small, or operators on a device that runs no files.
     """
 
     paper = OURS
@@ -69,7 +70,7 @@ class PredictedLatency(Evaluator):
         by: By = "auto",
         sample: int = 24,
         known: Sequence[PredictedLatency] = (),
-        table: BlockTable | None = None,
+        table: BlockTable | OperatorTable | None = None,
         file: Path | None = None,
         seed: int = 0,
         candidates: Candidates | None = None,
@@ -79,6 +80,8 @@ class PredictedLatency(Evaluator):
             raise InvalidOption(f"latency is predicted by {', '.join(get_args(By))}; got {by!r}")
         if sample < LEAST:
             raise InvalidOption(f"sample={sample}: at least {LEAST} networks are measured as a whole")
+        if by == "operators" and ".onnx" not in meter.device.files:
+            raise InvalidOption(f"operators are measured on devices that run ONNX files, not on {meter.device.spec}")
         self._supernet, self._meter, self._by, self._sample, self._seed = supernet, meter, by, sample, seed
         self._metric, self._others, self._table, self._file = metric, tuple(known), table, file
         self._codes, self._candidates, self._told = Thermometer(supernet.space), candidates, on_progress
@@ -127,7 +130,7 @@ class PredictedLatency(Evaluator):
         if self._judged is None:
             measured = self._measured()
             latency = np.array(list(measured.values()))
-            names: list[str] = list(MODELS) if self._by == "auto" else [self._by]
+            names: list[str] = list(AUTO) if self._by == "auto" else [self._by]
             known, names = self._known_or_choices(list(measured), names)
             self._judged = judged(known, latency, names)
         return self._judged
@@ -148,21 +151,24 @@ class PredictedLatency(Evaluator):
         columns = [[v.value for v in other.predict(architectures)] for other in self._others]
         number = np.zeros(len(rows))
         if blocks and not self._others:
-            sums = [self._blocks(a, i, len(architectures)) for i, a in enumerate(architectures)]
-            columns.append([total for total, _ in sums])
-            number = np.array([float(count) for _, count in sums])
+            sums = [self._parts(a, i, len(architectures)) for i, a in enumerate(architectures)]
+            columns.append([found.total_ms for found in sums])
+            number = np.array([float(found.parts) for found in sums])
         stacked = np.array(columns, dtype=float).T.reshape(len(rows), len(columns))
         return Known(codes, self._codes.groups, codes @ alike, stacked, number)
 
-    def _blocks(self, architecture: Architecture, done: int, total: int) -> tuple[float, int]:
+    def _parts(self, architecture: Architecture, done: int, total: int) -> Sum:
+        which = "operators" if self._by == "operators" else "blocks"
         if self._table is None:
-            self._table = BlockTable(self._meter)
+            self._table = (OperatorTable if which == "operators" else BlockTable)(self._meter)
         if total > 1:
-            self._told("measuring blocks one by one", done, total)
+            self._told(f"measuring {which} one by one", done, total)
+        if isinstance(self._table, OperatorTable):
+            self._candidates = self._candidates or Candidates(self._supernet, self._meter.device)
+            return self._table.total(self._candidates.content(architecture))
         if self._paths is None:
             self._paths = block_paths(self._extracted(self._supernet.largest))
-        found = self._table.total(self._extracted(architecture), self._supernet.inputs_of(architecture), self._paths)
-        return found.total_ms, found.blocks
+        return self._table.total(self._extracted(architecture), self._supernet.inputs_of(architecture), self._paths)
 
     def _extracted(self, architecture: Architecture) -> Any:
         return positional(self._supernet.extract(architecture), self._supernet.input_names).eval()

@@ -11,12 +11,10 @@ from __future__ import annotations
 import ast
 import copy
 import logging
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +24,7 @@ from archsmith.errors import InvalidModel, InvalidOption, require
 from archsmith.export._inputs import as_arrays
 from archsmith.export._onnx_graph import place_of
 from archsmith.export._scopes import NAME_SCOPES
+from archsmith.export._simplified import session_of, simplified
 
 FULL = "fp32"
 """A layer that is left as it is."""
@@ -93,7 +92,8 @@ class Quantisable:
     """
 
     def __init__(self, content: bytes, modules: Iterable[str] = ()) -> None:
-        self._model = _simplified(_renamed(content, frozenset(modules)))
+        self._model = simplified(_renamed(content, frozenset(modules)))
+        _unshare(self._model)
         nodes = self._model.graph.node
         weights = {w.name: tuple(w.dims) for w in self._model.graph.initializer}
         self._weighted = {n.name: n for n in nodes if _WEIGHTED.get(n.op_type, 9) < len(n.input) and _has(n, weights)}
@@ -121,7 +121,7 @@ class Quantisable:
         wanted = list(dict.fromkeys(t for n in nodes for t in (*n.input, *n.output) if t and t not in known))
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
         names = [i.name for i in self._model.graph.input]
-        session = _session(_giving(self._model, wanted).SerializeToString())
+        session = session_of(_giving(self._model, wanted).SerializeToString())
         outputs = [o.name for o in session.get_outputs() if o.type == "tensor(float)"]
         for inputs in batches:
             feed = dict(zip(names, as_arrays(inputs), strict=True))
@@ -234,27 +234,6 @@ def _blocks(node: Any, weights: Mapping[str, tuple[int, ...]]) -> bool:
     return bool(node.op_type == "MatMul" and len(shape) == 2 and shape[0] % BLOCK == 0)
 
 
-def _simplified(model: Any) -> Any:
-    """The same network as runtimes see it: batch norms in the convolutions before them, constants computed."""
-    runtime = require("onnxruntime", extra="onnx", purpose="Quantising")
-    import onnx
-
-    with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
-        path = str(Path(folder) / "network.onnx")
-        options = _options()
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = path
-        try:  # without the fusion that hides which matrix product a Gemm was
-            runtime.InferenceSession(
-                model.SerializeToString(), options, ["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
-            )
-        except Exception as error:  # the runtime raises many kinds
-            raise InvalidModel(f"ONNX Runtime cannot read the network: {str(error).splitlines()[0][:300]}") from error
-        found = onnx.load(path)
-    _unshare(found)
-    return found
-
-
 def _unshare(model: Any) -> None:
     """Weights and biases of their own for every operator: what two of them share could have one scale only."""
     constants = {w.name: w for w in model.graph.initializer}
@@ -277,21 +256,6 @@ def _giving(model: Any, wanted: Sequence[str]) -> Any:
     known = {x.name for x in (*more.graph.output, *more.graph.input)}
     more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
     return more
-
-
-def _options() -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return options
-
-
-def _session(content: bytes) -> Any:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
 
 
 def _span(x: NDArray[Any], estimator: Estimator) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A lookup table of blocks: each measured once on the device, in the runtime that the network will run in."""
+"""Lookup tables of blocks and of operators, each measured once on the device, in the runtime of the network."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from archsmith.errors import DamagedFile, MeasurementFailed
+from archsmith.errors import DamagedFile, InvalidModel, MeasurementFailed
 from archsmith.export._inputs import batch_size, resized
 from archsmith.files import home_folder, read_json, write_json
 from archsmith.hardware.base import Call, Device
+from archsmith.hardware.operators import Operator, operators_of
 from archsmith.hardware.parts import Part, parts_of
 from archsmith.hardware.protocol import Measurement
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+T = TypeVar("T", Part, Operator)
 
 
 class Measures(Protocol):
@@ -35,47 +39,72 @@ class Measures(Protocol):
 
 
 @dataclass(frozen=True)
-class BlockSum:
-    """What the blocks of one network take, measured one by one.
+class Sum:
+    """What the parts of one network take, measured one by one.
 
     Args:
-        total_ms: sum over all calls of blocks.
-        blocks: number of calls.
+        total_ms: sum over all calls of blocks, or over all operators.
+        parts: their number.
         measured: of them, how many kinds had not been in the table before.
     """
 
     total_ms: float
-    blocks: int
+    parts: int
     measured: int
 
 
-class BlockTable:
-    """Latencies of blocks on one device, kept in a file from run to run.
-
-    A network's latency is not the sum of its blocks': runtimes fuse over their borders, and each file has costs of its
-    own for entering and for changing layouts. :class:`archsmith.predictor.block_sum.BlockSum` learns the difference
-    from a few whole networks.
+class _Table:
+    """Latencies of parts of networks on one device, kept in a file from run to run.
 
     Args:
         meter: open, or one that opens itself when it first measures.
         folder: of tables; ``tables`` in :func:`~archsmith.files.home_folder` unless given.
-        on_measured: told the path of every block that is measured.
+        on_measured: told every part that is measured.
     """
+
+    parts: ClassVar[str]
 
     def __init__(
         self, meter: Measures, *, folder: Path | None = None, on_measured: Callable[[str], None] | None = None
     ) -> None:
         self._meter = meter
-        self._file = (folder or home_folder() / "tables") / f"{meter.fingerprint}.json"
+        which = "" if self.parts == "blocks" else f"-{self.parts}"
+        self._file = (folder or home_folder() / "tables") / f"{meter.fingerprint}{which}.json"
         self._told = on_measured or (lambda _: None)
-        self._known = _read(self._file)
+        self._known = _read(self._file, self.parts)
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def total(
-        self, network: nn.Module, example_inputs: tuple[Any, ...], paths: Sequence[str] | None = None
-    ) -> BlockSum:
+    def _total(self, found: Sequence[T], named: Callable[[T], str], prepared: Callable[[T], Call]) -> Sum:
+        """The sum over parts, in which those that are not in the table are measured."""
+        if not found:
+            raise MeasurementFailed(f"the network has no {self.parts} that could be measured one by one")
+        new = {part.key: part for part in found if part.key not in self._known}
+        for key, part in new.items():
+            self._told(named(part))
+            try:
+                self._known[key] = self._meter.measure(prepared(part)).latency_ms
+            except Exception as error:  # also what a part of a user's network raises when it is run alone
+                text = f"{self.parts.removesuffix('s')} {named(part)} cannot be measured alone: {error}"
+                raise MeasurementFailed(text) from error
+        if new:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._file, {"device": self._meter.device.spec, "latency_ms": self._known})
+        return Sum(math.fsum(self._known[part.key] for part in found), len(found), len(new))
+
+
+class BlockTable(_Table):
+    """A table of blocks.
+
+    A network's latency is not the sum of its blocks': runtimes fuse over their borders, and each file has costs of its
+    own for entering and for changing layouts. :class:`archsmith.evaluator._latency_models.Mixture` learns the
+    difference from a few whole networks.
+    """
+
+    parts = "blocks"
+
+    def total(self, network: nn.Module, example_inputs: tuple[Any, ...], paths: Sequence[str] | None = None) -> Sum:
         """The sum over the blocks of ``network``, in which blocks that are not in the table are measured.
 
         Args:
@@ -86,37 +115,49 @@ class BlockTable:
         Raises:
             MeasurementFailed: when the network or one of its blocks cannot be measured.
         """
-        parts = parts_of(network, resized(example_inputs, _batch_of(self._meter.device)), paths)
-        if not parts:
-            raise MeasurementFailed("the network has no blocks that could be measured one by one")
-        new = {part.key: part for part in parts if part.key not in self._known}
-        for part in new.values():
-            self._told(part.path)
-            self._known[part.key] = self._time(part)
-        if new:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._file, {"device": self._meter.device.spec, "latency_ms": self._known})
-        return BlockSum(math.fsum(self._known[part.key] for part in parts), len(parts), len(new))
+        device = self._meter.device
+        found = parts_of(network, resized(example_inputs, _batch_of(device)), paths)
 
-    def _time(self, part: Part) -> float:
+        def prepared(part: Part) -> Call:
+            return device.prepare(part.network, part.inputs, batch=batch_size(part.inputs))
+
+        return self._total(found, lambda part: part.path, prepared)
+
+
+class OperatorTable(_Table):
+    """A table of operators of ONNX files, each with the activation that runtimes compute along with it."""
+
+    parts = "operators"
+
+    def total(self, content: bytes) -> Sum:
+        """The sum over the operators of a file, in which operators that are not in the table are measured.
+
+        Raises:
+            MeasurementFailed: when the file, or one of its operators, cannot be measured.
+        """
         device = self._meter.device
         try:
-            call = device.prepare(part.network, part.inputs, batch=batch_size(part.inputs))
-            return self._meter.measure(call).latency_ms
-        except Exception as error:  # also what a block of a user's network raises when it is run alone
-            raise MeasurementFailed(f"block {part.path} cannot be measured alone: {error}") from error
+            found = operators_of(content)
+        except InvalidModel as error:
+            raise MeasurementFailed(str(error)) from error
+
+        def prepared(operator: Operator) -> Call:
+            rows = next((x.shape[0] for x in operator.inputs if x.ndim), 1)
+            return device.prepare_onnx(operator.content, operator.inputs, batch=rows)
+
+        return self._total(found, lambda operator: operator.name, prepared)
 
 
 def _batch_of(device: Device) -> int:
     return int(getattr(device, "batch", 1))
 
 
-def _read(file: Path) -> dict[str, float]:
+def _read(file: Path, parts: str) -> dict[str, float]:
     if not file.exists():
         return {}
-    way_out = "delete it, and the blocks are measured anew"
-    found = read_json(file, what="table of blocks", way_out=way_out)
+    way_out = f"delete it, and the {parts} are measured anew"
+    found = read_json(file, what=f"table of {parts}", way_out=way_out)
     try:
         return {str(key): float(ms) for key, ms in found["latency_ms"].items()}
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DamagedFile(f"{file} is no table of blocks ({error}); {way_out}") from error
+        raise DamagedFile(f"{file} is no table of {parts} ({error}); {way_out}") from error
