@@ -1,11 +1,12 @@
 """How well is the latency of unseen subnets foretold, from blocks measured one by one and a few whole networks?
 
-python benchmarks/latency_prediction.py [--on onnxruntime:threads=1 ...] [--spaces resnet mobilenet bert] [--json]
+python benchmarks/latency_prediction.py [--on onnxruntime:threads=1 ...] [--spaces resnet mobilenet bert] [--json FILE]
 python benchmarks/latency_prediction.py --transfer       # a new device of NAS-Bench-201 from ten measurements
 
 The first measures 24 networks of a space (and their blocks), foretells 40 others and measures those too: shares of them
 within 5 % and 10 % of the measurement, for each model and for that one which cross-validation chooses. The second takes
-the six devices of NAS-Bench-201's table in turn as the new one (needs ``archsmith bench import nasbench201``).
+the six devices of NAS-Bench-201's table in turn as the new one (needs ``archsmith bench import nasbench201``). What
+``FILE`` holds of other settings stays.
 """
 
 from __future__ import annotations
@@ -132,28 +133,33 @@ def transfer(*, sample: int = 10, sets: int = 10) -> dict[str, dict[str, float]]
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--on", nargs="+", default=["onnxruntime:threads=1", "torch_cpu:threads=1"])
+    parser.add_argument("--on", nargs="+", default=["onnxruntime:threads=1", "openvino:threads=1"])
     parser.add_argument("--spaces", nargs="+", default=list(SPACES), choices=list(SPACES))
     parser.add_argument("--transfer", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path, default=None, help="write the results there, beside those of before")
     given = parser.parse_args()
     define_torchvision_operators()
     torch.set_num_threads(1)
-    results: dict[str, Any] = {"environment": environment(), "load": load_average()}
     if given.transfer:
-        results["transfer"] = transfer()
-    for name in [] if given.transfer else given.spaces:
+        print(json.dumps(transfer(), indent=1))
+        return
+    kept: dict[str, Any] = {"results": {}, "load": {}}
+    if given.json and given.json.exists():
+        kept = json.loads(given.json.read_text(encoding="utf-8"))
+    for name in given.spaces:
         torch.manual_seed(0)
         supernet = SPACES[name]().eval()
         for spec in given.on:
+            setting, load = f"{name} on {spec}", load_average()
             with Meter(open_device(spec)) as meter:
-                results[f"{name} on {spec}"] = found = judge(supernet, meter)
-            if not given.json:
-                print(f"{name} on {spec}: {supernet.space.size()}, load {load_average()}")
-                for by, figures in found.items():
-                    print("  ", by, {k: round(v, 1) if isinstance(v, float) else v for k, v in figures.items()})
-    if given.json or given.transfer:
-        print(json.dumps(results, indent=1))
+                kept["results"][setting] = found = judge(supernet, meter)
+            kept["load"][setting] = [load, load_average()]
+            print(f"{setting}: {supernet.space.size()}, load {kept['load'][setting]}", flush=True)
+            for by, figures in found.items():
+                print("  ", by, {k: round(v, 1) if isinstance(v, float) else v for k, v in figures.items()}, flush=True)
+            if given.json:
+                kept |= {"sample": SAMPLE, "unseen": UNSEEN, "environment": environment()}
+                given.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

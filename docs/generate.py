@@ -1,4 +1,4 @@
-"""Writes the generated pages: methods, the command line, coverage, files, strategies; a test fails when they are stale.
+"""Writes the generated pages: methods, the command line, figures of benchmarks; a test fails when they are stale.
 
 Run as ``make docs``.
 """
@@ -23,6 +23,7 @@ sys.path.insert(0, str(DOCS))
 
 from candidate_files_page import candidate_files_page  # noqa: E402
 from coverage_page import coverage_page  # noqa: E402
+from latency_figures_page import latency_figures_page  # noqa: E402
 
 
 def methods_page() -> str:
@@ -124,6 +125,7 @@ PAGES = {
     "cli.md": cli_page,
     "coverage.md": coverage_page,
     "candidate-files.md": candidate_files_page,
+    "latency-figures.md": latency_figures_page,
     "how-strategies-compare.md": comparison_page,
 }
 

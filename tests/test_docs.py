@@ -34,7 +34,7 @@ def test_the_pages_of_a_method_author_have_examples():
     assert len(doctest.DocTestParser().get_examples(text)) >= 5
 
 
-@pytest.mark.parametrize("name", ["methods.md", "cli.md", "how-strategies-compare.md"])
+@pytest.mark.parametrize("name", ["methods.md", "cli.md", "latency-figures.md", "how-strategies-compare.md"])
 def test_generated_pages_are_fresh(name, generate, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     held = (ROOT / "docs" / name).read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from archsmith.api.progress import Listener, Progress, Stop
 from archsmith.api.question import Question
 from archsmith.api.run import Run
 from archsmith.evaluator._composite import Composite
-from archsmith.evaluator._files import Candidates, Files
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._quantised_files import OfSupernet, QuantisedFiles
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
@@ -53,7 +53,7 @@ class Instruments:
         self._run, self._materials, self._question = run, materials, question
         self._own, self._on_progress, self._stop = metrics, on_progress, stop
         self._meters: dict[str, MeterOnUse] = {}
-        self._files: dict[str, Files] = {}
+        self._files: dict[str, Candidates | QuantisedFiles] = {}
         self._quantised: QuantisedFiles | None = None
         self.environment = environment()
 
@@ -74,6 +74,11 @@ class Instruments:
         self._files = {name: self._files_for(device) for name, device in devices.items()}
         self._quantised = next((f for f in self._files.values() if isinstance(f, QuantisedFiles)), None)
 
+    def export_each(self, reason: str) -> None:
+        """Have candidates exported by themselves: cutting files begins with more exports than a few networks take."""
+        for files in self._files.values():
+            (files.candidates if isinstance(files, QuantisedFiles) else files).reason = reason
+
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
         wanted = self._question.metrics
@@ -93,7 +98,7 @@ class Instruments:
         """Those metrics of a device that objectives or limits name."""
         return [stem for stem in stems if on_device(stem, device) in self._question.metrics]
 
-    def _files_for(self, device: Device) -> Files:
+    def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
         def say(text: str) -> None:
             self._on_progress(Progress("device", text))
 

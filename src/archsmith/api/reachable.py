@@ -64,6 +64,7 @@ def check_reachable(
             store = stack.enter_context(run.store(create=True))
             session = Session(run, store, materials, asked, (), on_progress, stop)
             session.instruments.open(stack)
+            session.instruments.export_each("only a handful is measured")
             probe = _Probes(session, on_progress)
             largest = probe(materials.largest) if any(x.relative for x in bounds) else None
             for limit in bounds:
@@ -71,6 +72,8 @@ def check_reachable(
                     continue  # the search says why the largest network cannot be evaluated
                 values = {k: v.value for k, v in largest.values.items()} if largest is not None else {}
                 _try(limit, limit.resolve(values), materials.space, probe, stop, way_out)
+            tried = len(probe.found)
+            on_progress(Progress("limits", "each is within reach", tried, tried))
     finally:
         run.spent("trying the limits", time.monotonic() - started)
 
@@ -84,7 +87,7 @@ class _Probes:
 
     def __call__(self, architecture: Architecture) -> Evaluation:
         if architecture.key not in self.found:
-            self._on_progress(Progress("limits", f"trying network {len(self.found) + 1}"))
+            self._on_progress(Progress("limits", "trying networks", len(self.found), MOST))
             self.found[architecture.key] = self._evaluate(Proposal(architecture))
         return self.found[architecture.key]
 
