@@ -112,8 +112,12 @@ def searched(problem: Problem, precisions: Precisions | None, given: argparse.Na
     return front
 
 
-def measured(problem: Problem, joint: JointSpace, architectures: list[Architecture], on: str) -> list[dict[str, float]]:
-    """Accuracy, latency and size of networks in their precisions, one after the other at full effort."""
+def measured(
+    problem: Problem, joint: JointSpace, architectures: list[Architecture], on: str
+) -> dict[str, dict[str, float]]:
+    """Accuracy, latency and size of networks in their precisions, by key: each once, in random order, at full effort."""
+    order = np.random.default_rng(0).permutation(sorted({a.key for a in architectures}))
+    known = {a.key: a for a in architectures}
     device = open_device(on)
     files = QuantisedFiles(joint, Candidates(problem.supernet, device), weight_bits=device.weight_bits)
     with Meter(device) as meter:
@@ -122,8 +126,9 @@ def measured(problem: Problem, joint: JointSpace, architectures: list[Architectu
             FileSize(problem.supernet, files),
             Latency(problem.supernet, meter, effort="final", candidates=files),
         ]
-        found = [Composite(parts)(Proposal(arch)) for arch in architectures]
-    return [{name: e[name] for name in ("accuracy_top1", "latency_ms", "size_mib")} for e in found if e.ok]
+        found = {key: Composite(parts)(Proposal(known[key])) for key in order}
+    names = ("accuracy_top1", "latency_ms", "size_mib")
+    return {key: {name: e[name] for name in names} for key, e in found.items() if e.ok}
 
 
 def dominated(one: dict[str, float], others: list[dict[str, float]]) -> bool:
@@ -205,22 +210,27 @@ def main() -> None:
         alone = searched(problem, None, given, name)
         ours = [m.architecture for m in together]
         theirs = [joint.join(m.architecture, "int8") for m in alone]
-        rows = [front_of(measured(problem, joint, group, given.on)) for group in (ours, theirs)]
+        whole = [joint.join(problem.supernet.largest, precision) for precision in ("fp32", "int8")]
+        once = measured(problem, joint, [*ours, *theirs, *whole], given.on)
+        rows = [front_of([once[arch.key] for arch in group if arch.key in once]) for group in (ours, theirs)]
         found[name] = {
             "joint": rows[0],
             "uniform_int8": rows[1],
-            "whole_fp32": measured(problem, joint, [joint.join(problem.supernet.largest)], given.on)[0],
-            "whole_int8": measured(problem, joint, [joint.join(problem.supernet.largest, "int8")], given.on)[0],
+            "whole_fp32": once[whole[0].key],
+            "whole_int8": once[whole[1].key],
             **compared(*rows),
             "at_equal_accuracy": at_equal_accuracy(*rows),
             "choices": {"architecture": len(problem.supernet.space.choices), "precision": len(joint.choices)},
             "seconds": time.monotonic() - started,
+            "settings": {key: getattr(given, key) for key in ("on", "budget", "options", "per", "seed")},
+            "weight_bits": open_device(given.on).weight_bits,
+            "load": load_average(),
         }
         print(json.dumps({name: found[name]}, indent=1), flush=True)
-    if given.json:
-        settings = {key: str(value) for key, value in vars(given).items() if key in ("on", "budget", "options", "per")}
-        about = {"settings": settings, "environment": environment(), "load": load_average()}
-        given.json.write_text(json.dumps({**about, "problems": found}, indent=1) + "\n", encoding="utf-8")
+        if given.json:  # what is there of the other problem stays
+            known = json.loads(given.json.read_text(encoding="utf-8"))["problems"] if given.json.exists() else {}
+            content = {"environment": environment(), "problems": {**known, **found}}
+            given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -131,6 +131,16 @@ def test_an_agent_measures_without_torch_what_the_machine_itself_would(addresses
     assert list(far.glob("anchors/*.json"))
 
 
+def test_an_agent_in_int8_quantises_without_torch_and_says_what_layers_can_be(far):
+    with agent("--on", "onnxruntime:batch=3,precision=int8", home=far, without_torch=True) as (_, address):
+        device, plain = open_device(f"remote:{address}"), open_device("onnxruntime:batch=3")
+        assert device.precision == "int8"
+        assert (device.layer_precisions, device.weight_bits) == (plain.layer_precisions, 7)
+        network, x = small_network(), (torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
+        [there], [here] = device.prepare(network, x)(), plain.prepare(network, x)()
+        assert 1e-5 < np.abs(there - here).max() / np.abs(here).max() < 0.3
+
+
 def test_memory_is_measured_there(addresses):
     device, network, x = open_device(f"remote:{addresses[1]}"), nn.Linear(1500, 1500).eval(), torch.ones(4, 1500)
     weights = 4 * 1500 * 1501 / 2**20

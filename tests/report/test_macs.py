@@ -17,6 +17,7 @@ from archsmith.report.figures import against_macs, front, progress
 from archsmith.report.html import page
 from archsmith.report.macs import NOTABLE, macs_against_time, named_example, said, warning
 from archsmith.report.terminal import front_table
+from archsmith.space import Choice, ChoiceSpace
 
 GAIN, TIME = Objective("gain", "max"), Objective("latency_ms", "min")
 
@@ -166,6 +167,13 @@ def test_the_page_warns_in_words_and_says_when_all_is_well(make):
     assert "measurably faster in all of them" in page(fine)
     assert "MACs mislead" not in terminal(fine)
     assert "MACs against time" not in page(make())  # no MACs, nothing to say
+
+
+def test_precisions_are_named_as_what_macs_do_not_see():
+    found = [network(i, 100 + 50 * i, 1.0 + i) for i in range(4)]
+    layers = ChoiceSpace([Choice("conv.precision", ("fp32", "int8"), "categorical", owner="device")])
+    assert "the precision of their layers" in page(report(found, space=layers))
+    assert "the precision of their layers" not in page(report(found))
 
 
 def test_latencies_have_their_interval_on_every_point():

@@ -41,6 +41,8 @@ EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
 WEIGHTS = ("supernet", "calibration")
 """The files that :func:`save_weights` writes, without ``.safetensors``."""
+UNIFORM = 8
+"""Random networks in one precision that a search over precisions begins with."""
 SHAPE = ("channels", "classes", "image_size", "tokens", "vocabulary")
 """What a source of models is told of the data."""
 _WAY_OUT = "restore it, or give the run's search again: it makes the file anew"
@@ -80,13 +82,20 @@ class Materials:
         """The largest network, in the widest precisions that it may have."""
         return self.supernet.largest if self.joint is None else self.joint.join(self.supernet.largest)
 
-    @property
-    def corners(self) -> list[Architecture]:
-        """What every search begins with: the largest and the smallest network, each in every precision there is."""
+    def first(self, seed: int) -> list[Architecture]:
+        """What every search begins with: the largest and the smallest network, each in every precision there is.
+
+        Where precisions are searched, also some random networks that are in the narrowest one throughout: a quantised
+        layer pays most where its neighbours are quantised too, which networks of mixed precisions do not show.
+        """
+        supernet = self.supernet
         if self.joint is None:
-            return [self.supernet.largest, self.supernet.smallest]
-        ends, wanted = (self.supernet.largest, self.supernet.smallest), self.joint.wanted.options
-        found = [self.joint.join(arch, precision) for arch in ends for precision in wanted]
+            return [supernet.largest, supernet.smallest]
+        wanted = self.joint.wanted.options
+        found = [self.joint.join(arch, p) for arch in (supernet.largest, supernet.smallest) for p in wanted]
+        if self.joint.choices:
+            drawn = supernet.space.sample(UNIFORM, np.random.default_rng([seed, UNIFORM]))
+            found += [self.joint.join(arch, wanted[-1]) for arch in drawn]
         return list(dict.fromkeys(found))
 
     def split(self, arch: Architecture) -> tuple[Architecture, Policy]:

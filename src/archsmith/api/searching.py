@@ -180,7 +180,7 @@ def conduct(
         evaluate = session.composite()
         largest = session.anchor(evaluate)
         resolved = replace(question, limits=_resolved(question.limits, largest))
-        first = [Proposal(arch) for arch in materials.corners]
+        first = [Proposal(arch) for arch in materials.first(question.seed)]
         session.run_journal("search", resolved, evaluate, first=first)
         if question.baseline is not None:
             name, count = question.baseline

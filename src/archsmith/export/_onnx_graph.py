@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from archsmith.errors import ArchsmithError
 from archsmith.export._candidate import OPSET, plain_attention, quiet_exporter
 from archsmith.export._positional import flattened, positional
+from archsmith.export._scopes import place_of
 
 Array = NDArray[Any]
 
@@ -229,16 +230,6 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
         tuple(nodes),
         tuple(outputs),
     )
-
-
-def place_of(name: str) -> str:
-    """The module in the name of a node: ``/layer1/layer1.0/conv1/Conv`` is in ``layer1.0.conv1``."""
-    found: list[str] = []
-    for part in name.split("/")[1:-1]:
-        if found and part.startswith(f"{found[-1]}."):  # children of a Sequential repeat its name
-            found.pop()
-        found.append(part)
-    return ".".join(found)
 
 
 def _value(info: Any) -> Value:

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from archsmith.errors import InvalidModel, InvalidOption, require
 from archsmith.export._inputs import as_arrays
-from archsmith.export._onnx_graph import place_of
-from archsmith.export._scopes import NAME_SCOPES
+from archsmith.export._scopes import NAME_SCOPES, place_of
 from archsmith.export._simplified import session_of, simplified
 
 FULL = "fp32"

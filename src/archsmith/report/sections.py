@@ -117,6 +117,8 @@ def against_time(data: ReportData, store: dict[str, Any]) -> Markup | None:
         "MACs are counted, times are measured; bars are 95 % intervals. One network counts as faster than another if "
         "the difference is beyond the interval of the difference."
     )
+    if isinstance(data.space, ChoiceSpace) and any(c.owner == "device" for c in data.space.choices):
+        caption += " Networks differ in the precision of their layers too, which MACs do not see."
     return element("section", element("h2", "MACs against time"), *parts, element("p", caption, cls="note"))
 
 
