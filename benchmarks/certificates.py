@@ -206,12 +206,13 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "signed_median_percent": 100 * float(np.median(signed)),
         }
 
-    def holding(later: str, before: str) -> dict[str, int]:
+    def holding(later: str, before: str) -> dict[str, float]:
         pairs = [(r[later], r[before]) for r in rows if r.get(later) and r.get(before)]
         return {
             "limits": len(pairs),
             "latency_within": sum(found[0] <= limit[2] for found, limit in pairs),
             "upper_end_within": sum(found[2] <= limit[2] for found, limit in pairs),
+            "largest_excess_percent": 100 * max((found[0] / limit[2] - 1 for found, limit in pairs), default=0.0),
         }
 
     rows = [{**r, "verified": r["verify"]["latency"]} if "verify" in r else dict(r) for r in rows]

@@ -62,6 +62,7 @@ def elastic(*texts):
     [
         (["width=0.5,0.75,1.0"], {"width": [0.5, 0.75, 1.0]}),
         (["width=0.5,1"], {"width": [0.5, 1.0]}),  # the whole, not one channel
+        (["width=1", "resolution=1", "*.depth=1"], {"width": [1.0], "resolution": [1.0], "options": {"*.depth": [1]}}),
         (["width=16,32"], {"width": [16, 32]}),
         (["depth=0.5", "kernel=none"], {"depth": 0.5, "kernel": None}),
         (["freeze=0", "freeze=head,stem"], {"freeze": ["0", "head", "stem"]}),  # modules may be called 0

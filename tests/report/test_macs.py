@@ -22,13 +22,14 @@ from archsmith.space import Choice, ChoiceSpace
 GAIN, TIME = Objective("gain", "max"), Objective("latency_ms", "min")
 
 
-def network(i, macs, ms, half=0.0, *, metric="latency_ms", source="measured", gain=1.0):
+def network(i, macs, ms, half=0.0, *, metric="latency_ms", source="measured", gain=1.0, fidelity=None):
     values = {
         "gain": Value(gain, "measured"),
         "macs": Value(float(macs), "computed"),
         metric: Value(ms, source, ms - half, ms + half),
     }
-    return Evaluation(proposal=Proposal(Architecture("s", (("i", i),))), values=values, evaluator="e")
+    proposal = Proposal(Architecture("s", (("i", i),)), fidelity=fidelity or {})
+    return Evaluation(proposal=proposal, values=values, evaluator="e")
 
 
 def report(evaluations, **more):
@@ -112,9 +113,11 @@ def test_only_what_was_measured_counts_and_each_network_once():
     foretold = [network(i, 100 + 50 * i, 1.0 + i, source="predicted") for i in range(4)]
     assert macs_against_time(report(foretold)) == []
     measured = [network(i, 100 + 50 * i, 1.0 + i) for i in range(4)]
-    again = network(0, 100, 1.5, 0.01)
+    again = network(0, 100, 1.5, 0.01, fidelity={"stage": "final"})
+    partly = network(7, 90, 0.1, fidelity={"epochs": 1})
     handed = FinalNetwork("best", measured[0], again)
-    [found] = macs_against_time(report(measured, baselines={"random": measured[:2]}, networks=[handed]))
+    searched = [*measured, partly]
+    [found] = macs_against_time(report(searched, baselines={"random": measured[:2]}, networks=[handed]))
     assert len(found.networks) == 4
     assert again in found.networks  # the better measurement of the two
     assert measured[0] not in found.networks

@@ -114,7 +114,8 @@ def _parsed(name: str, kind: Any, text: str) -> Any:
     if kind == Sequence[str]:
         return [part for part in parts if part]
     if kind == Sizes:
-        return _shares([_number(name, part, "sizes (32,64) or shares of the full size (0.5,1.0)") for part in parts])
+        numbers = [_number(name, part, "sizes (32,64) or shares of the full size (0.5,1.0)") for part in parts]
+        return _shares(numbers, alone=name in OPTIONS)
     if kind is bool:
         return _one_of(name, text, {"true": True, "false": False})
     none = {}
@@ -144,9 +145,14 @@ def _number(name: str, text: str, what: str) -> int | float:
     raise InvalidOption(f"--elastic {name} takes {what}, got {text!r}")
 
 
-def _shares(numbers: list[int | float]) -> list[int | float]:
-    """A ``1`` beside shares is the whole: nobody offers one unit beside half of them."""
-    shares = any(isinstance(n, float) for n in numbers)
+def _shares(numbers: list[int | float], *, alone: bool) -> list[int | float]:
+    """A ``1`` beside shares is the whole: nobody offers one unit beside half of them.
+
+    Args:
+        numbers: as they were read.
+        alone: whether a ``1`` alone is the whole too: of all widths it is, of a choice such as a depth it is one block.
+    """
+    shares = any(isinstance(n, float) for n in numbers) or (alone and set(numbers) == {1})
     return [float(n) if shares and n == 1 else n for n in numbers]
 
 

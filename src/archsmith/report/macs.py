@@ -98,7 +98,7 @@ def named_example(data: ReportData, metric: str, pair: Pair) -> str:
     """One pair in a sentence: who saves how many MACs, and what both take."""
     names = _names(data)
     a, b = (names.get(e.architecture.key, e.architecture.key[:8]) for e in (pair.fewer, pair.more))
-    outcome = "takes longer" if pair.slower else "is not faster"
+    outcome = "takes longer" if pair.slower else "is not measurably faster"
     times = " against ".join(_time(data, metric, e.values[metric]) for e in (pair.fewer, pair.more))
     macs = " against ".join(number(e[MACS], "1") for e in (pair.fewer, pair.more))
     return f"{a} has {100 * pair.saved:.0f} % fewer MACs than {b} ({macs}) and {outcome}: {times}"
@@ -108,33 +108,31 @@ def warning(data: ReportData, found: MacsAgainstTime) -> str:
     """The warning in one line with the most telling pair; empty where MACs do not mislead."""
     if not found.misleads or not found.examples:
         return ""
+    example = named_example(data, found.metric, found.examples[0])
     return (
         f"MACs mislead about {found.metric}: in {_percent(found.share)} of the pairs in which a network has at least "
-        f"{100 * NOTABLE:.0f} % fewer of them it is not faster; {named_example(data, found.metric, found.examples[0])}"
+        f"{100 * NOTABLE:.0f} % fewer of them it is not measurably faster; {example}"
     )
 
 
 def _latencies(data: ReportData) -> list[str]:
-    names = (name for e in _everything(data) if e.ok for name in e.values)
+    names = (name for e in _everything(data) for name in e.values)
     return list(dict.fromkeys(n for n in names if n.partition("@")[0] == TIME))
 
 
 def _everything(data: ReportData) -> Iterator[Evaluation]:
-    """Later ones are better known: what was measured again comes last."""
-    yield from data.evaluations
-    for evaluations in data.baselines.values():
-        yield from evaluations
-    if data.largest is not None:
-        yield data.largest
-    for network in data.networks:
-        yield network.best_known
+    """Later ones are better known: what was measured again comes last. What was judged in part is left out."""
+    found = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
+    found += [data.largest] if data.largest is not None else []
+    yield from (e for e in found if e.ok and not e.proposal.fidelity)
+    yield from (n.best_known for n in data.networks if n.best_known.ok)
 
 
 def _networks(data: ReportData, metric: str) -> tuple[Evaluation, ...]:
     by_key: dict[str, Evaluation] = {}
     for e in _everything(data):
         # what was foretold from the structure would only repeat what the structure says
-        if e.ok and not e.proposal.fidelity and MACS in e.values and _is_measured(e.values, metric):
+        if MACS in e.values and _is_measured(e.values, metric):
             by_key[e.architecture.key] = e
     return tuple(by_key.values())
 

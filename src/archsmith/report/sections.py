@@ -112,7 +112,11 @@ def against_time(data: ReportData, store: dict[str, Any]) -> Markup | None:
     found = macs_against_time(data)
     if not found:
         return None
-    parts = [part for i, each in enumerate(found, 1) for part in _macs_of(data, each, store, f"macs-{i}")]
+    several = len(found) > 1
+    parts: list[Markup | None] = []
+    for i, each in enumerate(found, 1):
+        parts += [element("h3", each.metric)] if several else []
+        parts += _macs_of(data, each, store, f"macs-{i}")
     caption = (
         "MACs are counted, times are measured; bars are 95 % intervals. One network counts as faster than another if "
         "the difference is beyond the interval of the difference."
