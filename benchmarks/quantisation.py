@@ -115,7 +115,7 @@ def searched(problem: Problem, precisions: Precisions | None, given: argparse.Na
 def measured(
     problem: Problem, joint: JointSpace, architectures: list[Architecture], on: str
 ) -> dict[str, dict[str, float]]:
-    """Accuracy, latency and size of networks in their precisions, by key: each once, in random order, at full effort."""
+    """Accuracy, latency and size of networks in their precisions, by key: each once, in random order."""
     order = np.random.default_rng(0).permutation(sorted({a.key for a in architectures}))
     known = {a.key: a for a in architectures}
     device = open_device(on)
