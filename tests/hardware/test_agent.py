@@ -32,9 +32,10 @@ TOKEN = "correct-horse-battery"
 ODD = '''
 """ONNX Runtime, but what a network is called decides what becomes of it."""
 import os, signal, time
+from archsmith.hardware import Device
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 
-class Odd(OnnxRuntime.__mro__[1]):
+class Odd(Device):
     paper, name, hardware, files = OnnxRuntime.paper, "odd", "odd", (".onnx",)
     precision, threads, batch = "fp32", 1, 1
     spec, fingerprint = "odd_device:Odd", "0" * 16

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,46 @@ from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.export._inputs import as_arrays, resized
 from archsmith.hardware._options import first_line
 from archsmith.hardware.base import Call, Device
+
+
+class OnnxDevice(Device):
+    """A device that runs ONNX files; modules become files by the fast exporter, in memory."""
+
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
+
+    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Export a copy of ``module`` in memory and open it.
+
+        Raises:
+            MeasurementFailed: when the exporter or the runtime refuses the network.
+        """
+        return from_module(self, module, example_inputs, batch or self.batch, self._opened)
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
+        """Open the content of an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it was made for another batch.
+            MeasurementFailed: when the runtime refuses it.
+        """
+        return from_bytes(self, content, example_inputs, batch or self.batch, self._opened)
+
+    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
+        """Open an ``.onnx`` file.
+
+        Raises:
+            InvalidOption: when it is no ONNX file, or was made for another batch.
+            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
+        """
+        return from_file(self, path, example_inputs, self.batch, self._opened)
+
+    def synchronize(self) -> None:
+        """Nothing is queued: a call returns when it is done."""
+
+    @abstractmethod
+    def _opened(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+        """A file, or its content, made ready to be called on these arrays, in the order of its inputs; called once."""
+
 
 Opened = Callable[[str | bytes, list[NDArray[Any]]], Call]
 """Makes a file, or its content, ready to be called on these arrays, in the order of its inputs."""

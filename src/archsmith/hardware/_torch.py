@@ -7,11 +7,18 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from archsmith.errors import InvalidOption, MeasurementFailed, require
 from archsmith.export._inputs import is_array, resized
-from archsmith.hardware._options import first_line
+from archsmith.hardware._options import (
+    at_least_one,
+    device_fingerprint,
+    first_line,
+    one_of,
+    thread_count,
+    written,
+)
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.machine import package_version
 
@@ -19,6 +26,102 @@ CPU_PRECISIONS = ("fp32", "bf16")
 CUDA_PRECISIONS = ("fp32", "tf32", "bf16")
 """On the graphics processor ``fp32`` is true single precision: without TensorFloat-32, which PyTorch and its libraries
 use for convolutions unless told otherwise."""
+
+
+class TorchDevice(Device):
+    """A device that runs modules in PyTorch, and no files."""
+
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
+        """Refused.
+
+        Raises:
+            InvalidOption: always.
+        """
+        raise InvalidOption(f"{self.name} runs modules, not files; onnxruntime and openvino run ONNX files")
+
+    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:  # noqa: ARG002
+        """Refused.
+
+        Raises:
+            InvalidOption: always.
+        """
+        raise InvalidOption(f"{self.name} runs modules, not files like {path}; onnxruntime and openvino run ONNX files")
+
+
+class ProcessorDevice(TorchDevice):
+    """PyTorch on the processor; torch's number of threads belongs to the process: it is set for a call and put back.
+
+    Args:
+        threads: of one operator.
+        batch: inputs of one call.
+        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted, nothing is cast on the way.
+    """
+
+    hardware: ClassVar[str] = "cpu"
+
+    def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
+        self._threads = thread_count(threads)
+        self.batch = at_least_one("batch", batch)
+        self.precision = one_of("precision", precision, CPU_PRECISIONS)
+
+    @property
+    def spec(self) -> str:
+        """Such as ``torch_cpu:threads=1,batch=64``."""
+        return written(self.name, threads=self.threads, batch=self.batch, precision=self.precision)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one operator."""
+        return self._threads
+
+    @property
+    def fingerprint(self) -> str:
+        """Of processor, torch's version and options."""
+        return device_fingerprint(self.spec, self.precision, "torch")
+
+    def synchronize(self) -> None:
+        """Nothing is queued: a call returns when it is done."""
+
+
+class GraphicsDevice(TorchDevice):
+    """PyTorch on a CUDA graphics processor; inputs and outputs stay in its memory, minima of wall time count.
+
+    Args:
+        batch: inputs of one call.
+        precision: ``"fp32"``, ``"tf32"`` (TensorFloat-32 in convolutions and matrix products), or ``"bf16"``: weights
+            and inputs are converted, nothing is cast on the way.
+    """
+
+    hardware: ClassVar[str] = "cuda"
+    wall_only: ClassVar[bool] = True
+    reference_batch: ClassVar[int] = 2048
+
+    def __init__(self, *, batch: int = 1, precision: str = "fp32") -> None:
+        self.batch = at_least_one("batch", batch)
+        self.precision = one_of("precision", precision, CUDA_PRECISIONS)
+
+    @property
+    def spec(self) -> str:
+        """Such as ``torch_cuda:batch=64``."""
+        return written(self.name, batch=self.batch, precision=self.precision)
+
+    @property
+    def threads(self) -> int:
+        """Of the processor, which only hands work on."""
+        return 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Of processor, graphics processor, torch's version and options."""
+        return device_fingerprint(self.spec, self.precision, "torch", graphics_processor())
+
+    def synchronize(self) -> None:
+        """Wait until the graphics processor is done."""
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def lacks_torch() -> str:
@@ -136,11 +239,6 @@ def in_tf32(make: Callable[[], Call], *, tf32: bool) -> Call:
 
     run = within(make)
     return lambda: within(run)
-
-
-def no_files(name: str, what: str) -> InvalidOption:
-    """The refusal of a device that runs modules only."""
-    return InvalidOption(f"{name} runs modules, not {what}; onnxruntime and openvino run ONNX files")
 
 
 def compiler(device: Device) -> Callable[[Any], Any]:

@@ -7,15 +7,16 @@ from typing import Any, ClassVar, final
 from numpy.typing import NDArray
 
 from archsmith.hardware import _onnx
+from archsmith.hardware._onnx import OnnxDevice
 from archsmith.hardware._onnxruntime import operator_times, package, session
 from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, thread_count, written
-from archsmith.hardware.base import Call, Device
+from archsmith.hardware.base import Call
 from archsmith.hardware.profiling import Profile, profile_of
 from archsmith.method import OURS
 
 
 @final
-class OnnxRuntime(Device):
+class OnnxRuntime(OnnxDevice):
     """ONNX Runtime with its CPU provider: sequential, one session per network, waiting threads do not spin.
 
     Candidates become files by the fast exporter of :mod:`archsmith.export._candidate`, in memory.
@@ -30,7 +31,6 @@ class OnnxRuntime(Device):
     paper = OURS
     name: ClassVar[str] = "onnxruntime"
     hardware: ClassVar[str] = "cpu"
-    files: ClassVar[tuple[str, ...]] = (".onnx",)
     layer_precisions: ClassVar[tuple[str, ...]] = ("int8", "int4")
 
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
@@ -58,32 +58,6 @@ class OnnxRuntime(Device):
         """Of processor, runtime version and options."""
         return device_fingerprint(self.spec, self.precision, package())
 
-    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Export a copy of ``module`` in memory and open a session for it.
-
-        Raises:
-            MeasurementFailed: when the exporter or the runtime refuses the network.
-        """
-        return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._session)
-
-    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Open a session for the content of an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it was made for another batch.
-            MeasurementFailed: when the runtime refuses it.
-        """
-        return _onnx.from_bytes(self, content, example_inputs, batch or self.batch, self._session)
-
-    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
-        """Open a session for an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it is no ONNX file, or was made for another batch.
-            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
-        """
-        return _onnx.from_file(self, path, example_inputs, self.batch, self._session)
-
     def profile_file(self, path: str, example_inputs: tuple[Any, ...], *, calls: int) -> Profile:
         """By ONNX Runtime's own profiler, which costs a few microseconds an operator.
 
@@ -103,10 +77,7 @@ class OnnxRuntime(Device):
         _onnx.from_file(self, path, example_inputs, self.batch, opened)
         return profile_of(self.spec, calls, found, path)
 
-    def synchronize(self) -> None:
-        """Nothing is queued: a call returns when it is done."""
-
-    def _session(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+    def _opened(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
         opened = session(self.name, source, arrays, threads=self.threads, providers=["CPUExecutionProvider"])
         feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays, strict=True)}
         outputs = [output.name for output in opened.get_outputs()]

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, final
 from numpy.typing import NDArray
 
 from archsmith.errors import MeasurementFailed
-from archsmith.hardware import _onnx
+from archsmith.hardware._onnx import OnnxDevice
 from archsmith.hardware._onnxruntime import package, session
 from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, written
-from archsmith.hardware.base import Call, Device
+from archsmith.hardware.base import Call
 from archsmith.hardware.machine import nvidia_gpu
 from archsmith.method import OURS
 
@@ -18,7 +18,7 @@ PROVIDER = "CUDAExecutionProvider"
 
 
 @final
-class OnnxRuntimeCuda(Device):
+class OnnxRuntimeCuda(OnnxDevice):
     """ONNX Runtime with its CUDA provider; inputs and outputs stay in the graphics processor's memory.
 
     A network that the provider leaves to the processor as a whole is refused: the runtime would do so silently.
@@ -34,7 +34,6 @@ class OnnxRuntimeCuda(Device):
     paper = OURS
     name: ClassVar[str] = "onnxruntime_cuda"
     hardware: ClassVar[str] = "cuda"
-    files: ClassVar[tuple[str, ...]] = (".onnx",)
     wall_only: ClassVar[bool] = True
     reference_batch: ClassVar[int] = 2048
 
@@ -68,36 +67,7 @@ class OnnxRuntimeCuda(Device):
         """Of processor, graphics processor, runtime version and options."""
         return device_fingerprint(self.spec, self.precision, package(), nvidia_gpu())
 
-    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Export a copy of ``module`` in memory and open a session for it.
-
-        Raises:
-            MeasurementFailed: when the exporter or the runtime refuses the network, or leaves it to the processor.
-        """
-        return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._session)
-
-    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Open a session for the content of an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it was made for another batch.
-            MeasurementFailed: when the runtime refuses it, or leaves it to the processor.
-        """
-        return _onnx.from_bytes(self, content, example_inputs, batch or self.batch, self._session)
-
-    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
-        """Open a session for an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it is no ONNX file, or was made for another batch.
-            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
-        """
-        return _onnx.from_file(self, path, example_inputs, self.batch, self._session)
-
-    def synchronize(self) -> None:
-        """A call waits for the graphics processor itself."""
-
-    def _session(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+    def _opened(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
         import onnxruntime
 
         settings = {"use_tf32": str(int(self.precision == "tf32")), "cudnn_conv_algo_search": "EXHAUSTIVE"}

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from archsmith.errors import InvalidOption, MeasurementFailed, require
 from archsmith.hardware import _onnx
+from archsmith.hardware._onnx import OnnxDevice
 from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, thread_count, written
-from archsmith.hardware.base import Call, Device
+from archsmith.hardware.base import Call
 from archsmith.hardware.machine import package_version
 from archsmith.hardware.profiling import Profile, profile_of
 from archsmith.method import OURS
@@ -21,7 +22,7 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 @final
-class OpenVino(Device):
+class OpenVino(OnnxDevice):
     """OpenVINO's CPU plug-in on ONNX files: one stream, threads that are not pinned, a precision that is always set.
 
     Left to itself OpenVINO computes in bf16 where the processor can, which changes both time and outputs.
@@ -41,7 +42,6 @@ class OpenVino(Device):
     paper = OURS
     name: ClassVar[str] = "openvino"
     hardware: ClassVar[str] = "cpu"
-    files: ClassVar[tuple[str, ...]] = (".onnx",)
     layer_precisions: ClassVar[tuple[str, ...]] = ("int8", "int4")
 
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
@@ -74,32 +74,6 @@ class OpenVino(Device):
         """Of processor, runtime version and options."""
         return device_fingerprint(self.spec, self.precision, "openvino")
 
-    def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Export a copy of ``module`` in memory and compile it.
-
-        Raises:
-            MeasurementFailed: when the exporter or the runtime refuses the network.
-        """
-        return _onnx.from_module(self, module, example_inputs, batch or self.batch, self._compiled)
-
-    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """Compile the content of an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it was made for another batch.
-            MeasurementFailed: when the runtime refuses it.
-        """
-        return _onnx.from_bytes(self, content, example_inputs, batch or self.batch, self._compiled)
-
-    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
-        """Compile an ``.onnx`` file.
-
-        Raises:
-            InvalidOption: when it is no ONNX file, or was made for another batch.
-            DamagedFile: when the runtime cannot load it, or the inputs do not fit it.
-        """
-        return _onnx.from_file(self, path, example_inputs, self.batch, self._compiled)
-
     def profile_file(self, path: str, example_inputs: tuple[Any, ...], *, calls: int) -> Profile:
         """By OpenVINO's own counters, which cost a few microseconds an operator.
 
@@ -123,15 +97,12 @@ class OpenVino(Device):
         _onnx.from_file(self, path, example_inputs, self.batch, opened)
         return profile_of(self.spec, calls, times, path)
 
-    def synchronize(self) -> None:
-        """Nothing is queued: a call returns when it is done."""
-
     def _runtime(self) -> Any:
         if self._core is None:
             self._core = require("openvino", extra="openvino", purpose="The device openvino").Core()
         return self._core
 
-    def _compiled(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
+    def _opened(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
         request, compiled = self._request(source, arrays)
 
         def call() -> object:

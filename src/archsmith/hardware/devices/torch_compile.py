@@ -7,13 +7,12 @@ import shutil
 from typing import Any, ClassVar, final
 
 from archsmith.hardware import _torch
-from archsmith.hardware._options import at_least_one, device_fingerprint, one_of, thread_count, written
-from archsmith.hardware.base import Call, Device
+from archsmith.hardware.base import Call
 from archsmith.method import OURS
 
 
 @final
-class TorchCompile(Device):
+class TorchCompile(_torch.ProcessorDevice):
     """PyTorch's torch.compile on the processor: Inductor's C++ code for these shapes, in inference mode.
 
     Compiling takes seconds a network, and the first one on a machine up to a minute; it is no part of the latency.
@@ -28,33 +27,11 @@ class TorchCompile(Device):
 
     paper = OURS
     name: ClassVar[str] = "torch_compile"
-    hardware: ClassVar[str] = "cpu"
-    files: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
-        self._threads = thread_count(threads)
-        self.batch = at_least_one("batch", batch)
-        self.precision = one_of("precision", precision, _torch.CPU_PRECISIONS)
 
     @classmethod
     def unavailable(cls) -> str:
         """Empty where torch is installed and finds a C++ compiler."""
         return _torch.lacks_torch() or lacks_compiler()
-
-    @property
-    def spec(self) -> str:
-        """Such as ``torch_compile:threads=1,batch=64``."""
-        return written(self.name, threads=self.threads, batch=self.batch, precision=self.precision)
-
-    @property
-    def threads(self) -> int:
-        """Threads of one operator."""
-        return self._threads
-
-    @property
-    def fingerprint(self) -> str:
-        """Of processor, torch's version and options."""
-        return device_fingerprint(self.spec, self.precision, "torch")
 
     def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
         """Compile a copy of ``module`` in evaluation mode.
@@ -68,25 +45,6 @@ class TorchCompile(Device):
             return _torch.prepared(self, module, example_inputs, wrap, batch=size, where="cpu")
 
         return _torch.on_threads(make, self.threads)
-
-    def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:  # noqa: ARG002
-        """Refused: torch runs modules.
-
-        Raises:
-            InvalidOption: always.
-        """
-        raise _torch.no_files(self.name, "the content of files")
-
-    def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:  # noqa: ARG002
-        """Refused: torch runs modules.
-
-        Raises:
-            InvalidOption: always.
-        """
-        raise _torch.no_files(self.name, f"files like {path}")
-
-    def synchronize(self) -> None:
-        """Nothing is queued: a call returns when it is done."""
 
 
 def lacks_compiler() -> str:
