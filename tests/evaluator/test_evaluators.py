@@ -216,6 +216,13 @@ class TestCandidates:
             np.testing.assert_allclose(candidates.call(arch)()[0], expected, rtol=1e-4, atol=1e-6)
         assert candidates.reason == ""
 
+    def test_devices_of_one_batch_learn_it_together(self, supernet, device, monkeypatch):
+        learnt = {}
+        first = Candidates(supernet, device, learnt=learnt).content(supernet.smallest)
+        monkeypatch.setattr(torch.onnx, "export", None)
+        again = Candidates(supernet, open_device("openvino:batch=3"), learnt=learnt).content(supernet.smallest)
+        assert again == first
+
     def test_what_cannot_be_cut_is_exported_and_said_once(self, device):
         class Odd(nn.Module):
             def __init__(self):

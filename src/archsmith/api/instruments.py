@@ -25,6 +25,7 @@ from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.peak_memory import PeakMemory
 from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.evaluator.user_metric import UserMetric
+from archsmith.export._sliced import SlicedExport
 from archsmith.hardware import Device, environment, open_device
 from archsmith.metric import KNOWN, on_device
 
@@ -55,6 +56,7 @@ class Instruments:
         self._meters: dict[str, MeterOnUse] = {}
         self._files: dict[str, Candidates | QuantisedFiles] = {}
         self._quantised: QuantisedFiles | None = None
+        self._learnt: dict[str, SlicedExport] = {}
         self.environment = environment()
 
     def open(self, stack: ExitStack) -> None:
@@ -102,7 +104,7 @@ class Instruments:
         def say(text: str) -> None:
             self._on_progress(Progress("device", text))
 
-        found = Candidates(self._materials.supernet, device, busy=say, told=self._run.note)
+        found = Candidates(self._materials.supernet, device, busy=say, told=self._run.note, learnt=self._learnt)
         joint = self._materials.joint
         return found if joint is None else QuantisedFiles(joint, found, weight_bits=device.weight_bits)
 

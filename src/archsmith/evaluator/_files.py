@@ -43,6 +43,7 @@ class Candidates:
         device: that they are prepared for.
         busy: hears what takes a while.
         told: hears why networks are exported one by one.
+        learnt: how files are cut out, by the shapes of the inputs; devices of one batch may share it.
 
     Attributes:
         reason: the same; empty while files are cut out.
@@ -58,10 +59,11 @@ class Candidates:
         *,
         busy: Callable[[str], None] = lambda _: None,
         told: Callable[[str], None] = lambda _: None,
+        learnt: dict[str, SlicedExport] | None = None,
     ) -> None:
         self.supernet, self.device, self.reason = supernet, device, ""
         self._busy, self._told = busy, told
-        self._sliced: dict[str, SlicedExport] = {}
+        self._sliced = {} if learnt is None else learnt
 
     def call(self, arch: Architecture) -> Call:
         """One forward pass of ``arch``, ready to be timed.
