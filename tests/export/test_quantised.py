@@ -195,6 +195,40 @@ class TestQuantised:
             whole.quantised(Policy(default="int8"), {})
 
 
+class Masked(nn.Module):
+    """Attention with a mask of minus infinity, beside layers; and, where asked, before one of them."""
+
+    def __init__(self, *, before=False):
+        super().__init__()
+        self.before, self.one, self.two = before, nn.Linear(16, 32), nn.Linear(32, 4)
+
+    def forward(self, x):
+        x = self.one(x)
+        mask = torch.full((32,), float("-inf")).index_fill(0, torch.arange(8), 0.0)
+        return self.two(x + mask) if self.before else self.two(torch.softmax(x + mask, -1))
+
+
+class TestValuesThatAreNotFinite:
+    def ready(self, **how):
+        x = (torch.randn(8, 16, generator=torch.Generator().manual_seed(0)),)
+        network = seeded(lambda: Masked(**how))
+        file = Quantisable(candidate_onnx(network, x))
+        return network, file, file.ranges([x]), x
+
+    @pytest.mark.filterwarnings("error")
+    def test_between_layers_stay_in_fp32(self):
+        network, file, spans, x = self.ready()
+        assert any(not np.isfinite(span).all() for span in spans.values())
+        content = file.quantised(Policy(default="int8"), spans, weight_bits=7)
+        assert quantised_layers(content) == {"one", "two"}
+        assert moved(network, content, x) < 0.1
+
+    def test_that_a_layer_reads_are_refused(self):
+        _, file, spans, _ = self.ready(before=True)
+        with pytest.raises(InvalidModel, match=r"cannot be quantised: .* takes values that are not finite"):
+            file.quantised(Policy(default="int8"), spans)
+
+
 class TestRanges:
     def test_cover_what_was_seen(self, whole, ranges):
         given = np.stack([x[0].numpy() for x in images(4)])

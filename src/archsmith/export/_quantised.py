@@ -160,15 +160,15 @@ class Quantisable:
                 if fours:
                     model = _in_blocks(model, fours)
                 if eights:
-                    model = _in_eight_bits(model, {*eights, *self._carried(eights)}, ranges, weight_bits)
+                    model = _in_eight_bits(model, {*eights, *self._carried(eights, ranges)}, ranges, weight_bits)
             except Exception as error:  # the quantiser raises many kinds
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise InvalidModel(f"the network cannot be quantised: {lines[0][:300]}") from error
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
-    def _carried(self, eights: Sequence[str]) -> set[str]:
-        """Nodes between int8 layers that can stay in int8: all that they read comes from there."""
+    def _carried(self, eights: Sequence[str], ranges: Ranges) -> set[str]:
+        """Nodes between int8 layers that can stay in int8: all that they read comes from there, and has a range."""
         constants = {w.name for w in self._model.graph.initializer}
         inside, given = set(), set()
         for node in self._model.graph.node:
@@ -176,7 +176,9 @@ class Quantisable:
             bounds = node.op_type == "Clip"  # beyond the first, its inputs are the bounds
             sources = reads[:1] if bounds else reads
             if node.name in eights or (
-                node.op_type in _CARRIED and all(n in given and n not in constants for n in sources)
+                node.op_type in _CARRIED
+                and all(n in given and n not in constants for n in sources)
+                and all(np.isfinite(ranges[n]).all() for n in node.output if n in ranges)
             ):
                 inside.add(node.name)
                 given.update(node.output)
@@ -272,7 +274,15 @@ def _in_eight_bits(model: Any, nodes: Iterable[str], ranges: Ranges, weight_bits
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    spans = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
+    nodes = {*nodes}
+    touched = {name for node in model.graph.node if node.name in nodes for name in (*node.input, *node.output)}
+    spans = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ranges.items()
+        if name in touched
+    }
+    if endless := [name for name in spans if not np.isfinite(ranges[name]).all()]:
+        raise InvalidModel(f"{endless[0]} takes values that are not finite on the calibration data")
     quantiser = QDQQuantizer(
         model,
         per_channel=True,
