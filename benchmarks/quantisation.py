@@ -213,7 +213,7 @@ def main() -> None:
         whole = [joint.join(problem.supernet.largest, precision) for precision in ("fp32", "int8")]
         once = measured(problem, joint, [*ours, *theirs, *whole], given.on)
         rows = [front_of([once[arch.key] for arch in group if arch.key in once]) for group in (ours, theirs)]
-        found[name] = {
+        found[name if given.per == "layer" else f"{name}-{given.per}"] = {
             "joint": rows[0],
             "uniform_int8": rows[1],
             "whole_fp32": once[whole[0].key],
@@ -226,7 +226,7 @@ def main() -> None:
             "weight_bits": open_device(given.on).weight_bits,
             "load": load_average(),
         }
-        print(json.dumps({name: found[name]}, indent=1), flush=True)
+        print(json.dumps(found, indent=1), flush=True)
         if given.json:  # what is there of the other problem stays
             known = json.loads(given.json.read_text(encoding="utf-8"))["problems"] if given.json.exists() else {}
             content = {"environment": environment(), "problems": {**known, **found}}

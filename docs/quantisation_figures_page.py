@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "quantisation.json"
-NAMES = {"resnet": "ResNet-shaped: CIFAR-10", "bert": "BERT-shaped: MiniLM on SST-2"}
+NAMES = {
+    "resnet": "ResNet-shaped: CIFAR-10",
+    "bert": "BERT-shaped: MiniLM on SST-2",
+    "bert-block": "BERT-shaped, one precision a block",
+}
 Row = Mapping[str, float]
 
 
