@@ -185,6 +185,12 @@ def test_operators_need_a_device_that_runs_files(supernet):
         PredictedLatency(supernet, KnownMachine(), by="operators")
 
 
+def test_a_table_of_other_parts_is_refused(supernet, tmp_path):
+    machine = KnownMachine()
+    with pytest.raises(InvalidOption, match="by='blocks' and a table of operators do not go together"):
+        PredictedLatency(supernet, machine, by="blocks", table=OperatorTable(machine, folder=tmp_path))
+
+
 def test_a_new_device_from_few_networks_with_a_known_one(supernet, tmp_path):
     known_machine, new_machine = KnownMachine(entry=0.1, noise=0.003), KnownMachine(entry=0.3, rate=7.0, noise=0.003)
     known = PredictedLatency(supernet, known_machine, sample=24, table=table(known_machine, tmp_path))

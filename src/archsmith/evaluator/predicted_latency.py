@@ -55,7 +55,8 @@ class PredictedLatency(Evaluator):
         on_progress: told what is being done, how much of it is done, and how much there is.
 
     Raises:
-        InvalidOption: for another model, a sample that is too small, or operators on a device that runs no files.
+        InvalidOption: for another model, a sample that is too small, operators on a device that runs no files, or a
+            table of other parts.
     """
 
     paper = OURS
@@ -82,6 +83,8 @@ class PredictedLatency(Evaluator):
             raise InvalidOption(f"sample={sample}: at least {LEAST} networks are measured as a whole")
         if by == "operators" and ".onnx" not in meter.device.files:
             raise InvalidOption(f"operators are measured on devices that run ONNX files, not on {meter.device.spec}")
+        if table is not None and (by == "operators") != isinstance(table, OperatorTable):
+            raise InvalidOption(f"by={by!r} and a table of {table.parts} do not go together")
         self._supernet, self._meter, self._by, self._sample, self._seed = supernet, meter, by, sample, seed
         self._metric, self._others, self._table, self._file = metric, tuple(known), table, file
         self._codes, self._candidates, self._told = Thermometer(supernet.space), candidates, on_progress
