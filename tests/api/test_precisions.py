@@ -9,9 +9,12 @@ from torch import nn
 
 import archsmith as smith
 from archsmith.api.exporting import export_from_run, verify_file
+from archsmith.api.materials import Materials
 from archsmith.errors import InvalidOption, RunMismatch
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._quantised import is_quantised
+from archsmith.hardware.devices.onnxruntime import OnnxRuntime
+from archsmith.hardware.devices.openvino import OpenVino
 
 ON = "onnxruntime:threads=1,batch=4"
 
@@ -128,3 +131,10 @@ def test_texts_of_many_lengths_are_refused_before_anything_is_spent(tmp_path):
     supernet = smith.elastic(Words(), loader[0][0])
     with pytest.raises(InvalidOption, match="pad texts to one length"):
         searched(supernet, loader, tmp_path / "r")
+
+
+def test_devices_that_differ_run_and_are_judged_on_one_network(supernet, monkeypatch):
+    monkeypatch.setattr(OnnxRuntime, "weight_bits", 8)
+    monkeypatch.setattr(OpenVino, "weight_bits", 7)
+    for on, bits in (({"": "onnxruntime"}, 8), ({"a": "onnxruntime", "b": "openvino"}, 7)):
+        assert Materials(supernet, None, None, None, on).weight_bits == bits

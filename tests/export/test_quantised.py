@@ -1,6 +1,8 @@
 """Files with quantised layers: which layers there are, what is quantised, and how far outputs move."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -178,6 +180,19 @@ class TestQuantised:
         assert len(plain) - len(four) > 0.85 * 4 * 2 * 64 * 128 * 0.95
         assert moved(model, four, (ids,)) < 0.1
         assert moved(model, both, (ids,)) < 0.1
+
+    def test_logging_of_the_user_stays_as_it_is(self):
+        code = (
+            "import logging, torch\n"
+            "from torch import nn\n"
+            "from archsmith.export._candidate import candidate_onnx\n"
+            "from archsmith.export._quantised import Policy, Quantisable\n"
+            "x = (torch.zeros(2, 3, 32),)\n"
+            "file = Quantisable(candidate_onnx(nn.Linear(32, 64).eval(), x))\n"
+            "print(len(file.quantised(Policy(default='int4'), {})) > 0, logging.root.handlers, logging.root.level)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "True [] 30"
 
     def test_tied_weights_are_quantised_where_it_is_asked(self):
         model = seeded(Sentences)

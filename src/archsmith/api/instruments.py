@@ -106,7 +106,7 @@ class Instruments:
 
         found = Candidates(self._materials.supernet, device, busy=say, told=self._run.note, learnt=self._learnt)
         joint = self._materials.joint
-        return found if joint is None else QuantisedFiles(joint, found, weight_bits=device.weight_bits)
+        return found if joint is None else QuantisedFiles(joint, found, weight_bits=self._materials.weight_bits)
 
     def _accuracies(self, *, final: bool) -> list[Evaluator]:
         found: list[Evaluator] = []

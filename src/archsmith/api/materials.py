@@ -82,6 +82,11 @@ class Materials:
         """The largest network, in the widest precisions that it may have."""
         return self.supernet.largest if self.joint is None else self.joint.join(self.supernet.largest)
 
+    @property
+    def weight_bits(self) -> int:
+        """Of int8 layers: what all devices can, so that they run, and accuracy is judged on, the same network."""
+        return min(open_device(spec).weight_bits for spec in self.on.values())
+
     def first(self, seed: int) -> list[Architecture]:
         """What every search begins with: the largest and the smallest network, each in every precision there is.
 

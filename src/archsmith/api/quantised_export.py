@@ -18,7 +18,6 @@ from archsmith.export._quantised import FULL, Quantisable
 from archsmith.export.base import WrittenFile
 from archsmith.export.onnx import Onnx
 from archsmith.files import replacing
-from archsmith.hardware import open_device
 
 AT_ONCE = 16
 """Calibration inputs of one call of a file that takes any batch."""
@@ -52,7 +51,7 @@ def write_onnx(
         written = Onnx().write(module, inputs, full, names=names)
         before = full.read_bytes()
     network = Quantisable(before, [name for name, _ in supernet.model.named_modules()])
-    wanted, bits = materials.joint.wanted, _weight_bits(materials)
+    wanted, bits = materials.joint.wanted, materials.weight_bits
     batch = AT_ONCE if written.details["dynamic_batch"] else batch_size(inputs)
     ranges = network.ranges(calibration_calls(supernet, own, batch, wanted.items), wanted.ranges)
     content = network.quantised(policy, ranges, weight_bits=bits)
@@ -68,7 +67,3 @@ def write_onnx(
         "mib": {"before": len(before) / 2**20, "after": len(content) / 2**20},
     }
     return WrittenFile(paths=(path,), details=written.details), Quantised(OnnxFile(before), described)
-
-
-def _weight_bits(materials: Materials) -> int:
-    return min(open_device(spec).weight_bits for spec in materials.on.values())

@@ -17,7 +17,7 @@ from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_supernet
 from archsmith.evaluator._precisions import JointSpace
 from archsmith.evaluator.base import Evaluator
-from archsmith.export._inputs import batch_size, resized
+from archsmith.export._inputs import batch_size, resized, some_of
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._quantised import Policy, Quantisable
 from archsmith.hardware import Call
@@ -134,11 +134,10 @@ def calibration_calls(supernet: Supernet, own: Architecture, batch: int, items: 
     given = 0
     for recorded in supernet.calibration:
         inputs = in_order(fitted(sizes, _inputs(recorded), names), names)
-        size = batch_size(inputs)
-        for start in range(0, size, batch):
+        for start in range(0, batch_size(inputs), batch):
             if given >= items:
                 return
-            yield resized(_cut(inputs, size, start, batch), batch)
+            yield resized(some_of(inputs, start, batch), batch)
             given += batch
 
 
@@ -148,12 +147,6 @@ def _inputs(recorded: Batch) -> Any:
 
 def _shape(x: torch.Tensor) -> str:
     return f"(batch, {', '.join(map(str, x.shape[1:]))})"
-
-
-def _cut(inputs: tuple[Any, ...], size: int, start: int, batch: int) -> tuple[Any, ...]:
-    return tuple(
-        x[start : start + batch] if isinstance(x, torch.Tensor) and x.ndim and len(x) == size else x for x in inputs
-    )
 
 
 class QuantisedModule(nn.Module):

@@ -53,6 +53,12 @@ def resized(inputs: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
     return tuple(x[items] if has_batch(x, size) else x for x in inputs)
 
 
+def some_of(inputs: tuple[Any, ...], start: int, count: int) -> tuple[Any, ...]:
+    """``inputs`` with ``count`` items from ``start`` on, or what is left of them; what has no batch stays."""
+    size = batch_size(inputs)
+    return tuple(x[start : start + count] if has_batch(x, size) else x for x in inputs)
+
+
 def random_like(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
     """Standard normal values in place of every floating-point tensor, the same on every machine; the rest stays."""
     import torch

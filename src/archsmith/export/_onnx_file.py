@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archsmith.errors import DamagedFile, InvalidOption, require
-from archsmith.export._inputs import batch_size, has_batch, resized
+from archsmith.export._inputs import batch_size, resized, some_of
 
 _TYPES = {
     "tensor(float)": torch.float32,
@@ -80,7 +80,7 @@ class OnnxFile:
             inputs = self._by_name(inputs, named)
         size = batch_size(inputs)
         step = self.batch or size
-        parts = [self._run(resized(_cut(inputs, size, at, step), step)) for at in range(0, size, step)]
+        parts = [self._run(resized(some_of(inputs, at, step), step)) for at in range(0, size, step)]
         joined = tuple(_joined(column, size) for column in zip(*parts, strict=True))
         if len(joined) > 1 and "logits" in self._outputs:
             return dict(zip(self._outputs, joined, strict=True))
@@ -110,7 +110,3 @@ def _joined(parts: tuple[Tensor, ...], size: int) -> Tensor:
     if parts[0].ndim == 0:  # a mean over the batch has no items
         return parts[0]
     return torch.cat(parts)[:size] if len(parts) > 1 else parts[0][:size]
-
-
-def _cut(inputs: tuple[Any, ...], size: int, start: int, step: int) -> tuple[Any, ...]:
-    return tuple(x[start : start + step] if has_batch(x, size) else x for x in inputs)

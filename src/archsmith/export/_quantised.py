@@ -70,10 +70,6 @@ class Policy:
         """Whether nothing is quantised."""
         return {*self.by.values(), self.default} == {FULL}
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; ``Policy(**data)`` reads it back."""
-        return {"by": dict(self.by), "default": self.default}
-
 
 class Quantisable:
     """One network's file, made ready once and then quantised by as many policies as are asked for.
@@ -318,10 +314,13 @@ def _in_blocks(model: Any, nodes: Sequence[str]) -> Any:
 
 @contextmanager
 def _silent() -> Any:
-    """Keep from the user what the quantiser says about every node."""
-    before = logging.root.manager.disable
+    """Keep the quantiser from telling about every node, and from configuring the logging of the user when it loads."""
+    root = logging.getLogger()
+    disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(disabled)
+        root.setLevel(level)
+        root.handlers[:] = handlers
