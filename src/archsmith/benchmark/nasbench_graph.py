@@ -16,30 +16,23 @@ from archsmith.benchmark.base import Benchmark, Contents
 from archsmith.errors import InvalidData, unknown
 from archsmith.method import Paper
 from archsmith.metric import Metric
-from archsmith.space import Choice, ChoiceSpace, Interchangeable, Node, Wiring
+from archsmith.space import Choice, ChoiceSpace, Isomorphic, Node, Wiring
 
 DATASETS = ("arxiv", "citeseer", "cora", "pubmed")
 LINKS = ("0000", "0001", "0011", "0012", "0013", "0111", "0112", "0122", "0123")
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
-_NO_SKIP = " and ".join(f"op_{i} != 'skip'" for i in range(4))
-_SKIPS = {
-    ("0000", "0001", "0012", "0013"): _NO_SKIP,
-    ("0011",): "op_0 != 'skip' and op_1 != 'skip'",
-    ("0111",): "op_0 != 'skip' or op_3 != 'skip'",
-    ("0112",): "op_1 != 'skip' and op_3 != 'skip' and (op_0 != 'skip' or op_2 != 'skip')",
-    ("0122",): "op_1 != 'skip' or op_0 == 'skip' and op_3 != 'skip'",
-    ("0123",): "op_3 != 'skip' and (op_1 != 'skip' or op_0 == 'skip') and (op_2 != 'skip' or op_1 == 'skip')",
+_PATHS = {
+    "0000": ("op_0", "op_1", "op_2", "op_3"),
+    "0001": ("op_1", "op_2", "op_0 op_3"),
+    "0011": ("op_1", "op_0 op_2", "op_0 op_3"),
+    "0012": ("op_0 op_2", "op_1 op_3"),
+    "0013": ("op_1", "op_0 op_2 op_3"),
+    "0111": ("op_0 op_1", "op_0 op_2", "op_0 op_3"),
+    "0112": ("op_0 op_2", "op_0 op_1 op_3"),
+    "0122": ("op_0 op_1 op_2", "op_0 op_1 op_3"),
+    "0123": ("op_0 op_1 op_2 op_3",),
 }
-"""For each structure where ``skip`` may stand: wherever it could be elsewhere too, only one form is kept."""
-_TWINS = {
-    "0000": (("op_0",), ("op_1",), ("op_2",), ("op_3",)),
-    "0001": (("op_1",), ("op_2",)),
-    "0011": (("op_2",), ("op_3",)),
-    "0012": (("op_0", "op_2"), ("op_1", "op_3")),
-    "0111": (("op_1",), ("op_2",), ("op_3",)),
-    "0122": (("op_2",), ("op_3",)),
-}
-"""For each structure the branches that can be swapped."""
+"""For each structure the nodes on the way to each leaf; were all of one way ``skip``, the raw input would be output."""
 
 
 @final
@@ -96,14 +89,18 @@ class NASBenchGraph(Benchmark):
     def space(self) -> ChoiceSpace:
         choices = [Choice("link", LINKS, "categorical")]
         choices += [Choice(f"op_{i}", OPERATIONS, "categorical") for i in range(4)]
-        rules = [f"link not in {links!r} or ({rule})" for links, rule in _SKIPS.items()]
-        twins = [Interchangeable(groups, ("link", (link,))) for link, groups in _TWINS.items()]
+        rules = [
+            f"link != {link!r} or " + " or ".join(f"{op} != 'skip'" for op in path.split())
+            for link, paths in _PATHS.items()
+            for path in paths
+        ]
         sources = ("input", "op_0", "op_1", "op_2")
         nodes = [
             Node(f"op_{i}", (f"op_{i}",), tuple(sources[int(link[i])] for link in LINKS), "link", identity=("skip",))
             for i in range(4)
         ]
-        return ChoiceSpace(choices, rules, twins, name="nasbench_graph", wiring=Wiring(tuple(nodes)))
+        wiring = Wiring(tuple(nodes))
+        return ChoiceSpace(choices, rules, [Isomorphic(wiring)], name="nasbench_graph", wiring=wiring)
 
     @cached_property
     def metrics(self) -> Mapping[str, Metric]:

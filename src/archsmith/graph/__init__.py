@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from archsmith.graph.batch import ABSENT, GraphBatch
+from archsmith.graph.isomorphism import signatures
 
-__all__ = ["ABSENT", "GraphBatch"]
+__all__ = ["ABSENT", "GraphBatch", "signatures"]

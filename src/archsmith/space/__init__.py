@@ -10,6 +10,7 @@ from archsmith.space.base import Space
 from archsmith.space.choice import Choice, Subset
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.constraint import Constraint
+from archsmith.space.isomorphism import Isomorphic
 from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
 from archsmith.space.wiring import Node, Wiring
@@ -19,6 +20,7 @@ __all__ = [
     "ChoiceSpace",
     "Constraint",
     "Interchangeable",
+    "Isomorphic",
     "Node",
     "Size",
     "Space",

@@ -20,7 +20,8 @@ from archsmith.space.base import Space
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
-from archsmith.space.rules import Rules
+from archsmith.space.isomorphism import Isomorphic
+from archsmith.space.rules import Rules, Symmetry
 from archsmith.space.sizes import Size
 from archsmith.space.symmetry import Interchangeable
 from archsmith.space.wiring import Wiring
@@ -38,7 +39,8 @@ class ChoiceSpace(Space):
     Args:
         choices: conditions refer to choices declared earlier.
         constraints: rules that every architecture meets, as :class:`Constraint` or its text.
-        symmetries: groups of choices that may be swapped; no choice stands in two of them at once.
+        symmetries: groups of choices that may be swapped (:class:`Interchangeable`), or a wiring whose isomorphic
+            graphs are one architecture (:class:`Isomorphic`); no choice stands in two of them at once.
         name: a label for reports; no part of the fingerprint.
         wiring: the graph view, for what reads operator graphs (:meth:`graphs`); no part of the fingerprint.
 
@@ -51,7 +53,7 @@ class ChoiceSpace(Space):
         self,
         choices: Sequence[Choice],
         constraints: Sequence[Constraint | str] = (),
-        symmetries: Sequence[Interchangeable] = (),
+        symmetries: Sequence[Symmetry] = (),
         name: str = "",
         wiring: Wiring | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class ChoiceSpace(Space):
                 raise InvalidSpace(f"{', '.join(twice)} would be in two symmetries; a choice can be in one only")
         swapped = {name for symmetry in self.symmetries for name in symmetry.names}
         for symmetry in self.symmetries:
-            if symmetry.when is not None and symmetry.when[0] in swapped:
+            if isinstance(symmetry, Interchangeable) and symmetry.when is not None and symmetry.when[0] in swapped:
                 raise InvalidSpace(f"a symmetry depends on {symmetry.when[0]!r}, which another one swaps; drop one")
 
     # Identity ----------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ class ChoiceSpace(Space):
             return cls(
                 [Choice.from_json(c) for c in data["choices"]],
                 [Constraint.from_json(c) for c in data["constraints"]],
-                [Interchangeable.from_json(s) for s in data["symmetries"]],
+                [(Isomorphic if "isomorphic" in s else Interchangeable).from_json(s) for s in data["symmetries"]],
                 data["name"],
                 Wiring.from_json(data["wiring"]) if "wiring" in data else None,
             )

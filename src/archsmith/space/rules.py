@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.graph import signatures
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
+from archsmith.space.isomorphism import LARGEST, Isomorphic
 from archsmith.space.symmetry import Interchangeable
 
-LARGEST = 2**17
-"""Settings that a table may have."""
+Symmetry = Interchangeable | Isomorphic
 MANY = 256
 """Rows at once for which a table is made; for fewer it is not worth its making."""
 
@@ -28,7 +29,7 @@ class Rules:
         choices: of the space.
         forest: their conditions.
         constraints: that every architecture meets.
-        symmetries: groups of choices that may be swapped.
+        symmetries: groups of choices that may be swapped, and wirings whose isomorphic graphs are one.
     """
 
     def __init__(
@@ -36,20 +37,35 @@ class Rules:
         choices: Sequence[Choice],
         forest: Forest,
         constraints: Sequence[Constraint],
-        symmetries: Sequence[Interchangeable],
+        symmetries: Sequence[Symmetry],
     ) -> None:
-        self._choices, self._forest = choices, forest
-        self._constraints, self._symmetries = constraints, symmetries
+        self._choices, self._forest, self._constraints = choices, forest, constraints
+        self._symmetries = [s for s in symmetries if isinstance(s, Interchangeable)]
+        self._isomorphic = [s for s in symmetries if isinstance(s, Isomorphic)]
 
     def canonical(self, rows: AnyRows) -> Rows:
         """The representatives of rows of option indices; constraints are not looked at."""
         filled = np.where(self._forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
+        for classes in self._classes:
+            filled[:, classes.columns] = classes.representatives(filled)
         if not self._symmetries:
             return filled
         if self._sorted.serves(filled):
             filled[:, self._sorted.columns] = self._sorted(filled)
             return filled
         return self._swapped(filled)
+
+    def forms(self, canonical: Rows) -> Rows:
+        """Every way to write each of the canonical rows ``(n, d)`` by isomorphic graphs, ``(k, d)``, row by row."""
+        for classes in self._classes:
+            canonical = classes.members(canonical)
+        return canonical
+
+    def any_form(self, canonical: Rows, rng: np.random.Generator) -> Rows:
+        """One of the ways to write each of the canonical rows ``(n, d)``, all equally likely, ``(n, d)``."""
+        for classes in self._classes:
+            canonical = classes.any_member(canonical, rng)
+        return canonical
 
     def violated(self, canonical: Rows) -> NDArray[np.intp]:
         """How many constraints each canonical row breaks, ``(n,)``."""
@@ -65,6 +81,10 @@ class Rules:
     def _sorted(self) -> _Table:
         names = [name for s in self._symmetries for name in (*s.names, *([s.when[0]] if s.when else []))]
         return _Table(self._forest, names, lambda rows, columns: self._swapped(rows)[:, columns])
+
+    @cached_property
+    def _classes(self) -> list[_Classes]:
+        return [_Classes(self._forest, self._choices, symmetry) for symmetry in self._isomorphic]
 
     @cached_property
     def _counts(self) -> _Table:
@@ -111,16 +131,71 @@ class _Table:
         self._width, self._function = len(forest.parents), function
         self._values: NDArray[Any] | None = None
 
+    def settings(self) -> Rows:
+        """All settings of the columns in lexicographic order, all else 0, ``(N, d)``."""
+        numbers = np.arange(math.prod(self._cardinalities))
+        settings = np.zeros((len(numbers), self._width), dtype=np.int16)
+        settings[:, self.columns] = np.stack(np.unravel_index(numbers, self._cardinalities), axis=1)
+        return settings
+
+    def numbers(self, rows: Rows) -> NDArray[np.int64]:
+        """Which of :meth:`settings` each of ``rows (n, d)`` has, ``(n,)``."""
+        return np.asarray(rows[:, self.columns] @ self._strides)
+
     def serves(self, rows: Rows) -> bool:
         """Whether there is a table, or so many ``rows`` that it is made now."""
         if self._values is None and self._small and len(rows) >= MANY:
-            numbers = np.arange(math.prod(self._cardinalities))
-            settings = np.zeros((len(numbers), self._width), dtype=np.int16)
-            settings[:, self.columns] = np.stack(np.unravel_index(numbers, self._cardinalities), axis=1)
-            self._values = self._function(settings, self.columns)
+            self._values = self._function(self.settings(), self.columns)
         return self._values is not None
 
     def __call__(self, rows: Rows) -> NDArray[Any]:
         """What the function gives for ``rows (n, d)``."""
         assert self._values is not None
-        return np.asarray(self._values[rows[:, self.columns] @ self._strides])
+        return np.asarray(self._values[self.numbers(rows)])
+
+
+class _Classes:
+    """The settings of a wiring's choices in classes of isomorphic graphs.
+
+    Args:
+        forest: of the space.
+        choices: of the space.
+        symmetry: that says what is one.
+    """
+
+    def __init__(self, forest: Forest, choices: Sequence[Choice], symmetry: Isomorphic) -> None:
+        self._table = _Table(forest, symmetry.names, lambda rows, _: rows)
+        self.columns = self._table.columns
+        settings = self._table.settings()
+        active = forest.active(settings)
+        _, first, same = np.unique(
+            signatures(symmetry.wiring.graphs(choices, settings, active)), return_index=True, return_inverse=True
+        )
+        self._settings = settings[:, self.columns]
+        self._first = first[same.ravel()]
+        written = np.flatnonzero((active | (settings == 0)).all(axis=1))  # what is inactive is no other form
+        self._members = written[np.argsort(self._first[written], kind="stable")]
+        self._ends = np.searchsorted(self._first[self._members], np.arange(len(settings)), side="right")
+        self._starts = np.searchsorted(self._first[self._members], np.arange(len(settings)))
+
+    def representatives(self, rows: Rows) -> Rows:
+        """The first setting of each row's class, ``(n, columns)``."""
+        return np.asarray(self._settings[self._first[self._table.numbers(rows)]])
+
+    def members(self, rows: Rows) -> Rows:
+        """Every form of each of ``rows (n, d)``, ``(k, d)``."""
+        of = self._first[self._table.numbers(rows)]
+        counts = self._ends[of] - self._starts[of]
+        line = np.repeat(np.arange(len(rows)), counts)
+        place = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self._written(rows[line], self._members[self._starts[of][line] + place])
+
+    def any_member(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        """One form of each of ``rows (n, d)``, all equally likely, ``(n, d)``."""
+        of = self._first[self._table.numbers(rows)]
+        return self._written(rows, self._members[rng.integers(self._starts[of], self._ends[of])])
+
+    def _written(self, rows: Rows, numbers: NDArray[np.intp]) -> Rows:
+        written = rows.copy()
+        written[:, self.columns] = self._settings[numbers]
+        return written

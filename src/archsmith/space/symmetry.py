@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace, unknown
 from archsmith.space.choice import Choice, Condition
+from archsmith.space.isomorphism import Isomorphic
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,13 @@ class Interchangeable:
                 "is always active and not swapped itself"
             )
 
-    def overlaps(self, other: Interchangeable) -> bool:
+    def overlaps(self, other: Interchangeable | Isomorphic) -> bool:
         """Whether both hold somewhere at once, with a choice in common."""
         common = set(self.names) & set(other.names)
-        if not common or self.when is None or other.when is None or self.when[0] != other.when[0]:
+        if not common or isinstance(other, Isomorphic):
             return bool(common)
+        if self.when is None or other.when is None or self.when[0] != other.when[0]:
+            return True
         return bool(set(self.when[1]) & set(other.when[1]))
 
     def apply(self, rows: NDArray[np.int16], choices: Sequence[Choice], columns: Mapping[str, int]) -> None:

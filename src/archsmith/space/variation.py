@@ -26,7 +26,7 @@ def mutate(space: ChoiceSpace, rows: AnyRows, rng: np.random.Generator, probabil
     for _ in range(_ROUNDS):
         if not len(todo):
             return children
-        drawn = space.canonical_rows(_mutants(space, parents[todo], rng, probability))
+        drawn = space.canonical_rows(_mutants(space, space.rules.any_form(parents[todo], rng), rng, probability))
         good = (drawn != parents[todo]).any(axis=1) & space.rules.valid(drawn)
         children[todo[good]] = drawn[good]
         todo = todo[~good]
@@ -79,7 +79,7 @@ def crossover(space: ChoiceSpace, a: AnyRows, b: AnyRows, rng: np.random.Generat
 def neighbours(space: ChoiceSpace, rows: AnyRows) -> Rows:
     """Every other valid canonical row one edit away from one of ``rows``; see :meth:`ChoiceSpace.neighbour_rows`."""
     parents = space.canonical_rows(np.atleast_2d(rows))
-    near = distinct(space.canonical_rows(edits(space, parents)))
+    near = distinct(space.canonical_rows(edits(space, space.rules.forms(parents))))
     themselves = {row.tobytes() for row in parents}
     other: NDArray[np.bool_] = np.array([row.tobytes() not in themselves for row in near], dtype=bool)
     return near[space.rules.valid(near) & other]

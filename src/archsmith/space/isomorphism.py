@@ -1,0 +1,82 @@
+"""Isomorphic graphs as a symmetry that a space declares: all ways to write one network are one architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archsmith.errors import InvalidSpace
+from archsmith.space.choice import Choice
+from archsmith.space.wiring import Wiring
+
+LARGEST = 2**17
+"""Settings of the choices of a wiring at most: all of them are compared once."""
+
+
+@dataclass(frozen=True)
+class Isomorphic:
+    """Settings of the choices of ``wiring``, and of those that they depend on, are one network if their graphs are.
+
+    They are if they are isomorphic: the order of branches does not count, identities are the edges that they stand
+    for, and what lies on no path from the input to the output is left out (:func:`~archsmith.graph.signatures`).
+    The canonical form is the first in lexicographic order. Neighbours and mutants are those of every form, so that an
+    operation can be inserted wherever the graph has an edge, however the network is written.
+
+    Only for networks whose quality and costs do not depend on how they are written: tables often hold what was measured
+    of each form. Costs that do call for :class:`~archsmith.space.Interchangeable`, or none.
+
+    Args:
+        wiring: of at most 131,072 settings.
+    """
+
+    wiring: Wiring
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every choice in it."""
+        found = [name for node in self.wiring.nodes for name in (*node.operation, *filter(None, [node.link]))]
+        return tuple(dict.fromkeys(found))
+
+    def check(self, choices: Sequence[Choice]) -> None:
+        """Refuse what cannot be compared.
+
+        Raises:
+            UnknownName: for a name that is no choice.
+            InvalidSpace: for too many settings, or for a choice outside that depends on one inside.
+        """
+        self.wiring.check(choices)
+        by_name, inside = {c.name: c for c in choices}, set[str]()
+        waiting = list(self.names)
+        while waiting:
+            name = waiting.pop()
+            inside.add(name)
+            condition = by_name[name].when
+            if condition and condition[0] not in inside:
+                waiting.append(condition[0])
+        for choice in choices:
+            if choice.when and choice.when[0] in inside and choice.name not in inside:
+                raise InvalidSpace(
+                    f"{choice.name!r} depends on {choice.when[0]!r}, which another form of the same graph may set "
+                    "otherwise; make it part of the wiring"
+                )
+        count = math.prod(len(by_name[name].options) for name in inside)
+        if count > LARGEST:
+            raise InvalidSpace(
+                f"isomorphic graphs are told by comparing all {count:,} settings of the wiring's choices, at most "
+                f"{LARGEST:,}; declare what can be swapped as Interchangeable instead"
+            )
+
+    def overlaps(self, other: Any) -> bool:
+        """Whether it has a choice in common with another symmetry."""
+        return bool(set(self.names) & set(other.names))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; :meth:`from_json` reads it back."""
+        return {"isomorphic": self.wiring.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Isomorphic:
+        """The inverse of :meth:`to_json`."""
+        return cls(Wiring.from_json(data["isomorphic"]))
