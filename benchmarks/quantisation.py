@@ -131,17 +131,25 @@ def measured(
     return {key: {name: e[name] for name in names} for key, e in found.items() if e.ok}
 
 
+def matched(one: dict[str, float], others: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Those of the others that are at least as accurate, as fast and as small."""
+    return [
+        b
+        for b in others
+        if b["accuracy_top1"] >= one["accuracy_top1"]
+        and b["latency_ms"] <= one["latency_ms"] * (1 + CLOSE)
+        and b["size_mib"] <= one["size_mib"]
+    ]
+
+
 def dominated(one: dict[str, float], others: list[dict[str, float]]) -> bool:
     """Whether another is as accurate, as fast and as small, and better in one of these."""
-    a = one
     return any(
-        b["accuracy_top1"] >= a["accuracy_top1"]
-        and b["latency_ms"] <= a["latency_ms"] * (1 + CLOSE)
-        and b["size_mib"] <= a["size_mib"]
-        and (b["accuracy_top1"] > a["accuracy_top1"] or b["latency_ms"] < a["latency_ms"] * (1 - CLOSE)
-             or b["size_mib"] < a["size_mib"] * (1 - CLOSE))
-        for b in others
-    )  # fmt: skip
+        b["accuracy_top1"] > one["accuracy_top1"]
+        or b["latency_ms"] < one["latency_ms"] * (1 - CLOSE)
+        or b["size_mib"] < one["size_mib"] * (1 - CLOSE)
+        for b in matched(one, others)
+    )
 
 
 def costs(rows: list[dict[str, float]]) -> np.ndarray:
@@ -150,7 +158,10 @@ def costs(rows: list[dict[str, float]]) -> np.ndarray:
 
 
 def compared(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> dict[str, float]:
-    """Shares of each front that the other dominates, and hypervolumes in the box around both."""
+    """Shares of each front that the other matches and dominates, and hypervolumes in the box around both.
+
+    A front is better than another (Zitzler and others, 2003) if it matches every member, and is not matched itself.
+    """
     points = [
         np.array([[-r["accuracy_top1"], r["latency_ms"], r["size_mib"]] for r in rows]) for rows in (ours, theirs)
     ]
@@ -159,6 +170,8 @@ def compared(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> di
     volumes = [hypervolume((p - low) / np.maximum(high - low, 1e-12), np.full(3, 1.1)) for p in points]
     union = hypervolume((both - low) / np.maximum(high - low, 1e-12), np.full(3, 1.1))
     return {
+        "uniform_matched": float(np.mean([bool(matched(t, ours)) for t in theirs])),
+        "joint_matched": float(np.mean([bool(matched(o, theirs)) for o in ours])),
         "uniform_dominated": float(np.mean([dominated(t, ours) for t in theirs])),
         "joint_dominated": float(np.mean([dominated(o, theirs) for o in ours])),
         "hypervolume_joint": volumes[0] / union,

@@ -9,11 +9,13 @@ import numpy as np
 
 from archsmith.architecture import Proposal
 from archsmith.encoding.base import Encoding
+from archsmith.encoding.option_counts import OptionCounts
 from archsmith.encoding.path_statistics import PathStatistics
 from archsmith.evaluation import Evaluation
 from archsmith.method import OURS
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
+from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
 from archsmith.strategy._first_designs import even_designs
@@ -22,6 +24,7 @@ from archsmith.strategy._improvement import MOST, expected_improvement
 from archsmith.strategy._ledger import RowLedger, row_names
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._surrogate import Belief, Surrogate
+from archsmith.strategy._together import evened, exchanged
 from archsmith.strategy._views import VIEWS
 from archsmith.strategy.base import Handles, Strategy
 
@@ -34,8 +37,8 @@ OWN_BOX = 0.5
 SKILL = 0.05
 """Share of variance explained below which predictions are not followed half of the time."""
 CROSSOVER = 0.9
-NEIGHBOURS, MUTANTS, CROSSED, RANDOM = 1000, 600, 400, 1000
-"""Candidates near the front, two edits away, between two of its members, and anywhere."""
+NEIGHBOURS, MUTANTS, CROSSED, EXCHANGED, RANDOM = 1000, 600, 400, 100, 1000
+"""Candidates near the front, two edits away, between two of its members (by choices, by groups), and anywhere."""
 FEW = 4
 """Members of the front whose neighbours are counted, to know how many members are enough."""
 ROUNDS, AROUND = 2, 10
@@ -54,8 +57,9 @@ class Auto(Strategy):
     After a few designs that span the space, one Gaussian process an objective
     (:class:`~archsmith.predictor.choice_gaussian_process.ChoiceGaussianProcess`) learns from the choices, from graph
     features where the space has a graph view, and from free metrics where they are given. The candidate of the highest
-    expected hypervolume improvement is measured; candidates are neighbours of the front, crossings of its members and
-    random designs, then neighbours of the best candidates.
+    expected hypervolume improvement is measured; candidates are neighbours of the front, crossings of its members, its
+    members with whole groups of alike choices moved at once, and random designs, then neighbours of the best
+    candidates.
 
     What makes it robust:
 
@@ -107,12 +111,15 @@ class Auto(Strategy):
     ) -> None:
         self._initial = whole("initial", initial, least=ENOUGH)
         self._local = number("local", local, most=1)
-        encodings: list[Encoding] = [PathStatistics(space)] if graph and space.wiring is not None else []
+        encodings: list[Encoding] = [
+            PathStatistics(space) if graph and space.wiring is not None else OptionCounts(space)
+        ]
         self._ledger = RowLedger(space, objectives, limits)
         self._surrogate = Surrogate(
             self._ledger, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=ENOUGH)
         )
         self._space = space
+        self._groups = alike_choices(space.choices)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
@@ -226,9 +233,12 @@ class Auto(Strategy):
         near = self._near(best, NEIGHBOURS)
         two = near[self._rng.integers(0, len(near), MUTANTS)] if len(near) else near
         pairs = best[self._rng.integers(0, len(best), (2, CROSSED))]
+        some = best[self._rng.permutation(len(best))[:AROUND]]
         pool = np.concatenate(
             [
                 near,
+                evened(self._space, self._groups, some),
+                exchanged(self._space, self._groups, pairs[0][:EXCHANGED], pairs[1][:EXCHANGED], self._rng),
                 self._space.mutate_rows(two, self._rng),
                 self._space.crossover_rows(pairs[0], pairs[1], self._rng),
                 self._space.sample_rows(RANDOM, self._rng),

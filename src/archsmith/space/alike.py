@@ -1,0 +1,24 @@
+"""Choices that say the same of different parts of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archsmith.space.choice import Choice
+
+
+def alike_choices(choices: Sequence[Choice]) -> list[NDArray[np.intp]]:
+    """The columns of each group of two or more alike choices, in order of first appearance.
+
+    Alike are choices of one owner and kind with the same options. Ordered ones whose names end alike after a dot need
+    equally many only: the widths of two layers are rarely the same numbers, and yet the same shares.
+    """
+    found: dict[tuple[object, ...], list[int]] = {}
+    for column, choice in enumerate(choices):
+        _, dot, last = choice.name.rpartition(".")
+        same = (last, len(choice.options)) if dot and choice.kind == "ordinal" else tuple(map(repr, choice.options))
+        found.setdefault((choice.owner, choice.kind, same), []).append(column)
+    return [np.array(columns, dtype=np.intp) for columns in found.values() if len(columns) > 1]
