@@ -7,6 +7,7 @@ import archsmith as smith
 from archsmith.api.materials import load_weights
 from archsmith.certificate import read_certificate
 from archsmith.errors import Infeasible, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
+from archsmith.evaluator import file_size
 
 COUNTED = {"maximize": "accuracy_top1", "minimize": "params", "budget": 8}
 
@@ -167,6 +168,12 @@ def test_a_search_without_a_folder_keeps_everything_in_a_temporary_one(supernet,
     front = smith.search(supernet, loader, **COUNTED)
     assert (front.run.path / "store.db").exists()
     assert front.report().exists()
+
+
+def test_sizes_are_those_of_the_files_that_are_measured(supernet, loader, monkeypatch):
+    monkeypatch.setattr(file_size, "candidate_onnx", None)  # nothing is exported for it alone
+    front = smith.search(supernet, loader, minimize=["size_mib", "latency_ms"], on="onnxruntime", budget=2)
+    assert all(member.final.values["size_mib"].source == "measured" for member in front)
 
 
 def test_every_cost_is_an_objective_or_has_a_limit(supernet, loader, tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, InvalidOption, MeasurementFailed
 from archsmith.evaluation import Value
+from archsmith.evaluator._files import Candidates
 from archsmith.evaluator._tally import tally
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.footprint import Footprint, intensity
@@ -122,6 +123,18 @@ class TestFileSize(EvaluatorConformance):
         # batch norms are folded into the convolution: its weights and biases, and those of the linear layer, remain
         grown = 4 * ((8 * 27 + 8 + 8 * 4 + 4) - (4 * 27 + 4 + 4 * 4 + 4)) / MIB
         assert large - small == pytest.approx(grown, abs=100 / MIB)
+
+
+class TestFileSizeOfCandidates(EvaluatorConformance):
+    @pytest.fixture
+    def evaluator(self, supernet):
+        return FileSize(supernet, Candidates(supernet, open_device("onnxruntime:batch=2")))
+
+    def test_a_file_that_is_cut_out_is_as_large_as_one_of_its_own(self, supernet, evaluator):
+        for arch in (supernet.smallest, supernet.largest):
+            sizes = [e.measure(Proposal(arch), seed=0)["size_mib"].value for e in (evaluator, FileSize(supernet))]
+            assert sizes[0] == pytest.approx(sizes[1], abs=1024 / MIB)
+        assert evaluator.fingerprint != FileSize(supernet).fingerprint
 
 
 def wide(sizes=(64, 4096)):

@@ -123,9 +123,14 @@ class Instruments:
 
     def _computed(self, evaluator: type[Any]) -> Evaluator:
         supernet = self._materials.supernet
-        if self._quantised is not None and evaluator is FileSize:
-            return FileSize(supernet, self._quantised)
+        if evaluator is FileSize and (files := self._quantised or self._of_onnx()) is not None:
+            return FileSize(supernet, files)
         return self._of_supernet(evaluator(supernet))
+
+    def _of_onnx(self) -> Candidates | QuantisedFiles | None:
+        """The files of the first device that runs ONNX files: what is cut out for it need not be exported again."""
+        found = (f for f in self._files.values() if isinstance(f, Candidates) and ".onnx" in f.device.files)
+        return next(found, None)
 
     def _of_supernet(self, evaluator: Evaluator) -> Evaluator:
         joint = self._materials.joint

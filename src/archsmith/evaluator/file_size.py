@@ -27,7 +27,7 @@ class FileSize(Evaluator):
 
     Args:
         supernet: from which subnets are extracted.
-        files: of candidates, where a search makes them; a file of its own for a batch of one otherwise.
+        files: of candidates, where a search makes them anyway; a file of its own for a batch of one otherwise.
     """
 
     paper = OURS
@@ -42,7 +42,7 @@ class FileSize(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        also = () if self._files is None else (self._files.fingerprint,)
+        also = () if self._files is None else ("candidates", self._files.fingerprint)
         return fingerprint_of("file_size", self._supernet.space.fingerprint, input_shapes(self._supernet), *also)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
