@@ -103,7 +103,7 @@ class Auto(Strategy):
         limits: Sequence[Limit] = (),
         *,
         rng: np.random.Generator,
-        initial: int = 12,
+        initial: int = 10,
         local: float = 0.1,
         graph: bool = True,
         free: Encoding | None = None,
@@ -140,7 +140,7 @@ class Auto(Strategy):
     # First designs -----------------------------------------------------------------------------------------------
 
     def _first(self, n: int) -> list[Proposal]:
-        """The same relative option everywhere, as far as half of ``initial``; then rare options first."""
+        """The same relative option everywhere, as far as there are such designs; then rare options first."""
         rows = even_designs(self._ledger, self._initial)[:n]
         proposals = self._ledger.propose(self._space.architectures(rows))
         while len(proposals) < n:
