@@ -51,9 +51,11 @@ def _comparison(found: Mapping[str, Any]) -> str:
     faster, smaller = ([row[key] for row in equal] for key in ("faster", "smaller"))
     lines = [
         f"- The largest network: {_figures(whole)} in fp32, {_figures(eight)} in int8.",
-        f"- Of the uniform int8 front's {len(found['uniform_int8'])} networks the joint front dominates "
-        f"**{100 * found['uniform_dominated']:.0f} %**; of the joint front's {len(found['joint'])} networks the other "
-        f"dominates {100 * found['joint_dominated']:.0f} % (latencies within 1 % count as equal).",
+        f"- Of the uniform int8 front's {len(found['uniform_int8'])} networks the joint front has one as good in all "
+        f"three for **{100 * found['uniform_matched']:.0f} %** and a better one for "
+        f"{100 * found['uniform_dominated']:.0f} %; of the joint front's {len(found['joint'])} networks the other has "
+        f"one as good for {100 * found['joint_matched']:.0f} % and a better one for "
+        f"{100 * found['joint_dominated']:.0f} % (latencies within 1 % count as equal).",
         f"- Hypervolume, as a share of that of both fronts together: joint **{found['hypervolume_joint']:.3f}**, "
         f"uniform int8 {found['hypervolume_uniform']:.3f}.",
         f"- At no less accuracy the joint front has a network for {len(equal)} of the {len(found['uniform_int8'])}"

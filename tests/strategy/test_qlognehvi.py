@@ -58,6 +58,21 @@ def test_limits_are_constraints_and_unknown_metrics_are_no_obstacle():
     assert found[True] < 0.5 * found[False]
 
 
+def test_a_search_survives_models_that_cannot_be_fitted(monkeypatch):
+    strategy = made()
+    strategy.tell(known())
+    from botorch import fit
+    from botorch.exceptions import ModelFittingError
+
+    def fails(mll):
+        next(iter(mll.model.parameters())).data.fill_(float("nan"))  # as a failed attempt may leave it
+        raise ModelFittingError("All attempts to fit the model have failed.")
+
+    monkeypatch.setattr(fit, "fit_gpytorch_mll", fails)
+    [asked] = strategy.ask(1)
+    assert asked.architecture.key not in {e.architecture.key for e in known()}
+
+
 @pytest.mark.slow
 def test_a_whole_search_beats_random_draws():
     best = max(e["accuracy_top1"] - 20 * e["latency_ms"] for e in run(made(pool=100), toy_evaluate, budget=50))

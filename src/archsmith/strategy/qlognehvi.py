@@ -44,6 +44,7 @@ class Qlognehvi(Strategy):
       reference point is that box's worst corner and a tenth more.
     * With one objective it is qLogNEI, the noisy expected improvement.
     * Limits are outcome constraints on models of their own. Failed evaluations are left out.
+    * A model that cannot be fitted keeps the hyper-parameters that it begins with.
 
     Args:
         space: a space of choices.
@@ -219,7 +220,7 @@ def _column(j: int) -> Any:
 
 
 def _fitted(x: Any, y: Any) -> Any:
-    """A Gaussian process on option indices ``x (n, d)`` by its largest marginal likelihood."""
+    """A Gaussian process on option indices ``x (n, d)`` by its largest marginal likelihood, as far as that is found."""
     gpytorch = require("gpytorch", extra="bo", purpose="the strategy qlognehvi")
     categorical = _part("models.kernels").CategoricalKernel(ard_num_dims=x.shape[1])
     model = _part("models.gp_regression").SingleTaskGP(
@@ -228,5 +229,10 @@ def _fitted(x: Any, y: Any) -> Any:
         covar_module=gpytorch.kernels.ScaleKernel(categorical),
         outcome_transform=_part("models.transforms").Standardize(m=1),
     )
-    _part("fit").fit_gpytorch_mll(gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        _part("fit").fit_gpytorch_mll(gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model))
+    except _part("exceptions").ModelFittingError:  # all its attempts failed; a search goes on with BoTorch's priors
+        model.load_state_dict(start)
+        model.eval()
     return model
