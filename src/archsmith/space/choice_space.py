@@ -225,7 +225,7 @@ class ChoiceSpace(Space):
         """Everything valid that one edit makes of a row ``(d,)``, or of one of ``rows (n, d)``: ``(k, d)``.
 
         Each once, and none of the rows themselves. An edit moves one active choice to another option; what becomes
-        active starts at its first option.
+        active starts at its first option. Where isomorphic graphs are one, it is an edit of any way to write them.
         """
         return variation.neighbours(self, np.asarray(rows))
 

@@ -7,7 +7,7 @@ import numpy as np
 from archsmith.strategy._evolution import Rows
 from archsmith.strategy._ledger import RowLedger
 
-EVEN = 0.75
+EVEN = 0.5
 """Share of the first designs at most that have the same relative option everywhere."""
 
 
