@@ -103,7 +103,7 @@ class Auto(Strategy):
         limits: Sequence[Limit] = (),
         *,
         rng: np.random.Generator,
-        initial: int = 10,
+        initial: int = 12,
         local: float = 0.1,
         graph: bool = True,
         free: Encoding | None = None,
