@@ -1,6 +1,7 @@
 """How well is the latency of unseen subnets foretold, from blocks measured one by one and a few whole networks?
 
 python benchmarks/latency_prediction.py [--on onnxruntime:threads=1 ...] [--spaces resnet mobilenet bert] [--json FILE]
+                                         [--label busy]
 python benchmarks/latency_prediction.py --transfer       # a new device of NAS-Bench-201 from ten measurements
 
 The first measures 24 networks of a space (and their blocks), foretells 40 others and measures those too: shares of them
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--on", nargs="+", default=["onnxruntime:threads=1", "openvino:threads=1"])
     parser.add_argument("--spaces", nargs="+", default=list(SPACES), choices=list(SPACES))
     parser.add_argument("--transfer", action="store_true")
+    parser.add_argument("--label", default="", help="keep the results apart, such as those of a busy machine: busy")
     parser.add_argument("--json", type=Path, default=None, help="write the results there, beside those of before")
     given = parser.parse_args()
     define_torchvision_operators()
@@ -150,7 +152,7 @@ def main() -> None:
         torch.manual_seed(0)
         supernet = SPACES[name]().eval()
         for spec in given.on:
-            setting, load = f"{name} on {spec}", load_average()
+            setting, load = f"{name} on {spec}" + (f"@{given.label}" if given.label else ""), load_average()
             with Meter(open_device(spec)) as meter:
                 kept["results"][setting] = found = judge(supernet, meter)
             kept["load"][setting] = [load, load_average()]

@@ -198,7 +198,7 @@ def _weak(results: Mapping[str, Any]) -> str:
     within = [f"{name} ({found['within_10_percent']:.1f} %)" for name, found in few.items()]
     holding = [f"{name} ({found['intervals_that_hold_percent']:.0f} %)" for name, found in narrow.items()]
     text = "`auto` is what a search uses. It foretold all unseen networks within 10 %"
-    text += f", except for {' and '.join(within)}." if within else "."
+    text += f", except for {'; '.join(within)}." if within else "."
     if holding:
         text += (
             " The width of its intervals comes from a cross-validation among the networks that were measured; they "
@@ -208,8 +208,9 @@ def _weak(results: Mapping[str, Any]) -> str:
 
 
 def _setting(name: str) -> str:
-    family, _, device = name.partition(" on ")
-    return f"{FAMILIES[family]}, {RUNTIMES[device.partition(':')[0]]}"
+    family, _, rest = name.partition(" on ")
+    device, _, label = rest.partition("@")
+    return f"{FAMILIES[family]}, {RUNTIMES[device.partition(':')[0]]}" + (f", {label} machine" if label else "")
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
