@@ -93,8 +93,8 @@ WHAT_WAS_RUN = {
         "**What was run**: every strategy from seeds 0 to 9 on every problem, on two busy cores, whose CPU times are "
         "longer than a quiet machine's. `auto/no-graph` sees no graph view of a space, as none of the other strategies "
         "does; `auto-free` is told parameters and FLOPs of every candidate, where a table has them: these two have "
-        "four to six seeds only. The settings of `auto` were compared on these tables, with other seeds among them, so that "
-        "tables of other kinds are the fairer test."
+        "four to six seeds only. The settings of `auto` were compared on these tables, with other seeds among them, so "
+        "that tables of other kinds are the fairer test."
     ),
     "beside-botorch": (
         "BoTorch's qLogNEHVI (extra `bo`), which takes seconds of CPU for each proposal, with `auto` beside it: four "
