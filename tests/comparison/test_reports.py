@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from archsmith.comparison import parse_contender, parse_problem, read_summary, search, summarise
+from archsmith.comparison import figures, parse_contender, parse_problem, read_summary, search, summarise
 from archsmith.comparison.landscape import Landscape
 from archsmith.comparison.markdown import as_markdown
 from archsmith.comparison.page import html, write_reports
@@ -122,3 +122,9 @@ def test_a_summary_of_another_form(tmp_path):
     (tmp_path / "summary.json").write_text('{"format": 0}', encoding="utf-8")
     with pytest.raises(RunMismatch, match="make it anew"):
         read_summary(tmp_path / "summary.json")
+
+
+def test_no_two_strategies_look_the_same_where_there_are_many():
+    looks = figures.looks([f"s{i}" for i in range(15)])
+    assert len({(color, symbol) for color, _, symbol in looks.values()}) == 15
+    assert len({(color, dash) for color, dash, _ in looks.values()}) == 15

@@ -27,8 +27,9 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Colour, dash and symbol of each strategy; random search is plain."""
     found = {}
     for i, name in enumerate(names):
-        at = i % len(COLORS)
-        found[name] = (COLORS[at], DASHES[i // len(COLORS) % len(DASHES)], SYMBOLS[at])
+        again, at = divmod(i, len(COLORS))
+        symbol = SYMBOLS[(at + again) % len(SYMBOLS)]  # a colour that comes again has another one
+        found[name] = (COLORS[at], DASHES[again % len(DASHES)], symbol)
     return found | ({RANDOM: (PLAIN, "solid", "hexagon")} if RANDOM in found else {})
 
 
