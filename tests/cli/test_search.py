@@ -201,6 +201,31 @@ def test_a_second_process_is_refused(finished, archsmith):
     assert str(other.pid) in refused.err
 
 
+def test_a_second_process_is_refused_while_the_first_trains(tmp_path, start, archsmith):
+    arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--epochs", "500")
+    first = start(*arguments)
+    try:
+        for line in first.stderr:
+            if line.startswith("train"):
+                break
+        state = (tmp_path / "r" / "state.json").read_bytes()
+        refused = archsmith(*arguments)
+        assert refused.code == 2
+        assert f"{tmp_path / 'r'} is being written by process {first.pid} " in refused.err
+        assert (tmp_path / "r" / "state.json").read_bytes() == state
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_exports_wait_for_no_other_process(finished, archsmith):
+    with smith.Run.open(finished.folder).writing():
+        refused = archsmith("export", finished.folder)
+    assert refused.code == 2
+    assert "is being written by process" in refused.err
+    assert archsmith("export", finished.folder).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -16,7 +16,7 @@ from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
 from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.strategy._history import learnt_from
-from archsmith.strategy._improvement import expected_improvement
+from archsmith.strategy._improvement import ExpectedImprovement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._surrogate import Surrogate
 from archsmith.strategy._trend import Counts, Trend, best_line
@@ -34,7 +34,7 @@ def test_the_expected_improvement_is_that_of_many_draws(m):
     front = rng.random((12, m))
     reference = np.full(m, 1.1)
     mean, std = rng.random((5, m)), 0.05 + 0.2 * rng.random((5, m))
-    exact = expected_improvement(front, reference, mean, std)
+    exact = ExpectedImprovement(front, reference)(mean, std)
     now = hypervolume(front, reference)
     draws = mean[:, None] + std[:, None] * rng.normal(size=(5, 4000, m))
     for k in range(5):
@@ -50,10 +50,10 @@ def test_points_outside_the_reference_and_repeated_ones_change_nothing():
     reference = np.full(3, 1.1)
     more = np.vstack([front, front[:2], [[2.0, 0.0, 0.0]], front + 0.01])
     np.testing.assert_allclose(
-        expected_improvement(more, reference, mean, std), expected_improvement(front, reference, mean, std)
+        ExpectedImprovement(more, reference)(mean, std), ExpectedImprovement(front, reference)(mean, std)
     )
-    empty = expected_improvement(front[:0], reference, mean, std)
-    assert (empty >= expected_improvement(front, reference, mean, std)).all()
+    empty = ExpectedImprovement(front[:0], reference)(mean, std)
+    assert (empty >= ExpectedImprovement(front, reference)(mean, std)).all()
 
 
 def layered(layers=8):

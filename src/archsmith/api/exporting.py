@@ -95,7 +95,8 @@ def export_from_run(
     else:
         chosen = list(front.members)
     if output is None:
-        return _export_all(run, chosen, on_progress, never)
+        with run.writing():
+            return _export_all(run, chosen, on_progress, never)
     if len(chosen) != 1:
         raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
     on_progress(Progress("export", chosen[0].name, 0, 1))

@@ -139,9 +139,26 @@ class Job:
         materials = Materials(supernet, source, None, None, devices, joint=joint)
         question.check(materials.space)
         run = Run.begin(self.run, self._fixed(materials, data), store=self.store)
+        with run.writing():
+            return self._carry_out(run, question, materials, data, metrics, on_progress, stop)
+
+    def _carry_out(
+        self,
+        run: Run,
+        question: Question,
+        materials: Materials,
+        data: AnyData,
+        metrics: Sequence[UserMetric],
+        on_progress: Listener,
+        stop: Stop,
+    ) -> Front:
+        """Try limits, train, search, export and report."""
+        supernet = materials.supernet
         for note in data.notes:
             run.note(note)
-        if joint is not None and not run.weights:  # quantised files are made of it, also where limits are tried
+        if (
+            materials.joint is not None and not run.weights
+        ):  # quantised files are made of it, also where limits are tried
             self._calibrate(supernet, data)
         untrained = replace(materials, data=run.fixed["data"], anchors=run.anchors)
         way_out = f"the same command with another --limit goes on in {self.run}"

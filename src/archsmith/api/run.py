@@ -10,6 +10,7 @@ measurements.jsonl        every latency that was measured, with its raw samples 
 front.json                which networks are in the final front, and which were dropped and why
 exports/                  networks of the front as files, each with its certificate
 report.html               one page that opens without a network
+run.lock                  names the process that works on all of this
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import difflib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.files import read_json, translating, write_json
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
+from archsmith.store._locks import FileLock
 
 if TYPE_CHECKING:
     from archsmith.api.front import Front
@@ -107,6 +110,20 @@ class Run:
         }
         write_json(path / "run.json", record)
         return cls.open(path)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else writes here meanwhile: training, the search, exports and what is found on the way.
+
+        Raises:
+            RunLocked: naming the process that does.
+        """
+        with translating(self.path):
+            lock = FileLock(self.path / "run.lock", label=str(self.path))
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def fixed(self) -> Mapping[str, Any]:

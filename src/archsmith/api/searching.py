@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -122,20 +122,28 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     materials = Materials(supernet, source, val, test, devices, joint=joint)
     fixed = describe(materials, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
-    if not supernet.calibration and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules()):
-        begun.note(
+    from archsmith.api.reachable import check_reachable  # it tries networks in a session of this module
+
+    with begun.writing():
+        for note in _doubts(supernet, source):
+            begun.note(note)
+        check_reachable(question, begun, materials, on_progress=on_progress, stop=stop, way_out="pass other limits=")
+        return conduct(question, begun, materials, metrics, on_progress, stop)
+
+
+def _doubts(supernet: Supernet, source: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a reader of the results must know of how the search was called."""
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules())
+    if normalised and not supernet.calibration:
+        yield (
             "no calibration batches were given, so subnets use the batch-norm statistics that training left, which are "
             "those of no single subnet; pass calibration=train_loader"
         )
     if source is None:
-        begun.note(
+        yield (
             "searched from a live Python model: the command line cannot export from this run; "
             'give search(..., model="module:factory") a function that builds the supernet'
         )
-    from archsmith.api.reachable import check_reachable  # it tries networks in a session of this module
-
-    check_reachable(question, begun, materials, on_progress=on_progress, stop=stop, way_out="pass other limits=")
-    return conduct(question, begun, materials, metrics, on_progress, stop)
 
 
 def describe(materials: Materials, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ MOST = 3
 """Objectives up to which the boxes are few enough."""
 
 
-def expected_improvement(front: Floats, reference: Floats, mean: Floats, std: Floats) -> Floats:
-    """Expected growth of the hypervolume by each of ``k`` candidates, ``(k,)``.
+class ExpectedImprovement:
+    """Expected growth of the hypervolume by a candidate, for independent Gaussian predictions.
 
     What lies below ``reference`` and is not dominated is cut into boxes; in each the expectation is a product over the
     objectives. (Emmerich et al. 2011; Yang et al. 2019 for the boxes.)
@@ -22,18 +22,26 @@ def expected_improvement(front: Floats, reference: Floats, mean: Floats, std: Fl
     Args:
         front: ``(h, m)`` with one to three objectives, smaller is better; dominated points do no harm.
         reference: ``(m,)``.
-        mean: predicted, ``(k, m)``.
-        std: of the predictions, positive, ``(k, m)``.
     """
-    front = front[(front < reference).all(axis=1)]
-    front = np.unique(front[is_non_dominated(front)], axis=0) if len(front) else front
-    coordinates, low, high = _boxes(front, reference)
-    volume = np.ones((len(mean), len(low)))
-    for j, at in enumerate(coordinates):
-        below = np.zeros((len(mean), len(at)))
-        below[:, 1:] = _expected_excess(at[1:], mean[:, j], std[:, j])
-        volume *= below[:, high[:, j]] - below[:, low[:, j]]
-    return np.asarray(volume.sum(axis=1))
+
+    def __init__(self, front: Floats, reference: Floats) -> None:
+        front = front[(front < reference).all(axis=1)]
+        front = np.unique(front[is_non_dominated(front)], axis=0) if len(front) else front
+        self._coordinates, self._low, self._high = _boxes(front, reference)
+
+    def __call__(self, mean: Floats, std: Floats) -> Floats:
+        """That of each of ``k`` candidates, ``(k,)``.
+
+        Args:
+            mean: predicted, ``(k, m)``.
+            std: of the predictions, positive, ``(k, m)``.
+        """
+        volume = np.ones((len(mean), len(self._low)))
+        for j, at in enumerate(self._coordinates):
+            below = np.zeros((len(mean), len(at)))
+            below[:, 1:] = _expected_excess(at[1:], mean[:, j], std[:, j])
+            volume *= below[:, self._high[:, j]] - below[:, self._low[:, j]]
+        return np.asarray(volume.sum(axis=1))
 
 
 def _expected_excess(at: Floats, mean: Floats, std: Floats) -> Floats:

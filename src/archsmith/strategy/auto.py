@@ -20,7 +20,7 @@ from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
 from archsmith.strategy._first_designs import even_designs
 from archsmith.strategy._history import usable
-from archsmith.strategy._improvement import MOST, expected_improvement
+from archsmith.strategy._improvement import MOST, ExpectedImprovement
 from archsmith.strategy._ledger import RowLedger, row_names
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._surrogate import Belief, Surrogate
@@ -211,18 +211,19 @@ class Auto(Strategy):
         low, span = box.min(axis=0), np.ptp(box, axis=0)
         span = np.where(span > 0, span, 1.0)
         front, reference = (front - low) / span, np.full(len(counted), REFERENCE)
+        improvement = ExpectedImprovement(front, reference)
 
         def promise(rows: Rows) -> Floats:
             x = self._surrogate.encode(rows)
             mean, std = (part[:, counted] for part in belief.predict(x))
             mean, std = (mean - low) / span, std / span
             if len(counted) < MOST or len(rows) <= SCREENED:
-                return expected_improvement(front, reference, mean, std) * _likely(belief.log_chance(x))
+                return improvement(mean, std) * _likely(belief.log_chance(x))
             hopeful = np.prod(np.maximum(reference - mean + std, 0.0), axis=1)
             beaten = (front[None] <= (mean - std)[:, None]).all(axis=2).any(axis=1)
             near = np.argsort(np.where(beaten, 0.0, -hopeful), kind="stable")[:SCREENED]
             worth = np.zeros(len(rows))
-            gain = expected_improvement(front, reference, mean[near], std[near])
+            gain = improvement(mean[near], std[near])
             worth[near] = gain * _likely(belief.log_chance(x[near]))
             return worth
 

@@ -18,7 +18,7 @@ from archsmith.strategy._evolution import Floats, Rows, best_first
 from archsmith.strategy._first_designs import even_designs
 from archsmith.strategy._graph_beliefs import GraphBeliefs, Motif
 from archsmith.strategy._history import usable
-from archsmith.strategy._improvement import MOST, expected_improvement
+from archsmith.strategy._improvement import MOST, ExpectedImprovement
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import whole
 from archsmith.strategy._views import VIEWS
@@ -199,4 +199,4 @@ class NasBowl(Strategy):
         reference = (box.max(axis=0) - front.min(axis=0)) / span + MARGIN
         low = front.min(axis=0)
         known = np.concatenate([front, expected])
-        return expected_improvement((known - low) / span, reference, (mean - low) / span, np.maximum(std / span, 1e-9))
+        return ExpectedImprovement((known - low) / span, reference)((mean - low) / span, np.maximum(std / span, 1e-9))
