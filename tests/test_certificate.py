@@ -103,6 +103,16 @@ def test_it_says_what_was_proven(certificate, copy):
         assert word in certificate.line
 
 
+@pytest.mark.parametrize("off", [0, 1])
+def test_it_says_what_the_search_had_found_where_that_is_something_else(copy, meter, certificate, off):
+    found = certificate.data["accuracy"]["val"]["top1"]
+    size = copy.path.stat().st_size / 2**20
+    believed = {"accuracy_top1": Value(found + off, "measured"), "size_mib": Value(size + off, "measured")}
+    line = certify(copy, batches={"val": batches()}, meter=meter, believed=believed).line
+    assert f"val accuracy {found:.2f} %" + (f" (the search found {found + 1:.4g})," if off else ",") in line
+    assert f"{size:.4g} MiB" + (f" (the search found {size + 1:.4g});" if off else ";") in line
+
+
 def test_accuracy_is_the_files_own(certificate, copy):
     network = copy.supernet.extract(copy.architecture)
     with torch.no_grad():

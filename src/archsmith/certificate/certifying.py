@@ -301,14 +301,28 @@ def first_outputs(outputs: Any) -> list[float]:
 
 
 def _line(path: Path, data: Mapping[str, Any]) -> str:
-    accuracy = ", ".join(f"{split} accuracy {a['top1']:.2f} %" for split, a in data["accuracy"].items())
     said = data["believed"].get
+    judged = {"val": said("accuracy_top1")}  # the search sees no other split
+    accuracy = ", ".join(
+        f"{split} accuracy {a['top1']:.2f} %{_searched(a['top1'], judged.get(split), 2)}"
+        for split, a in data["accuracy"].items()
+    )
     latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in parts_of(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
     equal = f"all forms of the network equal within {worst:.1g} of the largest output"
     if "quantised" in data:
         equal = f"{equal} in fp32; {_quantised_line(data['quantised'])}"
+    if "size_mib" in data["believed"]:
+        size = path.stat().st_size / 2**20
+        equal = f"{size:.4g} MiB{_searched(size, said('size_mib'), 3)}; {equal}"
     return f"{path.name}: {accuracy + ', ' if accuracy else ''}{latencies}; {equal}"
+
+
+def _searched(now: float, believed: Mapping[str, Any] | None, digits: int) -> str:
+    """What the search had found, where it differs: candidates come from a faster exporter, quantised for themselves."""
+    if believed is None or round(believed["value"] - now, digits) == 0:
+        return ""
+    return f" (the search found {believed['value']:.4g})"
 
 
 def _quantised_line(data: Mapping[str, Any]) -> str:
