@@ -278,7 +278,7 @@ def test_a_heavy_load_widens_the_interval_and_a_slow_clock_only_so_far():
     slow = measure(2.0, anchor_ms=0.9, pace=lambda now, ms: 8.0)
     assert busy.ratio == pytest.approx(quiet.ratio, rel=1e-3)
     assert quiet.high / quiet.latency_ms < 1.02
-    assert 1.08 < busy.high / busy.latency_ms < 1.15
+    assert 1.2 < busy.high / busy.latency_ms < 1.3
     assert 1.2 < slow.high / slow.latency_ms < 1.3  # still a figure
 
 
@@ -288,3 +288,18 @@ def test_an_unequal_slowdown_is_held_by_the_interval():
     crowded = measure(2.0, anchor_ms=0.9, pace=lambda now, ms: 1.5 if ms == 2.0 else 1.6)
     assert abs(crowded.ratio / quiet.ratio - 1) > 0.05
     assert crowded.low <= quiet.latency_ms <= crowded.high
+
+
+def test_short_calls_are_measured_again_when_the_machine_is_less_busy():
+    """A neighbour on the same core slows the runtime's own work, most of a short call, far more than a network."""
+
+    def crowded_until(end):
+        return lambda now, ms: (2.5 if ms < 0.1 else 1.4) if now < end else 1.0
+
+    quiet = measure(0.02, anchor_ms=0.9)
+    for_a_while = measure(0.02, anchor_ms=0.9, pace=crowded_until(1.0))
+    always = measure(0.02, anchor_ms=0.9, pace=crowded_until(math.inf))
+    assert for_a_while.latency_ms == pytest.approx(quiet.latency_ms, rel=0.02)
+    assert always.latency_ms > 1.5 * quiet.latency_ms
+    assert always.low < 0.6 * always.latency_ms  # still a figure, and one that says how little it is worth
+    assert measure(2.0, anchor_ms=0.9, pace=crowded_until(1.0)).seconds < 1.0  # which longer calls need not wait for

@@ -14,6 +14,8 @@ from archsmith.errors import MeasurementFailed
 from archsmith.hardware.base import Call
 from archsmith.hardware.clock import Clock
 from archsmith.hardware.statistics import (
+    ALIKE,
+    SHORT_S,
     Samples,
     agree,
     interval,
@@ -58,6 +60,25 @@ class Group:
     reference_wall: Samples
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What the samples of one measurement say.
+
+    Args:
+        ratio: candidate over reference.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        slowdown: time of the reference over its time on a quiet machine.
+        disturbed: whether the calls are so short, and the machine so busy, that the ratio is hardly a figure.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    slowdown: float
+    disturbed: bool
+
+
 class Session:
     """The samples of one measurement."""
 
@@ -95,8 +116,8 @@ class Session:
                 return True
         return False
 
-    def estimate(self, anchor_s: float, *, agreed: bool) -> tuple[float, float, float]:
-        """The ratio and the ends of its interval.
+    def estimate(self, anchor_s: float, *, agreed: bool) -> Estimate:
+        """The ratio and its interval.
 
         CPU time: the median over all groups. Wall minima: over all samples, because more of them only bring the
         minima nearer to the truth, with the interval of the last two groups, which agreed; of all where they did not.
@@ -113,7 +134,9 @@ class Session:
         else:
             used, value = counted[-2:] if agreed else counted, self.ratio(*everything)
             reference_s = float(everything[1].min())
-        return value, *interval(value, used, self.ratio, unequal=unequal_slowdown(reference_s / anchor_s))
+        slowdown, short = reference_s / anchor_s, value * anchor_s < SHORT_S
+        low, high = interval(value, used, self.ratio, unequal=unequal_slowdown(slowdown, short=short))
+        return Estimate(value, low, high, slowdown, disturbed=short and slowdown > ALIKE)
 
     def raw(self) -> dict[str, tuple[float, ...]]:
         """Milliseconds per call of every sample, to the nearest nanosecond, group after group."""

@@ -18,13 +18,17 @@ BLOCKS = 5
 """Parts of a group whose ratios tell how much chance there is in it."""
 TOLERANCE = 0.02
 """Two consecutive groups whose ratios differ by no more of their mean agree."""
-ALIKE = 1.2
-"""Up to so many times its quiet time, whatever slows the reference slows other networks alike (within 1 %)."""
-UNEQUAL = 0.2
+ALIKE = 1.1
+"""Up to so many times its quiet time, whatever slows the reference slows other networks alike (within 1 to 3 %)."""
+UNEQUAL = 0.4
 """Beyond that, the share of the slow-down that may be the reference's alone: neighbours that fill the shared caches
 and the memory bus slow networks by as much as their working sets differ."""
 UNEQUAL_MOST = 0.25
 """But not more: a processor at a lower clock rate slows all networks alike, however low it is."""
+SHORT_S = 1e-4
+"""Calls shorter than this are mostly the runtime's own work, which a neighbour on the same core slows far more."""
+UNEQUAL_SHORT, UNEQUAL_SHORT_MOST = 2.0, 0.45
+"""The same two for them."""
 
 
 def trimmed_mean(samples: Samples) -> float:
@@ -48,9 +52,15 @@ def agree(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * (a + b) / 2
 
 
-def unequal_slowdown(slowdown: float) -> float:
-    """How far off a ratio may be, as a share of it, when the reference takes ``slowdown`` times its quiet time."""
-    return min(UNEQUAL_MOST, UNEQUAL * max(0.0, slowdown - ALIKE))
+def unequal_slowdown(slowdown: float, *, short: bool = False) -> float:
+    """How far off a ratio may be, as a share of it, when the reference takes ``slowdown`` times its quiet time.
+
+    Args:
+        slowdown: 1 on a quiet machine.
+        short: whether the calls are shorter than :data:`SHORT_S`.
+    """
+    share, most = (UNEQUAL_SHORT, UNEQUAL_SHORT_MOST) if short else (UNEQUAL, UNEQUAL_MOST)
+    return min(most, share * max(0.0, slowdown - ALIKE))
 
 
 def interval(
