@@ -269,8 +269,7 @@ def _intact(name: str, path: Path) -> Written | None:
     except DamagedFile:
         return None
     whole = all(
-        path.with_name(file).is_file() and sha256(path.with_name(file)) == digest
-        for file, digest in proof.data["files"].items()
+        file.is_file() and file.name == name and sha256(file) == digest for file, (name, digest) in proof.files.items()
     )
     return Written(name, path, proof) if whole else None
 
