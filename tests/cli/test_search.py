@@ -137,6 +137,13 @@ def test_limits_that_exclude_each_other_are_told_as_a_choice(tmp_path, archsmith
     assert ".." not in command.err.rpartition("archsmith:")[2].replace("...", "")
     shown = archsmith("show", tmp_path / "r")
     assert "No network meets all limits at once: with macs ≥ 900k" in shown.out
+    for path in (tmp_path / "r", tmp_path / "r" / "front.json"):  # ended by its budget, or by patience
+        refused = archsmith("export", tmp_path / "r")
+        assert refused.code == 2
+        assert "No network meets all limits at once: with macs ≥ 900k" in refused.err
+        assert f"--trained {tmp_path / 'r'}" in refused.err
+        assert ("stopped" in refused.err) == (path.name == "front.json")
+        (tmp_path / "r" / "front.json").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ class Run:
             on_progress: hears what is being done when they are rebuilt.
 
         Raises:
+            Infeasible: when no network meets the limits.
             UserError: when the search has not ended.
         """
         from archsmith.api.reading import read_front
