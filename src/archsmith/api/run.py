@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Run:
             RunMismatch: when a newer archsmith wrote it.
             DamagedFile: when ``run.json`` cannot be read.
         """
-        path = Path(path)
+        path = _folder(path)
         if not (path / "run.json").exists():
             raise UserError(f"no run at {path}: it has no run.json{_near(path)}")
         record = read_json(path / "run.json", what="the description of a run")
@@ -83,7 +84,7 @@ class Run:
         Raises:
             RunMismatch: naming everything that differs from what the run was begun with.
         """
-        path = Path(path)
+        path = _folder(path)
         _check_store(store)
         if (path / "run.json").exists():
             run = cls.open(path)
@@ -270,6 +271,12 @@ class Run:
         """Whether anything was done in this run that another beginning would contradict."""
         begun = ("training/checkpoint.safetensors", "supernet.safetensors")
         return bool(self.weights) or any((self.path / name).exists() for name in begun)
+
+
+def _folder(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidOption(f"a run is a folder, such as 'runs/first'; got {path!r}")
+    return Path(path)
 
 
 def _check_store(store: str | None) -> None:
