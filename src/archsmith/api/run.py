@@ -18,6 +18,7 @@ import difflib
 import json
 import os
 import re
+import shlex
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class Run:
             raise RunMismatch(
                 f"{self.path} was measured on another machine or runtime than {device.spec} is now (then -> now): "
                 f"{changed}. Latencies of the two do not compare: go on where it was begun, or give another --run with "
-                f"--trained {self.path}, which need not train again"
+                f"--trained {shlex.quote(str(self.path))}, which need not train again"
             )
 
     @property
