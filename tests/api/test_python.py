@@ -1,5 +1,7 @@
 """From Python: train, search, pick, export, resume; mistakes are refused by name."""
 
+import json
+
 import pytest
 import torch
 
@@ -104,6 +106,11 @@ def test_other_weights_data_or_space_are_named_on_resume(supernet, loader, tmp_p
         smith.search(supernet, loader[:2], calibration=loader, run=tmp_path / "r", **COUNTED)
     with pytest.raises(RunMismatch, match="objectives"):
         searched(supernet, loader, tmp_path / "r", minimize="macs")
+    many = ["params<=444", "macs<=446", "params>=1", "accuracy_top1>=1"]
+    with pytest.raises(RunMismatch) as caught:
+        searched(supernet, loader, tmp_path / "r", limits=many)
+    assert f"limits: [] -> {json.dumps(many)}" in str(caught.value)
+    assert "characters" not in str(caught.value)
     with torch.no_grad():
         next(supernet.parameters()).mul_(2)
     with pytest.raises(RunMismatch, match="other weights"):
