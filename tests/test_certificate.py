@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from archsmith.certificate import Exported, certificate_path, certify, read_certificate, verify
-from archsmith.errors import DamagedFile, InvalidModel
+from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
 from archsmith.evaluation import Value
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
@@ -161,6 +161,42 @@ def test_a_file_that_changed_is_noticed(certificate, name, spoil):
     assert not verdict.ok
     assert statuses(verdict)[f"file {name}"] == "failed"
     assert "DOES NOT HOLD" in verdict.lines()[-1]
+
+
+def renamed(certificate, name):
+    """Copies of all four files in the same folder, under another name."""
+    for file in sorted(certificate.path.parent.glob("small.*")):
+        file.with_name(file.name.replace("small", name, 1)).write_bytes(file.read_bytes())
+    return certificate.path.with_name(f"{name}.onnx")
+
+
+def test_files_that_were_renamed_together_hold_and_their_first_name_is_said(certificate):
+    verdict = verify(renamed(certificate, "net.v2"), build=build)
+    assert verdict.ok
+    assert "ok      file net.v2.onnx" in verdict.lines()[0]
+    assert verdict.lines()[0].endswith("certified as small.onnx")
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".safetensors", ".architecture.json"])
+def test_a_changed_copy_is_judged_itself_although_the_certified_file_lies_beside_it(certificate, ending):
+    network = renamed(certificate, "evil")
+    changed = network.with_suffix(ending)
+    changed.write_bytes(changed.read_bytes() + b" ")
+    for path in (network, certificate_path(network)):
+        verdict = verify(path, build=build)
+        assert statuses(verdict)[f"file evil{ending}"] == "failed"
+        assert f"is not the file that was certified, small{ending}" in " ".join(verdict.lines())
+
+
+def test_a_certificate_without_hashes_proves_nothing(certificate, copy):
+    data = json.loads(certificate.path.read_text())
+    certificate.path.write_text(json.dumps(data | {"files": {}}))
+    assert statuses(verify(copy.path))["file small.onnx"] == "failed"
+
+
+def test_only_files_that_a_certificate_is_about_are_verified(certificate):
+    with pytest.raises(InvalidOption, match=r"small[.]bin is neither an exported network"):
+        verify(certificate.path.with_name("small.bin"))
 
 
 def test_a_swapped_network_with_a_doctored_hash_is_noticed(certificate, copy, exported):

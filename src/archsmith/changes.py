@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-LONGEST = 60
+LONGEST = 120
 """Characters of a value that a message shows."""
 
 

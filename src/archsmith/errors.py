@@ -27,7 +27,9 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from numbers import Integral, Real
 from types import ModuleType
+from typing import Any
 
 
 class ArchsmithError(Exception):
@@ -127,6 +129,26 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     hint = f"; did you mean {near[0]!r}?" if near else "."
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known[:_SHOWN]) or 'none'}{more}")
+
+
+def whole(name: str, value: Any, least: int = 0) -> None:
+    """Refuse what is no whole number from ``least`` on.
+
+    Raises:
+        InvalidOption: naming the option, its rule and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidOption(f"{name} must be a whole number from {least} on, got {value!r}")
+
+
+def number(name: str, value: Any) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        InvalidOption: naming the option and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidOption(f"{name} must be a number, got {value!r}")
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

@@ -275,6 +275,7 @@ def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any],
         emit(Started())
         return False
     if changes := differences(before, header):
+        changes = differences(_as_written(before), _as_written(header)) or changes
         raise RunMismatch(
             f"{journal.label} was begun with other settings (then -> now): {'; '.join(changes)}. Give the settings of "
             "then to go on with it, or choose another run to start anew"
@@ -283,6 +284,16 @@ def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any],
         journal.note(noted)
         emit(Noted(tuple(changes)))
     return True
+
+
+def _as_written(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header for messages: its limits as the user wrote them, not as they were resolved."""
+    shown = dict(header)
+    if "limits" in shown:
+        shown["limits"] = [str(Limit(**x)) if isinstance(x, Mapping) else x for x in shown["limits"]]
+    if "limits_as_written" in shown:
+        shown["limits"] = shown.pop("limits_as_written")
+    return shown
 
 
 def _replay(

@@ -91,7 +91,9 @@ class Objective:
         return cls(metric, goal)  # type: ignore[arg-type]
 
 
-_LIMIT = re.compile(r"^\s*([\w.@:/,=-]*[\w])\s*(<=|>=|<|>|==?)\s*([-+.\deE]+)\s*(%?)\s*$")
+NAME = r"[\w.@:/,=-]*[\w]"
+"""What a limit can call a metric."""
+_LIMIT = re.compile(rf"^\s*({NAME})\s*(<=|>=|<|>|==?)\s*([-+.\deE]+)\s*(%?)\s*$")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Limit:
         Raises:
             InvalidOption: for anything else.
         """
-        match = _LIMIT.match(text)
+        match = _LIMIT.match(text) if isinstance(text, str) else None
         try:
             if match is None or match[2] not in ("<=", ">="):
                 raise ValueError
@@ -161,9 +163,10 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
     """The ordered objectives of a search: first what is maximised, then what is minimised.
 
     Raises:
-        InvalidOption: for none at all, or one metric twice.
+        InvalidOption: for none at all, one metric twice, or what is no name.
     """
-    found = [Objective(m, "max") for m in _listed(maximize)] + [Objective(m, "min") for m in _listed(minimize)]
+    found = [Objective(m, "max") for m in _listed("maximize", maximize)]
+    found += [Objective(m, "min") for m in _listed("minimize", minimize)]
     names = [o.metric for o in found]
     if not found:
         raise InvalidOption("a search needs an objective: give maximize=... or minimize=...")
@@ -174,7 +177,7 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
 
 def limits(given: str | Limit | Iterable[str | Limit]) -> tuple[Limit, ...]:
     """The ordered limits of a search, from text or values."""
-    items: Iterable[str | Limit] = [given] if isinstance(given, str | Limit) else given
+    items: Iterable[Any] = [given] if isinstance(given, str | Limit) or not isinstance(given, Iterable) else given
     return tuple(item if isinstance(item, Limit) else Limit.parse(item) for item in items)
 
 
@@ -190,5 +193,8 @@ def check_known(wanted: Iterable[str], available: Iterable[str]) -> None:
             raise unknown("metric", name, available)
 
 
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(option: str, names: Any) -> list[str]:
+    listed = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if not all(isinstance(name, str) for name in listed):
+        raise InvalidOption(f"{option}={names!r} must be the name of a metric or a list of them, such as 'latency_ms'")
+    return listed

@@ -1,19 +1,21 @@
 """From Python: train, search, pick, export, resume; mistakes are refused by name."""
 
+import json
+
 import pytest
 import torch
 
 import archsmith as smith
 from archsmith.api.materials import load_weights
 from archsmith.certificate import read_certificate
-from archsmith.errors import Infeasible, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
+from archsmith.errors import Infeasible, InvalidData, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
 from archsmith.evaluator import file_size
 
 COUNTED = {"maximize": "accuracy_top1", "minimize": "params", "budget": 8}
 
 
 def searched(supernet, loader, run, **changed):
-    return smith.search(supernet, loader, calibration=loader, test=loader, run=run, **{**COUNTED, **changed})
+    return smith.search(supernet, loader, run=run, **{"calibration": loader, "test": loader, **COUNTED, **changed})
 
 
 def test_train_search_pick_and_use(supernet, loader, tmp_path):
@@ -104,6 +106,11 @@ def test_other_weights_data_or_space_are_named_on_resume(supernet, loader, tmp_p
         smith.search(supernet, loader[:2], calibration=loader, run=tmp_path / "r", **COUNTED)
     with pytest.raises(RunMismatch, match="objectives"):
         searched(supernet, loader, tmp_path / "r", minimize="macs")
+    many = ["params<=444", "macs<=446", "params>=1", "accuracy_top1>=1"]
+    with pytest.raises(RunMismatch) as caught:
+        searched(supernet, loader, tmp_path / "r", limits=many)
+    assert f"limits: [] -> {json.dumps(many)}" in str(caught.value)
+    assert "characters" not in str(caught.value)
     with torch.no_grad():
         next(supernet.parameters()).mul_(2)
     with pytest.raises(RunMismatch, match="other weights"):
@@ -143,12 +150,69 @@ def test_a_metric_that_always_fails_is_said_at_once(supernet, loader, tmp_path):
         ({"on": "gpu"}, UnknownName, "onnxruntime"),
         ({"calibration": []}, UserError, "calibration"),
         ({"model": "tiny_network_of_mine:other"}, UserError, "elastic"),
+        ({"calibration": 3}, UserError, "calibration must give batches"),
+        ({"test": 3}, UserError, "test must give batches"),
+        ({"seed": -1}, InvalidOption, "seed must be a whole number from 0 on, got -1"),
+        ({"seed": "x"}, InvalidOption, "got 'x'"),
+        ({"limits": [5]}, InvalidOption, "cannot read the limit 5; write METRIC<=NUMBER"),
+        ({"limits": 5}, InvalidOption, "cannot read the limit 5"),
+        ({"minimize": 3}, InvalidOption, "minimize=3 must be the name of a metric"),
+        ({"maximize": [3]}, InvalidOption, "must be the name of a metric"),
+        ({"on": None}, InvalidOption, "on=None must be a device such as 'onnxruntime:threads=1'"),
+        ({"on": {"pi": 3}}, InvalidOption, "must be a device"),
+        ({"metrics": ["x"]}, InvalidOption, r"must be a list of smith.UserMetric\(name, function\)"),
+        ({"precisions": 8}, InvalidOption, "precisions=8 must be one or several of fp32, int8"),
+        ({"baseline": 5}, InvalidOption, "STRATEGY:EVALUATIONS"),
+        ({"run": 5}, InvalidOption, "a run is a folder"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_spent(supernet, loader, tmp_path, module, changed, error, said):
     with pytest.raises(error, match=said):
-        smith.search(supernet, loader, run=tmp_path / "r", **{"calibration": loader, **COUNTED, **changed})
+        smith.search(supernet, loader, **{"run": tmp_path / "r", "calibration": loader, **COUNTED, **changed})
     assert not (tmp_path / "r" / "store.db").exists()
+
+
+def test_validation_data_that_can_be_read_only_once_is_refused_unread(supernet, loader, tmp_path):
+    once = (batch for batch in loader)
+    with pytest.raises(InvalidData, match="val is a generator, which can be read only once; a search reads it for"):
+        searched(supernet, once, tmp_path / "r")
+    assert len(list(once)) == len(loader)
+    with pytest.raises(InvalidData, match=r"val must give batches \(inputs, labels\), got None"):
+        searched(supernet, None, tmp_path / "r")
+    front = searched(supernet, loader, tmp_path / "r", calibration=iter(loader))  # which is read once
+    assert len(front)
+
+
+def test_a_plain_module_is_told_how_it_becomes_a_supernet(loader):
+    way_out = r"needs a supernet, got Linear; make one of a module with smith.elastic\(model, example_inputs\)"
+    with pytest.raises(InvalidModel, match=way_out):
+        smith.search(torch.nn.Linear(6, 3), loader, **COUNTED)
+    with pytest.raises(InvalidModel, match=way_out):
+        smith.train(torch.nn.Linear(6, 3), loader)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"width": 0.5}, "width is a list of sizes .* got 0.5"),
+        ({"width": "0.5"}, "width is a list of sizes .* got '0.5'"),
+        ({"resolution": 160}, "resolution is a list of sizes"),
+        ({"options": {"*": ["2"]}}, "is a list of sizes"),
+        ({"depth": "all"}, "smallest share of blocks that stays, in .* got 'all'"),
+        ({"multiple": "8"}, "multiple must be a whole number from 1 on"),
+        ({"kernel": 0}, "kernel must be a whole number from 1 on"),
+        ({"seed": "x"}, "seed must be a whole number from 0 on"),
+    ],
+)
+def test_wrong_kinds_of_what_may_vary_are_named(wrong, said):
+    with pytest.raises(InvalidOption, match=said):
+        smith.elastic(torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Linear(16, 3)), torch.zeros(1, 6), **wrong)
+
+
+@pytest.mark.parametrize(("name", "function"), [("u", 3), ("u v", len), ("", len), (3, len)])
+def test_a_metric_needs_a_name_that_limits_can_say_and_a_function(name, function):
+    with pytest.raises(InvalidOption, match=r"function of the network|a metric's name has"):
+        smith.UserMetric(name, function)
 
 
 def test_a_pick_outside_the_front_says_how_near_it_is(supernet, loader, tmp_path):

@@ -120,9 +120,11 @@ def test_stopped_before_anything_is_finished(table, tmp_path, archsmith, monkeyp
 
 
 def test_report_of_nothing(tmp_path, archsmith):
-    ended = archsmith("bench", "report", tmp_path)
+    (tmp_path / "a b").mkdir()
+    ended = archsmith("bench", "report", tmp_path / "a b")
     assert ended.code == 2
     assert "holds no records of a comparison" in ended.err
+    assert f"archsmith bench run --to '{tmp_path / 'a b'}'" in ended.err
 
 
 def test_list_tells_which_tables_are_here(archsmith):

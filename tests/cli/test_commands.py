@@ -69,6 +69,18 @@ def test_export_refuses_with_a_way_out(finished, archsmith, arguments, said):
     assert said in command.err
 
 
+def test_export_of_a_run_whose_networks_were_all_dropped_says_so(finished, tmp_path, archsmith):
+    run = tmp_path / "r u n"
+    shutil.copytree(finished.folder, run)
+    kept = json.loads((run / "front.json").read_text())
+    dropped = {**kept["dropped"], **dict.fromkeys(kept["front"], "measured again it breaks a limit")}
+    (run / "front.json").write_text(json.dumps({**kept, "front": [], "dropped": dropped}))
+    command = archsmith("export", run)
+    assert command.code == 2
+    assert "each broke a limit when it was measured again" in command.err
+    assert f"--trained '{run}'" in command.err
+
+
 def test_verify_holds_and_finds_tampering(finished, tmp_path, archsmith, holds):
     name = finished.front["front"][0]["name"]
     for file in (finished.folder / "exports").glob(f"{name}.*"):

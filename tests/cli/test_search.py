@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,13 @@ def test_a_changed_option_is_named_on_resume(finished, archsmith, changed, named
     assert "Traceback" not in command.err
 
 
+def test_commands_to_copy_name_the_run_as_a_shell_reads_it(finished, tmp_path, archsmith):
+    run = tmp_path / "a b"
+    shutil.copytree(finished.folder, run)
+    again = archsmith("search", "--run", run, *finished.command)
+    assert f"archsmith show '{run}', archsmith export '{run}' --pick" in again.out
+
+
 def test_without_a_device_nothing_is_timed(tmp_path, archsmith):
     command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--budget", "3", "--json")
     assert command.code == 0, command.err
@@ -137,6 +145,13 @@ def test_limits_that_exclude_each_other_are_told_as_a_choice(tmp_path, archsmith
     assert ".." not in command.err.rpartition("archsmith:")[2].replace("...", "")
     shown = archsmith("show", tmp_path / "r")
     assert "No network meets all limits at once: with macs ≥ 900k" in shown.out
+    for path in (tmp_path / "r", tmp_path / "r" / "front.json"):  # ended by its budget, or by patience
+        refused = archsmith("export", tmp_path / "r")
+        assert refused.code == 2
+        assert "No network meets all limits at once: with macs ≥ 900k" in refused.err
+        assert f"--trained {tmp_path / 'r'}" in refused.err
+        assert ("stopped" in refused.err) == (path.name == "front.json")
+        (tmp_path / "r" / "front.json").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +289,35 @@ def test_a_trained_supernet_is_taken_from_another_run(finished, tmp_path, archsm
     other = archsmith("search", "--run", tmp_path / "other", *SMALL, "--seed", "1", *taken)
     assert other.code == 2
     assert "data.seed: 0 -> 1" in other.err
+
+
+def test_a_supernet_is_taken_as_it_was_trained(finished, tmp_path, archsmith):
+    taken = ["--data", "digits", "--images", "500", "--model-option", "depths=1,2", "--trained", finished.folder]
+    other = ["--epochs", "7", "--lr", "0.1", "--batch-size", "13", "--optimizer", "sgd", "--train", "single_path"]
+    refused = archsmith("search", "--run", tmp_path / "r", *taken, *other)
+    assert refused.code == 2
+    for said in (
+        "train: ",
+        "epochs: 1 -> 7",
+        "lr: 0.003 -> 0.1",
+        "batch-size: 64 -> 13",
+        'optimizer: "adamw" -> "sgd"',
+    ):
+        assert said in refused.err
+    assert not (tmp_path / "r").exists()
+    same = ["--epochs", "1", "--lr", "0.003", "--optimizer", "adamw"]
+    refused = archsmith("search", "--run", tmp_path / "r", *taken, *same, "--model", "residual_net")
+    assert "did you mean" in refused.err  # of training, nothing is said
+
+
+def test_a_run_that_trained_nothing_has_no_supernet_to_take(finished, tmp_path, archsmith):
+    described = json.loads((finished.folder / "run.json").read_text())
+    del described["fixed"]["training"]
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "run.json").write_text(json.dumps(described))
+    refused = archsmith("search", "--run", tmp_path / "r", "--data", "digits", "--trained", tmp_path / "python")
+    assert refused.code == 2
+    assert "searched from Python and has trained nothing" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ class TestLoaders:
         ("loader", "message"),
         [
             ([], "the loader is empty"),
+            (None, "the loader must give batches .* got None"),
             ([torch.zeros(3, 4)], r"yields a Tensor of 3; each batch must be a pair \(inputs, targets\)"),
             ([(torch.zeros(3, 4), torch.zeros(3), torch.zeros(3))], "tuple of 3"),
             ([5], "yields a int"),
@@ -214,7 +215,11 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "kind", "message"),
         [
-            ({"epochs": 0}, InvalidOption, "epochs must be 1 or more, got 0"),
+            ({"epochs": 0}, InvalidOption, "epochs must be a whole number from 1 on, got 0"),
+            ({"epochs": "1"}, InvalidOption, "epochs must be a whole number from 1 on, got '1'"),
+            ({"seed": -1}, InvalidOption, "seed must be a whole number from 0 on, got -1"),
+            ({"lr": "big"}, InvalidOption, "lr must be a number, got 'big'"),
+            ({"clip_norm": "x"}, InvalidOption, "clip_norm must be a number"),
             ({"lr": 0.0}, InvalidOption, "lr must be above 0"),
             ({"lr": math.nan}, InvalidOption, "lr must be above 0"),
             ({"weight_decay": -1.0}, InvalidOption, "weight_decay"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from archsmith.api.devices import device_metrics
+from archsmith.errors import InvalidOption
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.footprint import Footprint
 from archsmith.evaluator.kv_cache import KvCache
@@ -24,7 +25,12 @@ def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> l
     Args:
         metrics: the user's own.
         on: the devices by name.
+
+    Raises:
+        InvalidOption: for metrics that are none.
     """
+    if not isinstance(metrics, Sequence) or not all(isinstance(m, UserMetric) for m in metrics):
+        raise InvalidOption(f"metrics={metrics!r} must be a list of smith.UserMetric(name, function)")
     computed = [name for names in COMPUTED.values() for name in names]
     own = [m.name for metric in metrics for m in metric.metrics]
     return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]

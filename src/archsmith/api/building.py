@@ -95,7 +95,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
             resolution,
             via,
         )
-    elif len(resolution):
+    elif resolution not in ((), []):
         raise InvalidOption(
             "resolution= is a choice of models that are traced; leave axes= and choice modules away, or resolution="
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,9 +31,15 @@ def named_devices(on: On) -> dict[str, str]:
     {'': 'onnxruntime'}
 
     Raises:
-        InvalidOption: for none at all, two of one name, or a name that could not be part of a metric's.
+        InvalidOption: for what is no device, none at all, two of one name, or a name that no metric could have.
     """
-    given = list(on.items()) if isinstance(on, Mapping) else [_split(s) for s in ([on] if isinstance(on, str) else on)]
+    listed: Any = [on] if isinstance(on, str) or not isinstance(on, Iterable) else on
+    specs = [*on, *on.values()] if isinstance(on, Mapping) else list(listed)
+    if not all(isinstance(spec, str) for spec in specs):
+        raise InvalidOption(
+            f"on={on!r} must be a device such as 'onnxruntime:threads=1', a list of NAME=DEVICE, or a mapping by name"
+        )
+    given = list(on.items()) if isinstance(on, Mapping) else [_split(spec) for spec in specs]
     if not given:
         raise InvalidOption("a search needs a device to measure on, such as on='onnxruntime:threads=1'")
     if len(given) == 1 and given[0][0] == ALONE:

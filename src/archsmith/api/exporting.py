@@ -15,10 +15,11 @@ from archsmith.api.front import Front, Member
 from archsmith.api.materials import EVALUATION_BATCH, Materials, rebuild
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.quantised_export import write_onnx
+from archsmith.api.reading import nothing_left
 from archsmith.api.run import Run
 from archsmith.certificate import Certificate, Exported, Verdict
 from archsmith.data import open_data
-from archsmith.errors import DamagedFile, DeviceLost, Interrupted, InvalidOption, UserError
+from archsmith.errors import DamagedFile, DeviceLost, Infeasible, Interrupted, InvalidOption, UserError
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin, check_suffix
 from archsmith.export.safetensors import Safetensors
@@ -82,12 +83,14 @@ def export_from_run(
 
     Raises:
         InvalidOption: for contradictory wishes.
-        Infeasible: when no member is within the limits of ``pick``.
+        Infeasible: when no member is within the limits of ``pick``, or no network within those of the search.
     """
     if name and (pick or by):
         raise InvalidOption("give either --name or --pick/--by, not both")
     run = Run.open(folder)
     front = run.front(on_progress=on_progress)
+    if not front.members:
+        raise Infeasible(nothing_left(run))
     if name:
         chosen = [front.named(name)]
     elif pick or by:
@@ -270,8 +273,7 @@ def _intact(name: str, path: Path) -> Written | None:
     except DamagedFile:
         return None
     whole = all(
-        path.with_name(file).is_file() and sha256(path.with_name(file)) == digest
-        for file, digest in proof.data["files"].items()
+        file.is_file() and file.name == name and sha256(file) == digest for file, (name, digest) in proof.files.items()
     )
     return Written(name, path, proof) if whole else None
 

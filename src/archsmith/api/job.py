@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
     from archsmith.supernet import Supernet
 
-EPOCHS = 12
-"""Passes over the data unless the user says otherwise."""
+TRAINING: Mapping[str, Any] = {"method": "sandwich", "epochs": 12, "batch_size": 64, "lr": None, "optimizer": "adamw"}
+"""How to train where the user says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,13 @@ class Job:
         latency: of candidates, ``"measured"`` or ``"predicted"``.
         precisions: of layers, where they are searched or fixed.
         seed: of everything random.
-        train: how to train.
-        epochs: passes over the data.
-        batch_size: inputs a step.
+        train: how to train; ``"sandwich"`` unless given.
+        epochs: passes over the data; 12 unless given.
+        batch_size: inputs a step; 64 unless given.
         lr: peak learning rate; the optimiser's own default unless given.
-        optimizer: ``"adamw"`` or ``"sgd"``.
-        trained: another run whose trained supernet is taken instead of training again.
+        optimizer: ``"adamw"``, unless given, or ``"sgd"``.
+        trained: another run whose trained supernet is taken instead of training again; what is said of training must
+            then be how that was.
         store: URL of a database instead of a file.
         export: whether to write the networks of the front as files.
     """
@@ -110,11 +112,11 @@ class Job:
     latency: Latencies = "measured"
     precisions: Precisions | None = None
     seed: int = 0
-    train: str = "sandwich"
+    train: str | None = None
     epochs: int | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     lr: float | None = None
-    optimizer: str = "adamw"
+    optimizer: str | None = None
     trained: Path | None = None
     store: str | None = None
     export: bool = True
@@ -171,7 +173,8 @@ class Job:
             front = conduct(question, run, materials, metrics, on_progress, stop)
         except Infeasible as error:
             said = str(error).removesuffix(".")
-            raise Infeasible(f"{said}. Another --run with --trained {self.run} need not train again") from error
+            again = shlex.quote(str(self.run))
+            raise Infeasible(f"{said}. Another --run with --trained {again} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
                 export_front(front, on_progress=on_progress, stop=stop)
@@ -218,8 +221,11 @@ class Job:
             precisions=precisions_on(devices, self.precisions),
         )
         check_known(question.metrics, available_metrics(metrics, devices))
-        method.load("training", self.train)
-        check_rates(self.optimizer, self.lr, None)
+        recipe = self._recipe()
+        method.load("training", recipe["method"])
+        check_rates(recipe["optimizer"], recipe["lr"], None)
+        if self.trained is not None:
+            _check_learnt(self.trained, self._asked())
         method.check_options(method.load("strategy", self.strategy), self.options)
         check_model(self.model, self.elastic)
         if question.baseline is not None:
@@ -255,16 +261,17 @@ class Job:
             **({"options": {k: _plain(v) for k, v in self.data_options.items()}} if self.data_options else {}),
         }
         if self.trained is not None:
-            return describe(materials, described, training=Run.open(self.trained).fixed["training"])
-        learnt = {
-            "method": self.train,
-            "epochs": self.epochs or EPOCHS,
-            "batch_size": self.batch_size,
-            "lr": self.lr,
-            "optimizer": self.optimizer,
-            "seed": self.seed,
-        }
-        return describe(materials, described, training=learnt)
+            return describe(materials, described, training=_learnt(self.trained))
+        return describe(materials, described, training=self._recipe())
+
+    def _asked(self) -> dict[str, Any]:
+        """What was said of how to train."""
+        said = (self.train, self.epochs, self.batch_size, self.lr, self.optimizer)
+        return {name: value for name, value in zip(TRAINING, said, strict=True) if value is not None}
+
+    def _recipe(self) -> dict[str, Any]:
+        """How this job trains."""
+        return {**TRAINING, **self._asked(), "seed": self.seed}
 
     def _train(self, run: Run, supernet: Supernet, data: AnyData, on_progress: Listener, stop: Stop) -> None:
         """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
@@ -277,14 +284,11 @@ class Job:
                     (run.path / f"{name}.safetensors").unlink(missing_ok=True)
         if self.trained is not None:
             return _take_weights(self.trained, run, supernet)
+        recipe = self._recipe()
         report = training.train(
             supernet,
-            data.batches("train", self.batch_size, shuffle=True, seed=self.seed),
-            method=self.train,
-            epochs=self.epochs or EPOCHS,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            seed=self.seed,
+            data.batches("train", recipe.pop("batch_size"), shuffle=True, seed=self.seed),
+            **recipe,
             checkpoint=run.path / "training",
             on_progress=lambda event: on_progress(_training_progress(event)),
             stop=stop,
@@ -298,6 +302,34 @@ class Job:
     def _calibrate(self, supernet: Supernet, data: AnyData) -> None:
         calibration = data.batches("train", EVALUATION_BATCH, shuffle=True, seed=self.seed)
         supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
+
+
+def _learnt(folder: Path) -> dict[str, Any]:
+    """How another run trained its supernet.
+
+    Raises:
+        UserError: for a run whose supernet was trained elsewhere.
+    """
+    found: dict[str, Any] | None = Run.open(folder).fixed.get("training")
+    if found is None:
+        raise UserError(f"{folder} was searched from Python and has trained nothing; name a run of `archsmith search`")
+    return found
+
+
+def _check_learnt(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse to ask for another training than that whose supernet is taken.
+
+    Raises:
+        InvalidOption: naming what differs.
+    """
+    learnt = _learnt(folder)
+    there = {**learnt, "lr": check_rates(learnt["optimizer"], learnt["lr"], None)[0]}
+    called = {name: {"method": "train", "batch_size": "batch-size"}.get(name, name) for name in asked}
+    if changed := differences({o: there[n] for n, o in called.items()}, {o: asked[n] for n, o in called.items()}):
+        raise InvalidOption(
+            f"the supernet of {folder} has been trained otherwise (there -> asked for): {'; '.join(changed)}. Leave "
+            f"these options out to take it as it is, or leave out --trained to train anew"
+        )
 
 
 def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:

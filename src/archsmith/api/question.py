@@ -11,7 +11,7 @@ from archsmith import loop
 from archsmith import method as registry
 from archsmith.api.available import COMPUTED
 from archsmith.api.devices import TIMED
-from archsmith.errors import InvalidOption
+from archsmith.errors import InvalidOption, whole
 from archsmith.evaluator._precisions import Precisions
 from archsmith.evaluator.footprint import Footprint
 from archsmith.metric import KNOWN, Limit, Objective
@@ -36,6 +36,7 @@ class Question:
     precisions: Precisions | None = None
 
     def __post_init__(self) -> None:
+        whole("seed", self.seed)
         if self.latency not in get_args(Latencies):
             raise InvalidOption(f"latency is {' or '.join(get_args(Latencies))}, got {self.latency!r}")
         for limit in self.limits:
@@ -60,7 +61,7 @@ class Question:
         """
         if not text:
             return None
-        name, _, count = text.rpartition(":")
+        name, _, count = str(text).rpartition(":")
         if not name or not count.isdigit() or int(count) < 1:
             raise InvalidOption(f"cannot read the baseline {text!r}; write STRATEGY:EVALUATIONS, such as random:20")
         return name, int(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +12,11 @@ from archsmith.api.front import Front, Member
 from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
-from archsmith.errors import DamagedFile, UserError
+from archsmith.errors import DamagedFile, Infeasible, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json
 from archsmith.metric import Limit, Objective
+from archsmith.report.text import answer
 from archsmith.store import Store
 
 if TYPE_CHECKING:
@@ -91,16 +93,32 @@ def read_front(run: Run, *, materials: Callable[[], Materials] | None = None, on
         on_progress: hears what is being done when they are built again.
 
     Raises:
+        Infeasible: when no network meets the limits.
         UserError: when the search has not ended.
     """
     with run.store() as store:
         objectives, limits, evaluations = question_of(run, store)
         found = checked(run, store, evaluations)
+    if not found and evaluations and not any(e.feasible(limits) for e in evaluations):
+        raise Infeasible(nothing_left(run))
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
     again = materials or _rebuilt(run, on_progress)  # one for all: the supernet is built once
     members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
+
+
+def nothing_left(run: Run) -> str:
+    """Why a search has no networks to hand out, as tables and the report say it, and what to do."""
+    from archsmith.api.reporting import report_data  # it reads what this module does
+
+    goes_on = (
+        "" if (run.path / "front.json").exists() else ", or go on with its command if it was stopped before its end"
+    )
+    return (
+        f"{answer(report_data(run))}. {run.path} has nothing to hand out: loosen a limit in another --run, which need "
+        f"not train again with --trained {shlex.quote(str(run.path))}{goes_on}"
+    )
 
 
 def _rebuilt(run: Run, on_progress: Listener) -> Callable[[], Materials]:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -67,7 +69,7 @@ class Run:
             RunMismatch: when a newer archsmith wrote it.
             DamagedFile: when ``run.json`` cannot be read.
         """
-        path = Path(path)
+        path = _folder(path)
         if not (path / "run.json").exists():
             raise UserError(f"no run at {path}: it has no run.json{_near(path)}")
         record = read_json(path / "run.json", what="the description of a run")
@@ -86,7 +88,7 @@ class Run:
         Raises:
             RunMismatch: naming everything that differs from what the run was begun with.
         """
-        path = Path(path)
+        path = _folder(path)
         _check_store(store)
         if (path / "run.json").exists():
             run = cls.open(path)
@@ -171,7 +173,7 @@ class Run:
             raise RunMismatch(
                 f"{self.path} was measured on another machine or runtime than {device.spec} is now (then -> now): "
                 f"{changed}. Latencies of the two do not compare: go on where it was begun, or give another --run with "
-                f"--trained {self.path}, which need not train again"
+                f"--trained {shlex.quote(str(self.path))}, which need not train again"
             )
 
     @property
@@ -261,6 +263,7 @@ class Run:
             on_progress: hears what is being done when they are rebuilt.
 
         Raises:
+            Infeasible: when no network meets the limits.
             UserError: when the search has not ended.
         """
         from archsmith.api.reading import read_front
@@ -286,6 +289,12 @@ class Run:
         """Whether anything was done in this run that another beginning would contradict."""
         begun = ("training/checkpoint.safetensors", "supernet.safetensors")
         return bool(self.weights) or any((self.path / name).exists() for name in begun)
+
+
+def _folder(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidOption(f"a run is a folder, such as 'runs/first'; got {path!r}")
+    return Path(path)
 
 
 def _check_store(store: str | None) -> None:

@@ -36,6 +36,8 @@ from archsmith.metric import Limit, check_known, limits, objectives
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.supernet import Supernet
+from archsmith.supernet._refusals import refuse_plain
+from archsmith.training._batch import check_loader
 
 PATIENCE = 20
 """Evaluations after which some network must have met every limit."""
@@ -101,6 +103,10 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     Raises:
         UserError: for anything unknown, contradictory or infeasible; what was evaluated stays stored.
     """
+    refuse_plain(supernet, "a search")
+    check_loader(val, "val", "a search reads it for every network")
+    if test is not None:
+        check_loader(test, "test", "a search reads it for every network of the front")
     devices = named_devices(on)
     question = Question(
         objectives=objectives(maximize=maximize, minimize=minimize),
@@ -116,7 +122,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     if calibration is not None:
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
     source = _source(model, supernet, on_progress)
-    folder = Path(run) if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
+    folder = run if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
     check_known(question.metrics, available_metrics(metrics, devices))
     joint = joint_space(supernet, question.precisions, on_progress=on_progress)
     materials = Materials(supernet, source, val, test, devices, joint=joint)
@@ -338,6 +344,8 @@ def _resolved(given: Sequence[Limit], largest: Evaluation) -> tuple[Limit, ...]:
 
 
 def _first(batches: Iterable[Any], count: int) -> list[Any]:
+    if not isinstance(batches, Iterator):  # one that can be read only once is enough here
+        check_loader(batches, "calibration", "")
     found = [batch for batch, _ in zip(batches, range(count), strict=False)]
     if not found:
         raise InvalidOption("calibration gives no batches; pass the training loader")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import DamagedFile, InvalidModel
+from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
@@ -38,6 +38,8 @@ from archsmith.supernet.supernet import Supernet
 FORMAT = "archsmith certificate"
 VERSION = 1
 SUFFIX = ".certificate.json"
+ENDINGS = (".onnx", ".safetensors", ARCHITECTURE)
+"""Of the files that a certificate is about."""
 ITEMS = 8
 """Random inputs of one comparison."""
 SHOWN = 8
@@ -63,6 +65,22 @@ class Certificate:
     def line(self) -> str:
         """The certificate for people."""
         return str(self.data["line"])
+
+    @property
+    def files(self) -> dict[Path, tuple[str, str]]:
+        """File beside the certificate -> its name when it was certified, and its sha256 then; ``""`` for neither.
+
+        Files are known by their ending: a set that was renamed or copied is judged itself, never what lies under the
+        names of then.
+        """
+        stem = self.path.name.removesuffix(SUFFIX)
+        recorded = dict.fromkeys(ENDINGS, "") | {
+            ending: name for name in self.data["files"] for ending in ENDINGS if name.endswith(ending)
+        }
+        return {
+            self.path.with_name(stem + ending): (name, str(self.data["files"].get(name, "")))
+            for ending, name in recorded.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -183,7 +201,10 @@ def read_certificate(path: Path) -> Certificate:
 
     Raises:
         DamagedFile: when it is missing, no certificate, of a newer version, or parts of it are missing.
+        InvalidOption: for a file that no certificate is about.
     """
+    if not path.name.endswith((*ENDINGS[:2], SUFFIX)):
+        raise InvalidOption(f"{path} is neither an exported network (NAME.onnx) nor a certificate (NAME{SUFFIX})")
     target = certificate_path(path)
     data = read_json(target, what="a certificate")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -224,7 +245,7 @@ def _forms(exported: Exported, module: nn.Module, file: OnnxFile) -> dict[str, N
 
 
 def _files(path: Path) -> list[Path]:
-    return [path, path.with_suffix(".safetensors"), path.with_suffix(ARCHITECTURE)]
+    return [path.with_suffix(ending) for ending in ENDINGS]
 
 
 def _random(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

@@ -107,13 +107,14 @@ def verify(
     Raises:
         DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
             failed check.
+        InvalidOption: for a file that no certificate is about.
     """
     certificate = read_certificate(path)
     data, target = certificate.data, certificate.path
     network = target.with_name(target.name.removesuffix(SUFFIX) + ".onnx")
     moved = float(data.get("quantised", {}).get("differs", {}).get("random", 0.0))
     checks = [
-        *(_attempt(f"file {name}", _check_hash, target.with_name(name), text) for name, text in data["files"].items()),
+        *(_attempt(f"file {file.name}", _check_hash, file, *then) for file, then in certificate.files.items()),
         _attempt("recorded outputs", _check_recorded, network, data["outputs"], moved),
         _attempt("rebuilt module", _check_rebuilt, network, data["outputs"], build, moved),
         *(
@@ -138,12 +139,15 @@ def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) ->
         return Check(name, "failed", f"this part of the certificate cannot be read: {error!r}")
 
 
-def _check_hash(file: Path, recorded: str) -> tuple[Status, str]:
+def _check_hash(file: Path, name: str, recorded: str) -> tuple[Status, str]:
     if not file.is_file():
         return "failed", "is missing"
+    if not recorded:
+        return "failed", "the certificate records no hash of it; export the network again"
     if sha256(file) != recorded:
-        return "failed", "is not the file that was certified: its bytes have changed"
-    return "ok", f"sha256 {recorded[:16]}..."
+        which = "" if name == file.name else f", {name}"
+        return "failed", f"is not the file that was certified{which}: its bytes are others"
+    return "ok", f"sha256 {recorded[:16]}..." + ("" if name == file.name else f", certified as {name}")
 
 
 def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,17 +122,27 @@ def search(
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_SEARCH)] = 0,
     train: Annotated[
-        str, typer.Option(help="How to train; see `archsmith methods training`.", rich_help_panel=_TRAINING)
-    ] = "sandwich",
+        str | None,
+        typer.Option(
+            help="How to train; see `archsmith methods training`; sandwich unless given.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data; 12 unless given.", rich_help_panel=_TRAINING)
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Inputs a step.", rich_help_panel=_TRAINING)] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Inputs a step; 64 unless given.", rich_help_panel=_TRAINING)
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
-    optimizer: Annotated[str, typer.Option(help="adamw or sgd.", rich_help_panel=_TRAINING)] = "adamw",
+    optimizer: Annotated[
+        str | None, typer.Option(help="adamw or sgd; adamw unless given.", rich_help_panel=_TRAINING)
+    ] = None,
     trained: Annotated[
         Path | None,
-        typer.Option(help="Take the supernet that this run trained on the same data.", rich_help_panel=_TRAINING),
+        typer.Option(
+            help="Take the supernet that this run trained on the same data, as it was trained.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     store: Annotated[
         str | None, typer.Option(help="postgresql://... instead of a file in the run.", rich_help_panel=_OUTPUT)
@@ -190,8 +201,8 @@ def search(
     lines = [f"report    {run / 'report.html'}"]
     if exported:
         lines.append(f"networks  {run / 'exports'}: {len(exported)} as ONNX + safetensors, each with a certificate")
-    bound = f"{front.objectives[-1].metric}<=..."
-    lines.append(f"next      archsmith show {run}, archsmith export {run} --pick '{bound}', archsmith verify FILE")
+    again, bound = shlex.quote(str(run)), f"{front.objectives[-1].metric}<=..."
+    lines.append(f"next      archsmith show {again}, archsmith export {again} --pick '{bound}', archsmith verify FILE")
     for line in lines:
         results.print(line, markup=False, highlight=False, soft_wrap=True)
 

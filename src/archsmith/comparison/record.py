@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,5 +129,6 @@ def read_records(folder: Path) -> Iterator[Record]:
     """
     files = sorted((folder / RECORDS).glob("*/*/*.json"))
     if not files:
-        raise UserError(f"{folder} holds no records of a comparison; 'archsmith bench run --to {folder}' makes them")
+        to = shlex.quote(str(folder))
+        raise UserError(f"{folder} holds no records of a comparison; `archsmith bench run --to {to}` makes them")
     return map(read_record, files)

@@ -81,7 +81,9 @@ class Precisions:
         if not given:
             return None
         if not isinstance(given, Precisions):
-            names = given.split(",") if isinstance(given, str) else given
+            names: Any = given.split(",") if isinstance(given, str) else given
+            if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+                raise InvalidOption(f"precisions={given!r} must be one or several of {', '.join(PRECISIONS)} as text")
             given = cls(options=tuple(name.strip() for name in names), **more)
         return None if given.options == (FULL,) else given
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, final
 
@@ -15,7 +16,7 @@ from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
-from archsmith.metric import Goal, Metric
+from archsmith.metric import NAME, Goal, Metric
 from archsmith.supernet.resolution import Resizing
 from archsmith.supernet.supernet import Supernet
 
@@ -60,6 +61,10 @@ class UserMetric(Evaluator):
         goal: Goal = "max",
         version: str = "1",
     ) -> None:
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise InvalidOption(f"a metric's name has letters, digits, '_', '-' and '.' only, got {name!r}")
+        if not callable(function):
+            raise InvalidOption(f"metric {name!r} needs a function of the network, got {function!r}")
         if goal not in ("max", "min"):
             raise InvalidOption(f"goal={goal!r} of metric {name!r} must be 'max' or 'min'")
         self._metric, self._function, self._version = Metric(name, unit, goal), function, version

@@ -46,6 +46,17 @@ def refuse_wrapped(model: nn.Module) -> None:
             raise InvalidModel(f"{where} is compiled; make the plain module elastic, extract a subnet and compile that")
 
 
+def refuse_plain(given: object, purpose: str) -> None:
+    """Refuse what is no supernet, such as the module that one is made of."""
+    from archsmith.supernet.supernet import Supernet  # which imports this module
+
+    if not isinstance(given, Supernet):
+        raise InvalidModel(
+            f"{purpose} needs a supernet, got {type(given).__name__}; make one of a module with "
+            "smith.elastic(model, example_inputs)"
+        )
+
+
 def refuse_tracing() -> None:
     """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
     if torch.compiler.is_compiling():  # first: the compiler reads this function, and gives up at the next line

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
-from archsmith.errors import InvalidOption, unknown
+from archsmith.errors import InvalidOption, unknown, whole
 from archsmith.supernet.blocks import Blocks, Branch
 from archsmith.supernet.naming import COUNTS, Member
 
@@ -66,18 +67,19 @@ class Elasticity:
             patterns = getattr(self, name)
             if isinstance(patterns, str) or not isinstance(patterns, Sequence):
                 raise InvalidOption(f"{name} is a list of patterns, got {patterns!r}; write [...]")
-        if not 0 < self.depth <= 1:
-            raise InvalidOption(f"depth is the smallest share of blocks that stays, in (0, 1]; got {self.depth}")
+        if not _is_number(self.depth) or not 0 < self.depth <= 1:
+            raise InvalidOption(f"depth is the smallest share of blocks that stays, in (0, 1]; got {self.depth!r}")
         if self.via not in get_args(Via):
             raise InvalidOption(f"via is one of {', '.join(get_args(Via))}; got {self.via!r}")
-        if self.multiple < 1:
-            raise InvalidOption(f"multiple is 1 or more, got {self.multiple}")
-        given = {"resolution": self.resolution} if len(self.resolution) else {}
+        whole("multiple", self.multiple, 1)
+        if self.kernel is not None:
+            whole("kernel", self.kernel, 1)
+        given = {} if self.resolution in ((), []) else {"resolution": self.resolution}
         for name, sizes in {"width": self.width, **given, **self.options}.items():
-            if not sizes or any(isinstance(s, bool) or s <= 0 or (isinstance(s, float) and s > 1) for s in sizes):
+            if not isinstance(sizes, Sequence) or not sizes or not all(_is_size(s) for s in sizes):
                 raise InvalidOption(
-                    f"{name}: give sizes (positive integers) or shares of the full size (0 < share <= 1.0), "
-                    f"got {tuple(sizes)}"
+                    f"{name} is a list of sizes (positive integers) or of shares of the full size (0 < share <= 1.0), "
+                    f"such as (0.5, 1.0); got {sizes!r}"
                 )
 
     def refusal(self, name: str, places: Iterable[str]) -> str:
@@ -142,6 +144,14 @@ class Elasticity:
         for pattern in (*self.only, *self.tie, *self.options):
             if not any(_matches(n, pattern) for n in choices):
                 raise unknown("choice", pattern, choices)
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, Real) and not isinstance(given, bool)
+
+
+def _is_size(given: Any) -> bool:
+    return _is_number(given) and given > 0 and not (isinstance(given, float) and given > 1)
 
 
 def _matches(name: str, pattern: str) -> bool:

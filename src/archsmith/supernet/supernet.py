@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import InvalidData, InvalidModel, InvalidOption
+from archsmith.errors import InvalidData, InvalidModel, InvalidOption, whole
 from archsmith.plan import Plan
 from archsmith.space import ChoiceSpace, Constraint, Interchangeable
 from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
@@ -85,6 +85,7 @@ class Supernet(nn.Module):
         super().__init__()
         self._lifted: tuple[str, ...] = ()
         refuse_wrapped(model)
+        whole("seed", seed)
         positional, named = arguments(example_inputs)
         if not isinstance(elastic, Elasticity):
             declare(dict(model.named_modules(remove_duplicate=False)), elastic or {})  # refuses before it copies

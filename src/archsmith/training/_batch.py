@@ -91,17 +91,26 @@ def epochs_of(loader: Loader, epoch: int) -> Iterator[Any]:
     return iter(loader)
 
 
+def check_loader(loader: Any, called: str, reads: str) -> None:
+    """Refuse what gives no batches, or gives them only once.
+
+    Raises:
+        InvalidData: saying how often it is read.
+    """
+    way_out = "give a DataLoader, a list, or Data.batches(...)"
+    if isinstance(loader, Iterator):
+        raise InvalidData(f"{called} is a {type(loader).__name__}, which can be read only once; {reads}: {way_out}")
+    if isinstance(loader, str) or not (hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")):
+        raise InvalidData(f"{called} must give batches (inputs, labels), got {loader!r}; {way_out}")
+
+
 def steps_in(loader: Loader) -> int:
     """Batches an epoch; counted in one pass where the loader has no length.
 
     Raises:
         InvalidData: for an empty loader, or one that can be read only once.
     """
-    if iter(loader) is loader:
-        raise InvalidData(
-            f"the loader is a {type(loader).__name__}, which can be read only once; training reads it every epoch: "
-            "give a DataLoader, a list, or Data.batches(...)"
-        )
+    check_loader(loader, "the loader", "training reads it every epoch")
     steps = len(loader) if isinstance(loader, Sized) else sum(1 for _ in loader)
     if steps == 0:
         raise InvalidData("the loader is empty; training needs at least one batch")

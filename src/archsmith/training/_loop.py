@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archsmith.errors import InvalidData, InvalidOption, TrainingDiverged
+from archsmith.errors import InvalidData, InvalidOption, TrainingDiverged, number, whole
 from archsmith.method import make
+from archsmith.supernet._refusals import refuse_plain
 from archsmith.supernet.supernet import Supernet
 from archsmith.training import _optimizer
 from archsmith.training._batch import Amp, Batch, Loader, Precision, checked, epochs_of, steps_in
@@ -114,6 +115,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
         stop: asked after every step; once true, the supernet goes back to the last finished epoch and that is all.
 
     Raises:
+        InvalidModel: for what is no supernet.
         InvalidData: for an empty loader, batches of another form, or labels that the network has no output for.
         InvalidOption: for options out of range.
         TrainingDiverged: when a loss is not finite; the supernet has the weights of the last finished epoch.
@@ -121,6 +123,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
         DamagedFile: when the checkpoint cannot be read.
         StorageFull: when a checkpoint cannot be written.
     """
+    refuse_plain(supernet, "training")
     chosen: TrainingMethod = make("training", method, **(options or {}))
     rate, decay = _optimizer.check_rates(optimizer, lr, weight_decay)
     _check(epochs, warmup_epochs, clip_norm, seed)
@@ -309,14 +312,15 @@ class _Training:
 
 
 def _check(epochs: int, warmup_epochs: float, clip_norm: float | None, seed: int) -> None:
-    if epochs < 1:
-        raise InvalidOption(f"epochs must be 1 or more, got {epochs}")
+    whole("epochs", epochs, 1)
+    whole("seed", seed)
+    number("warmup_epochs", warmup_epochs)
+    if clip_norm is not None:
+        number("clip_norm", clip_norm)
     if not 0 <= warmup_epochs < math.inf:
         raise InvalidOption(f"warmup_epochs must be 0 or more, got {warmup_epochs}")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise InvalidOption(f"clip_norm must be above 0, got {clip_norm}; None leaves gradients alone")
-    if seed < 0:
-        raise InvalidOption(f"seed must be 0 or more, got {seed}")
 
 
 def _move(supernet: Supernet, device: str | torch.device) -> None:

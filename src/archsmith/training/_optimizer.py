@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archsmith.errors import DamagedFile, InvalidOption, unknown
+from archsmith.errors import DamagedFile, InvalidOption, number, unknown
 
 DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "adamw": {"lr": 3e-3, "weight_decay": 0.01},
@@ -49,6 +49,9 @@ def check_rates(optimizer: str, lr: float | None, weight_decay: float | None) ->
     """
     if optimizer not in DEFAULTS:
         raise unknown("optimizer", optimizer, DEFAULTS)
+    for name, rate in (("lr", lr), ("weight_decay", weight_decay)):
+        if rate is not None:
+            number(name, rate)
     found = DEFAULTS[optimizer]["lr"] if lr is None else float(lr)
     decay = DEFAULTS[optimizer]["weight_decay"] if weight_decay is None else float(weight_decay)
     if not 0 < found < math.inf:
