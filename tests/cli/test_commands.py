@@ -45,6 +45,26 @@ def test_export_picks_the_best_within_a_limit(finished, tmp_path, archsmith):
     assert written["certificate"]["accuracy"]["test"]["total"] > 0
 
 
+@pytest.mark.parametrize("slower", [1.0, 1.5])
+def test_export_warns_where_the_certified_file_breaks_the_pick(finished, tmp_path, archsmith, slower):
+    network = min(finished.front["front"], key=lambda n: n["values"]["latency_ms"]["high"])
+    bound = network["values"]["latency_ms"]["high"] * 1.0001
+    run = tmp_path / "r"
+    shutil.copytree(finished.folder, run)
+    proof = run / "exports" / f"{network['name']}.certificate.json"
+    data = json.loads(proof.read_text())
+    data["latency"] |= {
+        "latency_ms": bound * 0.98 * slower,
+        "low": bound * 0.97 * slower,
+        "high": bound * 0.99 * slower,
+    }
+    proof.write_text(json.dumps(data))
+    command = archsmith("export", run, "--pick", f"latency_ms<={bound}")
+    assert command.code == 0
+    said = f"warning: {network['name']}.onnx was picked by latency_ms<={bound:g}, but its certificate says"
+    assert (said in command.out) == (slower > 1)
+
+
 def test_export_of_what_is_there_and_intact_writes_nothing(finished, archsmith):
     before = {p: p.stat().st_mtime_ns for p in (finished.folder / "exports").iterdir()}
     command = archsmith("export", finished.folder)

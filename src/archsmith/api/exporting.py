@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from archsmith.export.safetensors import Safetensors
 from archsmith.files import sha256
 from archsmith.hardware import Measurement, Meter, open_device
 from archsmith.hardware.profiling import Profile
+from archsmith.metric import limits, on_device
 from archsmith.supernet import Supernet
 
 
@@ -37,11 +38,13 @@ class Written:
         name: of the network.
         path: of the ONNX file; safetensors, architecture and certificate lie beside it.
         certificate: what was proven of it.
+        warnings: limits that it was picked by and that the file, timed itself, does not keep.
     """
 
     name: str
     path: Path
     certificate: Certificate
+    warnings: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -53,7 +56,12 @@ class Written:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"name": self.name, "path": str(self.path), "certificate": dict(self.certificate.data)}
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "certificate": dict(self.certificate.data),
+            "warnings": list(self.warnings),
+        }
 
 
 def export_front(front: Front, *, on_progress: Listener = nobody, stop: Stop = never) -> list[Written]:
@@ -99,13 +107,13 @@ def export_from_run(
         chosen = list(front.members)
     if output is None:
         with run.writing():
-            return _export_all(run, chosen, on_progress, never)
+            return [_judged(w, pick) for w in _export_all(run, chosen, on_progress, never)]
     if len(chosen) != 1:
         raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
     on_progress(Progress("export", chosen[0].name, 0, 1))
     written = export_member(chosen[0], output, chosen[0].materials(), build=_builds(on_progress))
     on_progress(Progress("export", chosen[0].name, 1, 1))
-    return [written]
+    return [_judged(written, pick)]
 
 
 def export_member(
@@ -238,6 +246,22 @@ def profile_file(path: Path, *, on: str, calls: int = 50, on_progress: Listener 
         found = device.profile_file(str(path), inputs, calls=calls)
     on_progress(Progress("profile", "", 1, 1))
     return found
+
+
+def _judged(written: Written, pick: Sequence[str]) -> Written:
+    """With a warning for every limit of ``pick`` that the latency in the certificate does not keep."""
+    timed = {on_device("latency_ms", name): part for name, part in proofs.parts_of(written.certificate.data).items()}
+    warnings = []
+    for limit in limits(pick):
+        if limit.metric in timed:
+            found = timed[limit.metric]["latency"]
+            if (found["high"] > limit.bound) if limit.sense == "<=" else (found["low"] < limit.bound):
+                warnings.append(
+                    f"{written.path.name} was picked by {limit}, but its certificate says {found['latency_ms']:.4g} ms "
+                    f"[{found['low']:.4g}, {found['high']:.4g}]: the limit no longer holds for certain; pick with a "
+                    "tighter one to be on the safe side"
+                )
+    return replace(written, warnings=tuple(warnings))
 
 
 def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop: Stop) -> list[Written]:

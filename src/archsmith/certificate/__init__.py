@@ -13,6 +13,7 @@ from archsmith.certificate.certifying import (
     certificate_path,
     certify,
     devices,
+    parts_of,
     read_certificate,
 )
 from archsmith.certificate.checking import Check, Verdict, verify
@@ -28,6 +29,7 @@ __all__ = [
     "certificate_path",
     "certify",
     "devices",
+    "parts_of",
     "read_certificate",
     "verify",
 ]

@@ -41,6 +41,8 @@ def export(
         return
     for w in written:
         results.print(w.line, markup=False, highlight=False, soft_wrap=True)
+        for warning in w.warnings:
+            results.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def verify(
