@@ -35,10 +35,11 @@ from archsmith.events import (
     Resumed,
     Started,
 )
+from archsmith.method import blaming
 from archsmith.metric import Limit
 from archsmith.store.journal import Journal, Line
 from archsmith.store.progress import Progress, question
-from archsmith.strategy.base import Strategy
+from archsmith.strategy.base import Strategy, proposals
 
 __all__ = [
     "Budget",
@@ -223,7 +224,7 @@ class _Search:
     def ask(self) -> None:
         """Have the strategy propose."""
         n = int(min(self.batch, self.left()))
-        self.progress.read(self.journal.ask(n, self.strategy.ask(n), seconds=self.lap()))
+        self.progress.read(self.journal.ask(n, _asked(self.strategy, n), seconds=self.lap()))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Commit evaluations, then tell the strategy."""
@@ -231,7 +232,7 @@ class _Search:
             return
         line = self.journal.tell(evaluations, seconds=self.lap())
         answers = self.progress.read(line)
-        self.strategy.tell(answers)
+        _tell(self.strategy, answers)
         for i, answer in enumerate(answers):
             done, spent = self.progress.new, self.progress.seconds
             event = Evaluated(answer, i >= line.new, done, self.budget.evaluations, spent, self.budget.seconds)
@@ -306,22 +307,33 @@ def _replay(
         progress.read(line)
     strategy = make_strategy()
     if progress.told:
-        strategy.tell(progress.told)
+        _tell(strategy, progress.told)
     diverged = ""
     for line in lines[start:]:
         if line.kind == "ask" and not diverged:
-            diverged = _divergence(strategy.ask(line.n), line)
+            diverged = _divergence(_asked(strategy, line.n), line)
         answers = progress.read(line)
         if answers and not diverged:
-            strategy.tell(answers)
+            _tell(strategy, answers)
     if not diverged:
         return strategy
     progress.read(journal.restart(diverged))
     emit(Diverged(diverged))
     strategy = make_strategy()
     if progress.told:
-        strategy.tell(progress.told)
+        _tell(strategy, progress.told)
     return strategy
+
+
+def _asked(strategy: Strategy, n: int) -> list[Proposal]:
+    """What the strategy proposes; what is wrong with one of the user's own is told as theirs."""
+    with blaming(type(strategy)):
+        return proposals(strategy.ask(n), of=strategy)
+
+
+def _tell(strategy: Strategy, evaluations: Sequence[Evaluation]) -> None:
+    with blaming(type(strategy)):
+        strategy.tell(evaluations)
 
 
 def _divergence(asked: Sequence[Proposal], line: Line) -> str:

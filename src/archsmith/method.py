@@ -12,14 +12,17 @@ import ast
 import importlib
 import inspect
 import sys
+import traceback
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from archsmith.errors import ArchsmithError, InvalidOption, UnknownName, UserError, unknown
 
@@ -120,7 +123,7 @@ def load(role: str, name: str) -> type[Any]:
         MissingExtra: when the method needs a package that is not installed.
     """
     if ":" in name:
-        own = import_object(name, what=f"{role} class")
+        own = import_object(name, what=f"{role} class", fits=_is_own_method)
         if not (isinstance(own, type) and issubclass(own, Method)):
             kind = role.rpartition(".")[2].removesuffix("s")
             raise InvalidOption(f"{name!r} is no {kind}: name a class that is derived from archsmith's base of them")
@@ -135,12 +138,13 @@ def load(role: str, name: str) -> type[Any]:
     return entry.load()  # type: ignore[no-any-return]
 
 
-def import_object(path: str, *, what: str) -> Any:
-    """The object that ``module:name`` stands for; names may be dotted.
+def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callable) -> Any:
+    """The object that ``module:name`` stands for; names may be dotted, and the module may lie in the current folder.
 
     Args:
         path: such as ``"mypackage.models:build"``.
         what: what it should be, for messages.
+        fits: whether an object of the module is worth naming where there is none of this name.
 
     Raises:
         UnknownName: when there is no such module or name, with the nearest name.
@@ -148,7 +152,8 @@ def import_object(path: str, *, what: str) -> Any:
     """
     module_name, _, attribute = path.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        with importable_here():
+            found: Any = importlib.import_module(module_name)
     except ArchsmithError:
         raise
     except Exception as error:
@@ -159,8 +164,8 @@ def import_object(path: str, *, what: str) -> Any:
         raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            public = [name for name in vars(found) if not name.startswith("_")]
-            raise unknown(f"{what} in {module_name!r}", part, public)
+            public = {name: thing for name, thing in vars(found).items() if not name.startswith("_")}
+            raise unknown(f"{what} in {module_name!r}", part, [name for name in public if fits(public[name])])
         found = getattr(found, part)
     return found
 
@@ -181,13 +186,40 @@ def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:
     """A method of ``role``: an instance is returned as it is, a name is loaded and built with ``options``.
 
     Raises:
-        InvalidOption: for an option that the method does not have.
+        InvalidOption: for an option that the method does not have, or a value of another type.
+        UserError: when a method of the user's own fails while it is built.
     """
     if isinstance(spec, Method):
         return spec
     method = load(role, spec)
     check_options(method, {name: value for name, value in options.items() if name != "rng"})
-    return method(*args, **options)
+    with blaming(method):
+        return method(*args, **options)
+
+
+@contextmanager
+def blaming(method: type[Any]) -> Iterator[None]:
+    """What the user's own ``method`` raises in this block becomes an error that names it and the line.
+
+    A method of archsmith's own is left alone: what it raises is a bug of ours, and is told as one.
+
+    Raises:
+        UserError: from what was raised.
+    """
+    try:
+        yield
+    except ArchsmithError:
+        raise
+    except Exception as error:
+        if method.__module__.partition(".")[0] == ROOT.name:
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if f.filename == getattr(sys.modules.get(method.__module__), "__file__", None)]
+        place = (own or frames)[-1]  # the line of theirs, also where a library raises
+        raise UserError(
+            f"{method.__module__}:{method.__qualname__} fails with {type(error).__name__}: {error} "
+            f"({Path(place.filename).name}, line {place.lineno}); mend it and give the same command again"
+        ) from error
 
 
 def option_names(method: type[Any]) -> list[str]:
@@ -197,16 +229,52 @@ def option_names(method: type[Any]) -> list[str]:
 
 
 def check_options(method: type[Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that a method does not have.
+    """Refuse options that a method does not have, and values that are not of the type it is annotated with.
 
     Raises:
-        InvalidOption: naming those it has.
+        InvalidOption: naming those it has, or the types that are allowed.
     """
     known = option_names(method)
     if wrong := sorted(options.keys() - set(known)):
         raise InvalidOption(
             f"{method.__qualname__} has no option {', '.join(wrong)}; it has: {', '.join(known) or 'none'}"
         )
+    for name, value in options.items():
+        kinds = _kinds(method, name)
+        if kinds and not any(_is_a(kind, value) for kind in kinds):
+            allowed = " or ".join(PLAIN[kind] for kind in kinds)
+            raise InvalidOption(f"{method.__qualname__}: the option {name} must be {allowed}, got {value!r}")
+
+
+PLAIN: Mapping[type[Any], str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "left out",
+}
+"""Types of options that are checked, in words."""
+
+
+def _kinds(method: type[Any], option: str) -> tuple[type[Any], ...]:
+    """The plain types that an option is annotated with; none where it takes anything else as well."""
+    annotation = inspect.signature(method).parameters[option].annotation
+    if annotation is inspect.Parameter.empty:
+        return ()
+    try:
+        names = vars(sys.modules[method.__init__.__module__])
+        found = get_type_hints(SimpleNamespace(__annotations__={option: annotation}), names)[option]
+    except Exception:  # noqa: BLE001 - an annotation may name what is imported for type checkers only
+        return ()
+    kinds = get_args(found) if get_origin(found) in (Union, UnionType) else (found,)
+    return kinds if all(kind in PLAIN for kind in kinds) else ()
+
+
+def _is_a(kind: type[Any], value: object) -> bool:
+    """As type checkers see it, but ``True`` is no number; numpy's numbers are numbers."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, Integral if kind is int else Real if kind is float else kind)
 
 
 def describe(role: str) -> list[MethodInfo]:
@@ -227,6 +295,10 @@ def describe(role: str) -> list[MethodInfo]:
 
 def _is_public(stem: str) -> bool:
     return stem != "base" and not stem.startswith("_")
+
+
+def _is_own_method(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Method) and not inspect.isabstract(thing)
 
 
 def _is_method_of(thing: object, module: str) -> bool:

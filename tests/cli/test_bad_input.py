@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ COUNTED = [*SMALL, "--minimize", "params", "--no-export", "--budget", "3"]
         (["--model-option", "channels=2"], "built for the data"),
         (["--strategy", "collections:OrderedDict"], "is no strategy"),
         (["--train", "os:path"], "is no training"),
+        (["--strategy", "nsga2", "--option", "population=abc"], "population must be a whole number, got 'abc'"),
         (["--on", "onnxruntime:threads=9999"], "processors here"),
         (["--store", "sqlite:///other.db"], "no kind of store"),
         (["--store", "postgresql://nobody@127.0.0.1:1/none"], "cannot reach"),
@@ -29,6 +31,84 @@ def test_wrong_kinds_are_named_before_anything_is_spent(tmp_path, archsmith, arg
     assert command.code == 2, command.err
     assert said in command.err
     assert not (tmp_path / "r").exists()
+
+
+STRATEGIES = """
+import archsmith
+from archsmith.method import OURS
+from archsmith.strategy.random import RandomSearch
+metric = archsmith.UserMetric("l1", lambda network: 1.0, unit="1", goal="min")
+class Shuffled(RandomSearch):
+    def __init__(self, space, objectives, limits=(), *, rng, shuffle: bool = True, share: "float | None" = None):
+        super().__init__(space, objectives, limits, rng=rng)
+class Tells(RandomSearch):
+    def tell(self, evaluations):
+        raise RuntimeError("boom")
+class Builds(RandomSearch):
+    def __init__(self, *arguments, rng):
+        int("boom")
+class Words(RandomSearch):
+    def ask(self, n):
+        return ["depth=3"]
+class Nothing(RandomSearch):
+    def ask(self, n):
+        return None
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with strategies of the user's own, which is the current one."""
+    (tmp_path / "ownstrat.py").write_text(STRATEGIES)
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("ownstrat", None)
+
+
+@pytest.mark.usefixtures("own")
+def test_strategies_in_the_current_folder_are_found_and_their_options_read(tmp_path, archsmith):
+    options = ["--strategy", "ownstrat:Shuffled", "--option", "shuffle=false", "--option", "share=1"]
+    done = archsmith("search", "--run", tmp_path / "r", *COUNTED, *options, "--baseline", "ownstrat:Shuffled:2")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strategy", "ownstrat:Tell"], "did you mean 'Tells'? Known: RandomSearch, Shuffled, Tells, Builds, Words,"),
+        (["--metric", "ownstrat:metrik"], "did you mean 'metric'? Known: metric\n"),
+        (["--option", "shuffle=maybe"], "Shuffled: the option shuffle must be true or false, got 'maybe'"),
+        (["--option", "shuffle=1"], "shuffle must be true or false, got 1"),
+        (["--option", "share=true"], "share must be a number or left out, got True"),
+        (["--strategy", "ownstrat:Builds"], "ownstrat:Builds fails with ValueError: invalid literal for int()"),
+    ],
+)
+def test_mistakes_in_own_strategies_are_told_before_anything_is_spent(tmp_path, archsmith, arguments, said):
+    command = archsmith(
+        "search", "--run", tmp_path / "r", *COUNTED, "--strategy", "ownstrat:Shuffled", *arguments, "--images", "200"
+    )
+    assert command.code == 2, command.err
+    assert said in command.err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Tells", "ownstrat:Tells fails with RuntimeError: boom (ownstrat.py, line 11)"),
+        ("Words", "ownstrat:Words was asked and answered with 'depth=3'; its ask(n) gives a list of"),
+        ("Nothing", "ownstrat:Nothing was asked and answered with None"),
+    ],
+)
+def test_a_strategy_of_the_users_own_that_fails_is_not_called_our_bug(tmp_path, archsmith, name, said):
+    command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--strategy", f"ownstrat:{name}", "--debug")
+    assert command.code == 2, command.err
+    assert said in command.err
+    assert "a bug" not in command.err
+    if name == "Tells":
+        assert 'raise RuntimeError("boom")' in command.err  # with --debug, the whole traceback
 
 
 def test_a_mended_mistake_begins_the_run_anew(tmp_path, archsmith):

@@ -347,8 +347,8 @@ def test_a_store_that_should_not_be_written_down_is_refused(tmp_path, archsmith,
 
 
 def test_options_are_numbers_words_tuples_or_json():
-    given = ["a=3", "b=0.5", "c=true", "d=word", "e=1,2", "f-g=[[8, 16], [16, 32]]"]
-    expected = {"a": 3, "b": 0.5, "c": True, "d": "word", "e": (1, 2), "f_g": [[8, 16], [16, 32]]}
+    given = ["a=3", "b=0.5", "c=true", "d=word", "e=1,2", "f-g=[[8, 16], [16, 32]]", 'h="1,2"']
+    expected = {"a": 3, "b": 0.5, "c": True, "d": "word", "e": (1, 2), "f_g": [[8, 16], [16, 32]], "h": "1,2"}
     assert parse_options(given) == expected
     with pytest.raises(InvalidOption, match="as JSON"):
         parse_options(["f=[[8, 16"])

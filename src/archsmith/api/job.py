@@ -373,11 +373,14 @@ def _plain(value: Any) -> Any:
 
 def _user_metric(path: str) -> UserMetric:
     """The :class:`UserMetric` that ``module:attribute`` names."""
-    with method.importable_here():
-        found: Any = method.import_object(path, what="metric") if ":" in path else None
+    found: Any = method.import_object(path, what="metric", fits=_is_metric) if ":" in path else None
     if not isinstance(found, UserMetric):
         raise InvalidOption(f"--metric {path!r} must be module:attribute of an archsmith.UserMetric")
     return found
+
+
+def _is_metric(thing: object) -> bool:
+    return isinstance(thing, UserMetric)
 
 
 @contextmanager

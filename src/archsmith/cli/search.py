@@ -210,6 +210,8 @@ def search(
 def parse_options(given: list[str]) -> dict[str, Any]:
     """``NAME=VALUE`` texts as a dictionary; numbers, booleans, comma-separated tuples and JSON lists become values.
 
+    In double quotes, as in JSON, everything is text.
+
     Raises:
         InvalidOption: for text without a ``=``.
     """
@@ -218,7 +220,7 @@ def parse_options(given: list[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise InvalidOption(f"cannot read the option {text!r}; write NAME=VALUE, such as population=50")
-        several = "," in value and not value.lstrip().startswith(("[", "{"))
+        several = "," in value and not value.lstrip().startswith(("[", "{", '"'))
         parsed = tuple(_value(part) for part in value.split(",") if part) if several else _value(value)
         found[name.strip().replace("-", "_")] = parsed
     return found
@@ -233,7 +235,7 @@ def _json(text: str) -> Any:
 
 def _value(text: str) -> Any:
     text = text.strip()
-    if text.startswith(("[", "{")):
+    if text.startswith(("[", "{", '"')):
         return _json(text)
     if text.lower() in ("true", "false"):
         return text.lower() == "true"

@@ -251,6 +251,7 @@ def _attempt(task: _Task) -> _Ended:
     except Exception as error:  # noqa: BLE001 - a strategy may raise anything; the others go on, and it is told
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        text = str(error) if isinstance(error, ArchsmithError) else text  # which says what and where itself
         return _Ended(task, None, time.monotonic() - started, error=text)
     return _Ended(task, record, time.monotonic() - started)
 

@@ -22,6 +22,7 @@ from archsmith.comparison.record import Record
 from archsmith.errors import ArchsmithError
 from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_PROPOSALS, Reason
+from archsmith.strategy.base import proposals
 
 LIBRARIES = ("numpy", "scipy", "moocore", "scikit-learn", "torch", "pymoo", "optuna", "botorch", "gpytorch", "cmaes")
 MODULE_OF = {"scikit-learn": "sklearn"}
@@ -76,8 +77,8 @@ def search(contender: Contender, problem: Problem, seed: int, budget: int | None
     repeated, ended = 0, "budget"
     while len(met) < budget:
         with clock:
-            asked = strategy.ask(min(contender.batch, budget - len(met)))
-        if not asked:
+            answer = strategy.ask(min(contender.batch, budget - len(met)))
+        if not (asked := proposals(answer, of=strategy)):
             ended = _because("finished")
             break
         answers = [met.get(p.architecture.key) or benchmark.evaluate(p, metrics) for p in asked]

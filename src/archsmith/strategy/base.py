@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from archsmith.architecture import Proposal
+from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
 from archsmith.method import Method
 from archsmith.metric import Limit, Objective
@@ -54,3 +55,18 @@ class Strategy(Method):
     @abstractmethod
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations: in any order, any number, asked for or not, failed or not."""
+
+
+def proposals(answer: Any, *, of: Strategy) -> list[Proposal]:
+    """The answer of a strategy that was asked, checked: it may be anybody's.
+
+    Raises:
+        InvalidOption: when it is anything but a list of proposals.
+    """
+    odd = [x for x in answer if not isinstance(x, Proposal)] if isinstance(answer, list | tuple) else [answer]
+    if odd:
+        raise InvalidOption(
+            f"{type(of).__module__}:{type(of).__qualname__} was asked and answered with {odd[0]!r:.80}; its ask(n) "
+            "gives a list of archsmith.architecture.Proposal, an empty one where it has nothing to propose"
+        )
+    return list(answer)
