@@ -18,9 +18,9 @@ BLOCKS = 5
 """Parts of a group whose ratios tell how much chance there is in it."""
 TOLERANCE = 0.02
 """Two consecutive groups whose ratios differ by no more of their mean agree."""
-ALIKE = 1.1
+ALIKE = 1.08
 """Up to so many times its quiet time, whatever slows the reference slows other networks alike (within 1 to 3 %)."""
-UNEQUAL = 0.4
+UNEQUAL = 0.5
 """Beyond that, the share of the slow-down that may be the reference's alone: neighbours that fill the shared caches
 and the memory bus slow networks by as much as their working sets differ."""
 UNEQUAL_MOST = 0.25
