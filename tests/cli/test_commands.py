@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,15 @@ def test_report_goes_where_it_is_asked(finished, tmp_path, archsmith):
     command = archsmith("report", finished.folder, "--output", tmp_path / "page.html", "--json")
     assert json.loads(command.out)["report"] == str(tmp_path / "page.html")
     assert finished.front["front"][0]["name"] in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nothing can be made in, even by root")
+def test_files_where_none_can_be_made_are_refused(finished, archsmith):
+    small = ["--data", "digits", "--images", "200", "--minimize", "params"]
+    for command in (["report", finished.folder, "--output"], ["search", *small, "--run"]):
+        refused = archsmith(*command, "/proc/archsmith.html")
+        assert refused.code == 2, refused.err
+        assert re.search(r"cannot write /proc/archsmith.html\S*: nothing can be made there; choose", refused.err)
 
 
 def test_export_picks_the_best_within_a_limit(finished, tmp_path, archsmith):

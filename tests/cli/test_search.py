@@ -82,6 +82,14 @@ def test_commands_to_copy_name_the_run_as_a_shell_reads_it(finished, tmp_path, a
     assert f"archsmith show '{run}', archsmith export '{run}' --pick" in again.out
 
 
+def test_a_budget_of_time_is_shown_as_time_beside_the_evaluations(tmp_path, archsmith):
+    done = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--budget", "2s")
+    assert done.code == 0, done.err
+    assert re.search(
+        r"^search \d+ s/2 s(, 2 s left|, 1 s left)?  \d+ evaluations?  accuracy_top1", done.err, re.MULTILINE
+    )
+
+
 def test_without_a_device_nothing_is_timed(tmp_path, archsmith):
     command = archsmith("search", "--run", tmp_path / "r", *COUNTED, "--budget", "3", "--json")
     assert command.code == 0, command.err

@@ -33,7 +33,7 @@ def test_values_of_options_may_hold_colons(name):
     [
         ("linus", UnknownName, "did you mean 'linas'"),
         ("nsga2:size=3", InvalidOption, "it has: population"),
-        ("nsga2:population", UnknownName, "no strategy|cannot find"),
+        ("nsga2:population", InvalidOption, "cannot read 'population' in the strategy 'nsga2:population'; write NAME"),
         ("nsga2:population=abc", InvalidOption, "population must be a whole number, got 'abc'"),
         ("auto:graph=maybe", InvalidOption, "graph must be true or false"),
         ("nsga2:population=", InvalidOption, "NAME:OPTION=VALUE"),

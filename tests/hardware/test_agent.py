@@ -285,11 +285,15 @@ def test_an_agent_that_is_gone_stops_the_search_and_blames_no_network(far, monke
     monkeypatch.setattr("archsmith.hardware.devices.remote.PATIENCE_S", 1.0)
     with agent("--on", "onnxruntime", home=far) as (process, address):
         device = open_device(f"remote:{address}")
-        call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
-        process.kill()
-        process.wait()
-        with pytest.raises(DeviceLost, match=f"{re.escape(address)} does not answer any more.*goes on from there"):
-            call()
+        messages = []
+        with Meter(device, on_message=messages.append):
+            call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+            process.kill()
+            process.wait()
+            with pytest.raises(DeviceLost, match=f"{re.escape(address)} does not answer any more.*goes on from there"):
+                call()
+        waits = [text for text in messages if "waiting" in text]
+        assert waits == [f"waiting up to 1 s for the agent at {address}, which does not answer"]
     with pytest.raises(InvalidOption, match=f"no agent answers at {re.escape(address)}.*archsmith agent"):
         open_device(f"remote:{address}").batch  # noqa: B018
 
@@ -369,6 +373,10 @@ class TestTokens:
 def test_a_device_that_does_not_work_or_a_port_that_is_taken_is_told_at_once(addresses):
     with pytest.raises(UserError, match="did you mean 'onnxruntime'"):
         Agent("onxruntime", token=TOKEN).__enter__()
+    with pytest.raises(
+        InvalidOption, match=r"torch_cpu.*runs no files.*one that does: onnxruntime, onnxruntime_cuda, op"
+    ):
+        Agent("torch_cpu", token=TOKEN).__enter__()
     port = int(addresses[0].rpartition(":")[2])
     with pytest.raises(UserError, match=r"cannot listen on 127[.]0[.]0[.]1.*another --port"):
         Agent("onnxruntime", token=TOKEN, port=port).__enter__()

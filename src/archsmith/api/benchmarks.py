@@ -67,9 +67,9 @@ def import_tables(
             found.append(ImportedTable(spec, "", 0, str(absent)))
         else:
             found.append(_described(spec, folder))
-    on_progress(Progress("import", f"into {folder or default_folder()}", done=len(wanted), total=len(wanted)))
     if not any(table.file for table in found):
         raise MissingTable(f"{source} holds no published table. " + " ".join(_how_to_get(wanted)))
+    on_progress(Progress("import", f"into {folder or default_folder()}", done=len(wanted), total=len(wanted)))
     return found
 
 
@@ -104,7 +104,7 @@ def _expanded(names: Sequence[str]) -> list[str]:
         if not match and ":" in name:
             match = [describe_benchmark(name).spec]  # a benchmark of the user's own, or a mistake that it tells
         if not match:
-            raise unknown("benchmark", name, [*dict.fromkeys(s.partition(":")[0] for s in known), *known])
+            raise unknown("benchmark", name, dict.fromkeys([*(s.partition(":")[0] for s in known), *known]))
         found += match
     return list(dict.fromkeys(found))
 

@@ -16,6 +16,7 @@ class Progress:
         done: how far, in the stage's own unit.
         total: how far it goes; ``None`` where nobody knows.
         remaining_s: estimate of what is left of this stage, in seconds; ``None`` where there is none yet.
+        timed: whether ``done`` and ``total`` are seconds, as under a budget of time.
     """
 
     stage: str
@@ -23,6 +24,7 @@ class Progress:
     done: float = 0
     total: float | None = None
     remaining_s: float | None = None
+    timed: bool = False
 
 
 Listener = Callable[[Progress], None]

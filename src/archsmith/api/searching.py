@@ -321,9 +321,11 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
         if isinstance(event, loop.Evaluated):
             e = event.evaluation
             shown = "  ".join(_said(e, o.metric) for o in question.objectives) if e.ok else e.reason
-            done, total = (event.done, event.of) if event.of else (round(event.seconds), event.of_seconds)
-            left = total and event.done and (total - done) * (event.seconds / event.done if event.of else 1)
-            session.on_progress(Progress(stage, shown, done, total, left or None))
+            timed = event.of is None
+            done, total = (round(event.seconds), event.of_seconds) if timed else (event.done, event.of)
+            shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown
+            left = total and event.done and (total - done) * (1 if timed else event.seconds / event.done)
+            session.on_progress(Progress(stage, shown, done, total, left or None, timed=timed))
         elif isinstance(event, loop.Diverged):
             session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
         elif isinstance(event, loop.Noted):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
@@ -50,6 +50,13 @@ def seconds(value: float | None) -> str:
     return f"{whole} s" if whole < 100 else f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}".removeprefix("0:")
 
 
+def far(event: Progress) -> str:
+    """How far a stage is: ``7/20``, or ``98 s/1:30:00`` where it has a budget of time."""
+    if event.timed:
+        return f"{seconds(event.done)}/{seconds(event.total)}"
+    return f"{event.done:.0f}/{'?' if event.total is None else f'{event.total:.0f}'}"
+
+
 def _bars() -> Bars:
     def fixed(width: int) -> Column:
         return Column(no_wrap=True, min_width=width)
@@ -57,7 +64,7 @@ def _bars() -> Bars:
     return Bars(
         TextColumn("{task.fields[stage]}", style="bold", markup=False, table_column=fixed(8)),
         BarColumn(bar_width=16, table_column=fixed(16)),
-        MofNCompleteColumn(table_column=fixed(9)),
+        TextColumn("{task.fields[far]}", markup=False, table_column=fixed(9)),
         TextColumn("{task.fields[left]}", markup=False, table_column=fixed(10)),
         TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=errors,
@@ -74,10 +81,10 @@ class _Drawn:
     def __call__(self, event: Progress) -> None:
         left = f"{seconds(event.remaining_s)} left" if event.remaining_s else ""
         if event.stage not in self._tasks:
-            self._tasks[event.stage] = self._bars.add_task("", total=None, stage=event.stage, left="")
+            self._tasks[event.stage] = self._bars.add_task("", total=None, stage=event.stage, left="", far="")
         task = self._tasks[event.stage]
         done = round(event.done)
-        self._bars.update(task, completed=done, total=event.total, description=event.text, left=left)
+        self._bars.update(task, completed=done, total=event.total, description=event.text, left=left, far=far(event))
 
 
 class _Lines:
@@ -93,6 +100,6 @@ class _Lines:
         if event.stage == self._stage and not (ended or news) and now - self._last < _QUIET_S:
             return
         self._stage, self._said, self._last = event.stage, event.text, now
-        far = f" {event.done:g}/{event.total:g}" if event.total else ""
+        done = f" {far(event)}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
-        errors.print(f"{event.stage}{far}{left}  {event.text}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"{event.stage}{done}{left}  {event.text}".rstrip(), markup=False, highlight=False, soft_wrap=True)

@@ -139,7 +139,8 @@ def run(
     """Run strategies on problems from several seeds, and report what they found.
 
     What is in the folder already is kept, so that a comparison can grow and an interrupted one goes on. Problems whose
-    table was not imported are left out and named; the exit code is then 1, as after failed searches.
+    table was not imported are left out and named; the exit code is then 1, as after failed searches, and where a
+    strategy that was named could take part on no problem.
     """
     from archsmith.comparison import compare, parse_contenders, parse_problems
     from archsmith.comparison.contender import FAST, USUAL
@@ -161,9 +162,13 @@ def run(
         errors.print(note, markup=False, highlight=False, soft_wrap=True)
     if outcome.made or outcome.kept:
         _write(to, json_output=json_output)
+    named = strategies and "all" not in " ".join(strategies).split()
+    idle = outcome.idle if named and not outcome.interrupted else []
+    for label in idle:
+        errors.print(f"{label} took part on no problem", markup=False, highlight=False, soft_wrap=True)
     if outcome.interrupted:
         errors.print("[bold]stopped[/]; the same command goes on")
-    if outcome.interrupted or outcome.failures or outcome.missing:
+    if outcome.interrupted or outcome.failures or outcome.missing or idle:
         raise typer.Exit(130 if outcome.interrupted else 1)
 
 

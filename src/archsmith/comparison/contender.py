@@ -16,7 +16,7 @@ import numpy as np
 from archsmith.benchmark import Benchmark
 from archsmith.comparison.problem import Problem
 from archsmith.encoding.known_values import KnownValues
-from archsmith.errors import InvalidOption, unknown
+from archsmith.errors import InvalidOption, UnknownName, unknown
 from archsmith.method import check_options, load, names, option_names
 from archsmith.space import ChoiceSpace
 from archsmith.strategy.base import Strategy
@@ -114,7 +114,13 @@ def parse_contender(text: str) -> Contender:
     body, _, label = text.strip().partition("@")
     head, *switches = body.split("/")
     name, given = _split(head)
-    method = load("strategy", name)
+    try:
+        method = load("strategy", name)
+    except UnknownName:
+        known, colon, rest = name.partition(":")
+        if colon and known in names("strategy"):  # no module:Class, but an option that was not finished
+            _options(rest, text)
+        raise
     options = _options(given, text)
     check_options(method, options)
     found: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from archsmith.benchmark import Benchmark, open_benchmark
 from archsmith.errors import InvalidOption, unknown
-from archsmith.metric import Objective
+from archsmith.metric import Objective, check_distinct
 
 BUDGET = 250
 """Evaluations of one search where nobody says otherwise."""
@@ -124,7 +124,7 @@ def parse_problem(text: str) -> Problem:
 
     Raises:
         UnknownName: with the nearest name.
-        InvalidOption: for text that is neither.
+        InvalidOption: for text that is neither, or one metric twice.
     """
     text = " ".join(text.split())
     if text in PROBLEMS:
@@ -138,6 +138,7 @@ def parse_problem(text: str) -> Problem:
             f"cannot read the problem {text!r}; write a benchmark and its objectives, such as "
             "'nasbench201 max val_acc min fpga_latency_ms'"
         )
+    check_distinct(found)
     name = re.sub(r"[^\w.-]+", "-", text.replace("max ", "").replace("min ", "")).strip("-")
     return Problem(name, benchmark, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import multiprocessing
 import os
 import signal
@@ -18,11 +19,11 @@ from statistics import mean
 
 import numpy as np
 
-from archsmith.comparison.contender import Contender
+from archsmith.comparison.contender import COUNTED, Contender
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import Record, read_record, record_path, write_record
 from archsmith.comparison.searching import identity, opened, search
-from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable, unknown
 
 THREADS = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
@@ -59,6 +60,7 @@ class Outcome:
         notes: what was left out or done again, and why.
         failures: searches that ended with an error, which the same command tries again.
         missing: problems that were left out because their table is not there, and how to get it.
+        idle: labels of contenders that took part on no problem; the notes say why.
         interrupted: whether it was asked to stop; the same command goes on.
     """
 
@@ -67,6 +69,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def note(self, text: str) -> None:
@@ -121,7 +124,7 @@ def compare(
         stop: asked now and then; true ends it after the searches that are under way.
 
     Raises:
-        UserError: for options that a strategy refuses.
+        UserError: for options that a strategy refuses, and columns that no problem has.
         MissingTable: where none of the tables is there; with one of them, problems on others are left out.
     """
     if workers < 0 or not (contenders and problems and seeds):
@@ -149,6 +152,8 @@ def compare(
         else:
             outcome.failures.append(f"{ended.task}: {ended.error}")
         progress.advance(ended.task, ended.seconds)
+    taking_part = {task.contender.label for task in tasks} - dropped
+    outcome.idle = [c.label for c in contenders if c.label not in taking_part]
     outcome.interrupted = stop()
     return outcome
 
@@ -158,6 +163,7 @@ def _tasks(
 ) -> list[_Task]:
     """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
     problems = _with_table(problems, outcome)
+    _check_columns(contenders, problems)
     taking_part: set[tuple[str, str]] = set()
     for contender in contenders:
         try:
@@ -171,6 +177,15 @@ def _tasks(
             outcome.note(f"{contender.label} is left out: {error}")
             taking_part = {pair for pair in taking_part if pair[0] != contender.label}
     return [_Task(c, p, s) for s in seeds for p in problems for c in contenders if (c.label, p.name) in taking_part]
+
+
+def _check_columns(contenders: Sequence[Contender], problems: Sequence[Problem]) -> None:
+    """Refuse a column that none of the tables has; ``/free`` alone asks for what there is, and may find nothing."""
+    columns = sorted({column for problem in problems for column in opened(problem).columns})
+    for contender in contenders:
+        for pattern in contender.free if contender.free != COUNTED else ():
+            if not fnmatch.filter(columns, pattern):
+                raise unknown("column of these problems' tables", pattern, columns)
 
 
 def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from archsmith.errors import ArchsmithError, MeasurementFailed, UnknownName
+from archsmith.errors import ArchsmithError, InvalidOption, MeasurementFailed, UnknownName
 from archsmith.export._inputs import as_arrays
 from archsmith.hardware._wire import pack, unpack
 from archsmith.hardware.base import Call, Device
-from archsmith.hardware.catalogue import open_device
+from archsmith.hardware.catalogue import available_devices, open_device
 from archsmith.hardware.machine import environment
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.hardware.protocol import Meter
@@ -56,7 +56,18 @@ class Worker:
         return {"measurement": measured, "fingerprint": self.device.fingerprint}, b""
 
     def _described(self) -> dict[str, Any]:
+        """What the device is.
+
+        Raises:
+            InvalidOption: for one that runs no files: nothing else ever comes here.
+        """
         device = self.device
+        if ".onnx" not in device.files:
+            able = [d.name for d in available_devices() if ".onnx" in d.files and d.name != "remote"]
+            raise InvalidOption(
+                f"an agent is sent ONNX files, and {device.name} runs no files; start it on one that does: "
+                f"{', '.join(able)}"
+            )
         return {
             "spec": device.spec,
             "fingerprint": device.fingerprint,

@@ -48,6 +48,7 @@ class Remote(Device):
         if match is None or not 0 < int(match[2]) < 65536:
             raise InvalidOption(f"cannot read the agent's address {address!r}; write remote:HOST:PORT")
         self.address, self._host, self._port = str(address), match[1].strip("[]"), int(match[2])
+        self._say: Callable[[str], None] = lambda _: None  # until a meter says whom to tell
 
     @classmethod
     def unavailable(cls) -> str:
@@ -168,6 +169,7 @@ class Remote(Device):
 
     def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:
         """The anchor that the agent will use: the given one, or its own."""
+        self._say = say
         say(f"{self.address} measures on {self.agent['spec']}")
         found = self._same(json.loads(self.ask("/reference", json.dumps({"anchor_ms": anchor_ms}).encode())))
         for message in found["messages"]:
@@ -192,6 +194,7 @@ class Remote(Device):
             DeviceLost: when it does not answer any more.
         """
         deadline = time.monotonic() + PATIENCE_S
+        told = False
         while True:
             try:
                 return self._request("POST", path, body, timeout_s=float(self.agent["limit_s"]) + SLACK_S)
@@ -201,6 +204,9 @@ class Remote(Device):
                         f"the agent at {self.address} does not answer any more ({error}); start it again, and give the "
                         "same command: it goes on from there"
                     ) from error
+                if not told:
+                    self._say(f"waiting up to {PATIENCE_S:g} s for the agent at {self.address}, which does not answer")
+                    told = True
                 time.sleep(0.5)
 
     @staticmethod
