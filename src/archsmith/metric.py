@@ -165,13 +165,8 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
     Raises:
         InvalidOption: for none at all, one metric twice, or what is no name.
     """
-<<<<<<< HEAD
     found = [Objective(m, "max") for m in _listed("maximize", maximize)]
     found += [Objective(m, "min") for m in _listed("minimize", minimize)]
-    names = [o.metric for o in found]
-=======
-    found = [Objective(m, "max") for m in _listed(maximize)] + [Objective(m, "min") for m in _listed(minimize)]
->>>>>>> fix-b
     if not found:
         raise InvalidOption("a search needs an objective: give maximize=... or minimize=...")
     check_distinct(found)
