@@ -283,13 +283,14 @@ class Meter:
         """Measure until there is a figure; of short calls on a busy machine the least disturbed attempt counts."""
         found: list[tuple[Session, bool, Estimate]] = []
         for _ in range(ATTEMPTS):
+            if found:
+                self._clock.sleep(PAUSE_S)
             session, agreed, estimate = self._attempt(reference, call, effort)
             half = max(estimate.high - estimate.ratio, estimate.ratio - estimate.low)
             if math.isfinite(estimate.high) and half <= WIDEST * estimate.ratio:
                 found.append((session, agreed, estimate))
                 if not estimate.disturbed:
                     break
-                self._clock.sleep(PAUSE_S)
         if not found:
             seen = ", ".join(f"{r:.3g}" for r in session.ratios)
             raise MeasurementFailed(
