@@ -14,7 +14,7 @@ from archsmith.errors import MeasurementFailed
 from archsmith.hardware.base import Call
 from archsmith.hardware.clock import Clock
 from archsmith.hardware.statistics import (
-    ALIKE,
+    BUSY,
     SHORT_S,
     Samples,
     agree,
@@ -136,7 +136,7 @@ class Session:
             reference_s = float(everything[1].min())
         slowdown, short = reference_s / anchor_s, value * anchor_s < SHORT_S
         low, high = interval(value, used, self.ratio, unequal=unequal_slowdown(slowdown, short=short))
-        return Estimate(value, low, high, slowdown, disturbed=short and slowdown > ALIKE)
+        return Estimate(value, low, high, slowdown, disturbed=short and slowdown > BUSY)
 
     def raw(self) -> dict[str, tuple[float, ...]]:
         """Milliseconds per call of every sample, to the nearest nanosecond, group after group."""

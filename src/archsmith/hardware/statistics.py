@@ -29,6 +29,8 @@ SHORT_S = 1e-4
 """Calls shorter than this are mostly the runtime's own work, which a neighbour on the same core slows far more."""
 UNEQUAL_SHORT, UNEQUAL_SHORT_MOST = 2.0, 0.45
 """The same two for them."""
+BUSY = 1.2
+"""Times its quiet time that the reference takes, from which on such calls are measured again."""
 
 
 def trimmed_mean(samples: Samples) -> float:
