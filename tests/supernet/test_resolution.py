@@ -179,7 +179,7 @@ DECLARED = {"": smith.Elastic(out=smith.Width("w", (8, 16)))}
     ("make", "error", "words"),
     [
         (lambda: elastic(Net(), resolution=[32]), InvalidOption, "resolution=32 is more than the 16 pixels"),
-        (lambda: elastic(Net(), resolution=[0]), InvalidOption, "resolution: give sizes"),
+        (lambda: elastic(Net(), resolution=[0]), InvalidOption, "resolution is a list of sizes"),
         (lambda: elastic(nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 2)), torch.rand(2, 6)), InvalidModel, "images"),
         (
             lambda: smith.elastic(nn.Linear(6, 16), torch.rand(2, 6), DECLARED, resolution=[8]),
