@@ -11,6 +11,7 @@ from archsmith.comparison import Outcome
 from archsmith.testing.tables import tiny_benchmark
 
 TINY = "archsmith.testing.tables:TinyTable max val_acc min latency_ms"
+ONCE = ["bench", "run", "--problems", TINY, "--seeds", 1, "--budget", 5, "--workers", 1]
 
 
 @pytest.fixture
@@ -57,20 +58,7 @@ class Breaks(RandomSearch):
 """
     (tmp_path / "lacking.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # what lies in the current folder can be named, as with python -m
-    command = [
-        "bench",
-        "run",
-        "--problems",
-        TINY,
-        "--seeds",
-        1,
-        "--budget",
-        5,
-        "--workers",
-        1,
-        "--to",
-        tmp_path / "out",
-    ]
+    command = [*ONCE, "--to", tmp_path / "out"]
     lacks = archsmith(*command, "--strategies", "lacking:Lacks")
     assert lacks.code == 1
     assert "lacking:Lacks took part on no problem" in lacks.err
@@ -116,20 +104,7 @@ def test_mistakes_get_one_message(table, tmp_path, archsmith, arguments, message
 
 
 def test_a_named_strategy_that_ran_nowhere_is_no_success(table, tmp_path, archsmith):
-    command = [
-        "bench",
-        "run",
-        "--problems",
-        TINY,
-        "--seeds",
-        1,
-        "--budget",
-        5,
-        "--workers",
-        1,
-        "--to",
-        tmp_path / "out",
-    ]
+    command = [*ONCE, "--to", tmp_path / "out"]
     hidden = archsmith(*command, "--strategies", "asng auto/free=val_acc auto/free")  # what is maximised is never told
     assert hidden.code == 1
     assert "asng handles 1 objective" in hidden.err

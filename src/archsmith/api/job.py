@@ -158,9 +158,8 @@ class Job:
         supernet = materials.supernet
         for note in data.notes:
             run.note(note)
-        if (
-            materials.joint is not None and not run.weights
-        ):  # quantised files are made of it, also where limits are tried
+        # Quantised files are made of it, also where limits are tried.
+        if materials.joint is not None and not run.weights:
             self._calibrate(supernet, data)
         untrained = replace(materials, data=run.fixed["data"], anchors=run.anchors)
         way_out = f"the same command with another --limit goes on in {self.run}"
