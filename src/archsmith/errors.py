@@ -10,6 +10,7 @@ ArchsmithError
 │   ├── InvalidData            data that cannot be trained or judged on
 │   ├── DamagedFile            a checkpoint, store, table or export that cannot be read
 │   ├── MissingTable           a public table that has not been imported here
+│   ├── Untrusted              a name of code, a host or a file that somebody else's file holds
 │   ├── RunMismatch            a run that belongs to another model, space, data set or version
 │   ├── RunLocked              a run that another living process is writing
 │   ├── Infeasible             limits that nothing can meet
@@ -66,6 +67,10 @@ class InvalidData(UserError):
 
 class DamagedFile(UserError):
     """A file that archsmith wrote once and cannot read any more."""
+
+
+class Untrusted(UserError):
+    """A name that stands in somebody else's file: what it names is not imported, opened or connected to."""
 
 
 class MissingTable(UserError):

@@ -6,13 +6,19 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from archsmith.errors import DamagedFile, StorageFull, UserError
+
+LARGEST_JSON = 1 << 28
+"""Bytes of the largest JSON file that is read: what archsmith writes is far below."""
 
 
 @contextmanager
@@ -21,9 +27,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Raises:
         StorageFull: when the disk is full; ``path`` is as it was.
-        UserError: when the folder cannot be written.
+        UserError: when the folder cannot be written, or ``path`` is something else than a file: a device, say.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is {_kind(path)}, not a file; give another name")
     with translating(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +60,11 @@ def translating(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"no space left to write {path}; free some and give the same command again") from error
+        if error.errno == errno.EFBIG:
+            raise StorageFull(
+                f"{path} would be larger than files may be here (ulimit -f, or the file system's own limit); raise it "
+                "and give the same command again"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
@@ -65,23 +78,78 @@ def write_json(path: Path | str, data: Any) -> None:
         temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path | str, *, what: str, way_out: str = "restore it from a copy") -> Any:
-    """Plain data from a file that archsmith wrote.
+def read_json(
+    path: Path | str,
+    *,
+    what: str,
+    way_out: str = "restore it from a copy",
+    form: Any = Any,
+    most: int = LARGEST_JSON,
+) -> Any:
+    """Plain data from a file that archsmith wrote, or that says so.
 
     Args:
         path: of the file.
         what: what it is, for the message.
         way_out: what the reader of the message can do.
+        form: the type that the data must have, such as a ``TypedDict``; names that it does not have are kept.
+        most: bytes that the file may have.
 
     Raises:
-        DamagedFile: when it is missing or no JSON.
+        DamagedFile: when it is missing, too large, no JSON, or of another form.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        data = parsed_json(read_bytes(path, most=most).decode("utf-8"))
     except FileNotFoundError:
         raise DamagedFile(f"{path} is missing; it should hold {what}: {way_out}") from None
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} should hold {what} but cannot be read ({error}); {way_out}") from error
+    if wrong := misfit(data, form):
+        raise DamagedFile(f"{path} should hold {what} and is of another form ({wrong}); {way_out}")
+    return data
+
+
+def read_bytes(path: Path | str, *, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes; a pipe or a device is not opened.
+
+    Raises:
+        OSError: when it cannot be read; ``FileNotFoundError`` when it is missing.
+        ValueError: when it is larger, or no file.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"it is {_kind(path)}, not a file")
+    if found.st_size > most:
+        raise ValueError(f"it has {found.st_size / 2**20:.1f} MiB, at most {most / 2**20:.1f} are read")
+    return path.read_bytes()
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Plain data from text.
+
+    Raises:
+        ValueError: when it is no JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def misfit(data: Any, form: Any) -> str:
+    """Where plain data are not of the type ``form``, in words; empty where they are.
+
+    >>> misfit({"epochs": "many"}, dict[str, int])
+    'Expected `int`, got `str` - at `$[...]`'
+    """
+    try:
+        msgspec.convert(data, form)
+    except msgspec.ValidationError as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    return ""
 
 
 def home_folder(given: Path | None = None) -> Path:
@@ -106,3 +174,15 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _kind(path: Path) -> str:
+    """What lies at a path where a file should, for messages."""
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(path.stat().st_mode), "something else")
