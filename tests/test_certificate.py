@@ -309,8 +309,8 @@ def test_the_file_is_timed_in_its_runtime(copy):
     ("change", "message"),
     [
         (lambda d: d.update(format="x"), "no certificate of archsmith"),
-        (lambda d: d.update(version=2), "has version 2, this archsmith reads 1"),
-        (lambda d: d.pop("latency"), "lacks its part 'latency'"),
+        (lambda d: d.update(version=3), "has version 3, this archsmith reads 2"),
+        (lambda d: d.pop("latency"), "missing required field `latency`"),
     ],
 )
 def test_a_damaged_certificate_is_named(certificate, change, message):

@@ -1,0 +1,96 @@
+"""What the files ``run.json`` and ``state.json`` of a run hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+from archsmith.errors import DamagedFile, RunMismatch
+from archsmith.files import misfit
+
+FORMAT = 1
+"""Of ``run.json``; a newer one is refused."""
+
+
+class Source(TypedDict, total=False):
+    """Where a model comes from: one of the first three, as :func:`archsmith.api.materials.build` reads it."""
+
+    network: str
+    model: str
+    factory: str
+    options: Required[dict[str, Any]]
+    elastic: dict[str, Any]
+
+
+class Described(TypedDict, total=False):
+    """The data of a run: live loaders have nothing but a fingerprint."""
+
+    fingerprint: Required[str]
+    spec: str | None
+    resize: int | None
+    images: int | None
+    seed: int
+    options: dict[str, Any]
+
+
+class Fixed(TypedDict, total=False):
+    """What must stay the same on resume."""
+
+    model: Required[Source | None]
+    space: Required[dict[str, Any]]
+    device: Required[str | dict[str, str]]
+    data: Required[Described]
+    inputs: Any
+    precisions: dict[str, Any]
+    training: dict[str, Any] | None
+
+
+class Record(TypedDict):
+    """The content of ``run.json``."""
+
+    format: int
+    id: str
+    store: str | None
+    fixed: Fixed
+
+
+class _Version(TypedDict):
+    format: int
+
+
+class State(TypedDict, total=False):
+    """The content of ``state.json``: what a run found on its way."""
+
+    training: list[dict[str, float]]
+    weights: str
+    anchor_ms: float
+    anchors: dict[str, float]
+    machines: dict[str, dict[str, Any]]
+    notes: list[str]
+    timing: dict[str, float]
+    done: str
+
+
+def check_record(record: Any, path: Path) -> None:
+    """Refuse what is no content of ``run.json``.
+
+    Raises:
+        RunMismatch: when a newer archsmith wrote it.
+        DamagedFile: saying what is wrong.
+    """
+    damaged = f"{path / 'run.json'} does not describe a run"
+    if wrong := misfit(record, _Version):
+        raise DamagedFile(f"{damaged} ({wrong}); restore it from a copy")
+    if record["format"] > FORMAT:
+        raise RunMismatch(
+            f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
+            "pip install -U archsmith"
+        )
+    model = record.get("fixed", {}).get("model") if not (wrong := misfit(record, Record)) else None
+    if not wrong and model is not None and len(model.keys() & {"network", "model", "factory"}) != 1:
+        wrong = "the model must be one of network, model and factory"
+    if not wrong and not re.fullmatch(r"postgresql(\+\w+)?://.*", record["store"] or "postgresql://"):
+        wrong = f"the store must be null or a postgresql:// URL, not {record['store']!r}"
+    if wrong:
+        raise DamagedFile(f"{damaged} ({wrong}); restore it from a copy")
