@@ -31,7 +31,11 @@ class Session:
             "objectives": [str(o) for o in OBJECTIVES],
             "limits": [x.to_json() for x in LIMITS],
             "limits_as_written": [str(x) for x in LIMITS],
-            **{"strategy": "random", "options": {}, "seed": 0, "evaluator": "e" * 16, "space": SPACE.fingerprint},
+            "strategy": "random",
+            "options": {},
+            "seed": 0,
+            "evaluator": "e" * 16,
+            "space": SPACE.fingerprint,
         }
         with self.store.journal("search").locked():
             journal = self.store.journal("search")

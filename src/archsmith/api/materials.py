@@ -32,7 +32,7 @@ from archsmith.evaluator._quantised_files import policy_of
 from archsmith.export._quantised import Policy
 from archsmith.files import replacing
 from archsmith.hardware import open_device
-from archsmith.models import FORMS, source_named
+from archsmith.models import FORMS, refuse_fetching, source_named
 from archsmith.space import ChoiceSpace
 from archsmith.supernet import Supernet
 from archsmith.supernet._calibration import Batch
@@ -180,6 +180,7 @@ def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -
         except (TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
             raise InvalidOption(f"no inputs can be made for {name} with {options}: {error}") from error
         shape = {key: options.pop(key, None) for key in SHAPE}
+        refuse_fetching(name, options)
         maker = source_named(name)
         found = maker.build(name, **shape, **(options if weights else {**options, **maker.without_weights}))
     check_takes(name, found, wanted)

@@ -90,7 +90,11 @@ def check_record(record: Any, path: Path) -> None:
     model = record.get("fixed", {}).get("model") if not (wrong := misfit(record, Record)) else None
     if not wrong and model is not None and len(model.keys() & {"network", "model", "factory"}) != 1:
         wrong = "the model must be one of network, model and factory"
-    if not wrong and not re.fullmatch(r"postgresql(\+\w+)?://.*", record["store"] or "postgresql://"):
+    if not wrong and not _is_store(record["store"]):
         wrong = f"the store must be null or a postgresql:// URL, not {record['store']!r}"
     if wrong:
         raise DamagedFile(f"{damaged} ({wrong}); restore it from a copy")
+
+
+def _is_store(store: str | None) -> bool:
+    return store is None or re.fullmatch(r"postgresql(\+\w+)?://.*", store) is not None

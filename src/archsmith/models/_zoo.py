@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from archsmith import trust
 from archsmith.errors import ArchsmithError, InvalidModel, InvalidOption, UserError, require
 
 
@@ -39,12 +38,7 @@ def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, una
     Raises:
         InvalidOption: for an option that the network does not have.
         InvalidModel: for values that do not fit together, and for files that cannot be fetched or read.
-        Untrusted: when somebody else's file gives options that may name files or weights to fetch.
     """
-    for name, value in options.items():
-        fetches = value not in (None, False) and any(part in name for part in ("pretrained", "weights", "checkpoint"))
-        if fetches or not _is_numbers(value):
-            trust.refuse(f"build {spec} with {name}={value!r}")
     try:
         found: nn.Module = make()
     except ArchsmithError:
@@ -66,13 +60,6 @@ def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, una
 def refuses(error: TypeError, argument: str) -> bool:
     """Whether a constructor failed because it has no such argument."""
     return "unexpected keyword argument" in str(error) and repr(argument) in str(error)
-
-
-def _is_numbers(value: Any) -> bool:
-    """Whether an option is a number, a truth value, nothing, or several of these: none can name a file."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_numbers, value))
-    return value is None or isinstance(value, bool | int | float)
 
 
 def _torchvision_fails(error: BaseException | None) -> bool:

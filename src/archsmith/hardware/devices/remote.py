@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from archsmith import errors
+from archsmith import errors, trust
 from archsmith.errors import DamagedFile, DeviceLost, InvalidOption, MeasurementFailed, UnknownName, UserError
 from archsmith.export._inputs import as_arrays, resized
 from archsmith.hardware._wire import PORT, TOKEN, VERSION, known_token, pack, token_path, unpack
@@ -47,6 +47,7 @@ class Remote(Device):
         match = re.fullmatch(r"(\[[^\]]+\]|[^:\s]+):(\d{1,5})", str(address))
         if match is None or not 0 < int(match[2]) < 65536:
             raise InvalidOption(f"cannot read the agent's address {address!r}; write remote:HOST:PORT")
+        trust.refuse(f"connect to the agent at {address}")
         self.address, self._host, self._port = str(address), match[1].strip("[]"), int(match[2])
         self._say: Callable[[str], None] = lambda _: None  # until a meter says whom to tell
 
