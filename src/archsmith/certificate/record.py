@@ -27,8 +27,8 @@ class Outputs(TypedDict, total=False):
 
     compared: Required[list[dict[str, Any]]]
     tolerance: Required[float]
-    seed: Required[int]
-    items: Required[int]
+    seed: int
+    items: int
     samples: Samples
     first: list[float]
 
@@ -152,7 +152,7 @@ def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
 
 def _lacking(data: Mapping[str, Any]) -> str:
     """What the parts must have beside their types, in words; empty where it is there."""
-    if not 0 < data["outputs"]["items"] <= LARGEST_CALL:
+    if not 0 < data["outputs"].get("items", 1) <= LARGEST_CALL:
         return f"outputs of {data['outputs']['items']} items"
     if not {"samples", "first"} & data["outputs"].keys():
         return "it holds no outputs"
