@@ -22,7 +22,7 @@ VALUES: tuple[Any, ...] = (
 _DEEP = 2000
 
 
-def mutations(document: Any, rng: np.random.Generator, n: int) -> Iterator[Any]:
+def mutants(document: Any, rng: np.random.Generator, n: int) -> Iterator[Any]:
     """Copies of plain data, each with one node wrong: replaced, deleted, doubled, renamed, or nested deeply.
 
     The document itself is a node, too. What comes out shares nothing with ``document``.
@@ -32,7 +32,7 @@ def mutations(document: Any, rng: np.random.Generator, n: int) -> Iterator[Any]:
         rng: which node becomes what.
         n: how many copies.
 
-    >>> len(list(mutations({"a": [1, 2]}, np.random.default_rng(0), 5)))
+    >>> len(list(mutants({"a": [1, 2]}, np.random.default_rng(0), 5)))
     5
     """
     paths = list(_paths(document))
@@ -45,7 +45,7 @@ def survives(read: Callable[[Any], Any], documents: Iterable[Any]) -> tuple[int,
 
     Args:
         read: such as ``Architecture.from_json``.
-        documents: such as :func:`mutations`.
+        documents: such as :func:`mutants`.
 
     Returns:
         How many it read, and how many it refused.
