@@ -19,7 +19,7 @@ from archsmith import method
 ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
-VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "events", "changes"}
+VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "npz", "events", "changes"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.errors import InvalidData, InvalidOption
+from archsmith.errors import InvalidOption, MeasurementFailed
 from archsmith.files import home_folder
+from archsmith.npz import read_npz
 
 VERSION = 1
 PORT = 7465
@@ -35,7 +35,13 @@ TOKEN, TOKEN_FILE = "ARCHSMITH_AGENT_TOKEN", "ARCHSMITH_AGENT_TOKEN_FILE"
 
 
 def pack(arrays: Sequence[NDArray[Any]], content: bytes | None = None) -> bytes:
-    """Arrays in order, and the content of a file, as one archive."""
+    """Arrays in order, and the content of a file, as one archive.
+
+    Raises:
+        MeasurementFailed: for an array of Python objects, such as text, which does not travel.
+    """
+    if any(array.dtype.hasobject for array in arrays):
+        raise MeasurementFailed("the network takes or gives arrays of objects (text, say), which are not sent")
     parts: dict[str, Any] = {f"array_{i}": array for i, array in enumerate(arrays)}
     if content is not None:
         parts["content"] = np.frombuffer(content, dtype=np.uint8)
@@ -54,19 +60,9 @@ def unpack(data: bytes, *, most: int) -> tuple[list[NDArray[Any]], bytes | None]
     Raises:
         InvalidData: when it is no such archive, or unpacks to more.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > most:
-            raise InvalidData(f"the archive holds {size / 2**20:.1f} MiB, at most {most / 2**20:.1f} are taken")
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            count = sum(name.startswith("array_") for name in found.files)
-            arrays = [found[f"array_{i}"] for i in range(count)]
-            return arrays, found["content"].tobytes() if "content" in found.files else None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"this is no archive of a network and its inputs: {error}") from error
+    found = read_npz(data, most=most, what="archive of a network and its inputs")
+    arrays = [found[name] for i in range(len(found)) if (name := f"array_{i}") in found]
+    return arrays, found["content"].tobytes() if "content" in found else None
 
 
 def token_path() -> Path:
