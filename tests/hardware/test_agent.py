@@ -21,7 +21,6 @@ from torch import nn
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UserError
 from archsmith.export._candidate import candidate_onnx
 from archsmith.hardware import Meter, open_device
-from archsmith.hardware._credentials import own_token
 from archsmith.hardware._wire import pack, unpack
 from archsmith.hardware.agent import Agent, Ward
 from archsmith.hardware.devices.remote import Remote
@@ -56,8 +55,8 @@ class Odd(Device):
 
 
 @contextmanager
-def agent(*options, home, without_torch=False, token=TOKEN, cwd=None):
-    """``archsmith agent`` as a process of its own; gives its process and its address."""
+def agent(*options, home, without_torch=False, token=TOKEN, cwd=None, told=None):
+    """``archsmith agent`` as a process of its own; gives that and its address, and adds all that it says to ``told``."""
     block = "import sys; sys.modules['torch'] = None; " if without_torch else ""
     code = f"{block}from archsmith.cli import main; main()"
     command = [sys.executable, "-c", code, "agent", "--port", "0", "--json", *map(str, options)]
@@ -73,7 +72,9 @@ def agent(*options, home, without_torch=False, token=TOKEN, cwd=None):
                 line = p.stdout.readline()
                 assert line, p.stderr.read()
                 text += line
-            yield p, json.loads(text)["remote"].removeprefix("remote:")
+            found = json.loads(text)
+            (told if told is not None else {}).update(found)
+            yield p, found["remote"].removeprefix("remote:")
         finally:
             p.terminate()
             p.wait(20)
@@ -351,6 +352,30 @@ class TestTokens:
     def test_short_tokens_are_refused(self):
         with pytest.raises(InvalidOption, match="8 characters"):
             Agent("onnxruntime", token="1234567")
+
+
+def test_tls_takes_one_command_and_one_line(far, tmp_path, monkeypatch):
+    options = ("--tls", "--host", "0.0.0.0", "--show-line")
+    with agent(*options, home=far, told=(told := {})) as (process, address):
+        assert TOKEN not in json.dumps({k: v for k, v in told.items() if k != "line"})
+        kept = Path(told["line_in"])
+        assert (kept.read_text().strip(), kept.stat().st_mode & 0o777) == (told["line"], 0o600)
+        assert told["line"] == f"{address} {TOKEN} sha256:{told['fingerprint']}"
+        assert told["remote"] == f"remote:{address}"
+        port = address.rpartition(":")[2]
+        line = told["line"].replace(address, f"127.0.0.1:{port}")  # the guess may lead through a firewall
+        monkeypatch.delenv("ARCHSMITH_AGENT_TOKEN")
+        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(tmp_path / "tokens"))
+        (tmp_path / "tokens").write_text(f"{line}\n")
+        device = open_device(f"remote:127.0.0.1:{port}")
+        call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+        assert call()[0].shape == (1, 2)
+        (tmp_path / "tokens").write_text(line.replace(told["fingerprint"], "0" * 64))
+        with pytest.raises(DeviceLost, match="shows another certificate"):
+            call()
+        with pytest.raises(InvalidOption, match=r"shows another certificate.*nothing was sent.*agent --tls"):
+            open_device(f"remote:127.0.0.1:{port}").batch  # noqa: B018
+        assert process.poll() is None
 
 
 def test_a_device_that_does_not_work_or_a_port_that_is_taken_is_told_at_once(addresses):

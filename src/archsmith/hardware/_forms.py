@@ -127,7 +127,7 @@ def read_answer(data: bytes, form: Any) -> dict[str, Any]:
     Raises:
         ValueError: naming what is wrong.
     """
-    found = parsed_json(data)
+    found = parsed_json(data.decode("utf-8"))
     if wrong := misfit(found, form):
         raise ValueError(wrong)
     return {name: found[name] for name in form.__annotations__ if name in found}

@@ -246,7 +246,7 @@ class Agent:
 def _plain(body: bytes) -> dict[str, Any]:
     """What is asked about a network, without names that are not known."""
     try:
-        found = parsed_json(body or b"{}")
+        found = parsed_json(body.decode("utf-8") or "{}")
     except ValueError as error:
         raise InvalidOption(f"this is no JSON: {error}") from error
     if wrong := misfit(found, Asked):

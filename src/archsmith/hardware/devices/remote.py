@@ -338,7 +338,10 @@ class _Sent:
             return self._device.ask(path, request, most=most)
         except UnknownName:  # it began anew, or has seen many others since
             self._send()
+        try:
             return self._device.ask(path, request, most=most)
+        except UnknownName as error:
+            raise self._device.nonsense(f"it forgets what it was sent: {error}") from error
 
     def _send(self) -> None:
         found = self._device.read(self._device.ask("/networks", self._body), Prepared)
@@ -347,7 +350,7 @@ class _Sent:
 
 
 def _version(body: bytes) -> int | None:
-    found = parsed_json(body)
+    found = parsed_json(body.decode("utf-8"))
     if not isinstance(found, dict) or not isinstance(found.get("version"), int):
         raise ValueError("it does not say its version")
     return int(found["version"])
