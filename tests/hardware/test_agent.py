@@ -56,7 +56,7 @@ class Odd(Device):
 
 @contextmanager
 def agent(*options, home, without_torch=False, token=TOKEN, cwd=None, told=None):
-    """``archsmith agent`` as a process of its own; gives that and its address, and adds all that it says to ``told``."""
+    """``archsmith agent`` as a process of its own: it, and its address; ``told`` takes in all that it says."""
     block = "import sys; sys.modules['torch'] = None; " if without_torch else ""
     code = f"{block}from archsmith.cli import main; main()"
     command = [sys.executable, "-c", code, "agent", "--port", "0", "--json", *map(str, options)]

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from archsmith.errors import ArchsmithError, InvalidOption, MeasurementFailed
 from archsmith.hardware._connections import Connections
-from archsmith.hardware._wire import transfer_s
+from archsmith.hardware._wire import SLACK_S, transfer_s
 
 LONGEST_HEAD = 1 << 14
 """Bytes of a request before its body."""
@@ -169,7 +169,7 @@ class _Handler(BaseRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        self.request.settimeout(60)
+        self.request.settimeout(SLACK_S)
         if isinstance(self.request, ssl.SSLSocket) and not self._shaken(self.request):
             return
         self.rest = bytearray()
@@ -253,7 +253,9 @@ class _Handler(BaseRequestHandler):
 
     def _send(self, message: bytes) -> None:
         self.server.connections.limit(self.request, transfer_s(len(message)))
+        self.request.settimeout(transfer_s(len(message)))  # for all of it
         self.request.sendall(message)
+        self.request.settimeout(SLACK_S)
 
     def _drain(self) -> None:
         """Take what is still coming: closing on it would throw the answer away at the other end."""

@@ -23,7 +23,7 @@ from typing import Any
 from archsmith.errors import InvalidOption, MeasurementFailed, UnknownName, UserError
 from archsmith.files import misfit, parsed_json, translating
 from archsmith.hardware._credentials import SHORTEST, Address, write_secret
-from archsmith.hardware._forms import Asked
+from archsmith.hardware._forms import Asked, Described
 from archsmith.hardware._server import Server
 from archsmith.hardware._tls import agent_folder, own_certificate, serving
 from archsmith.hardware._wire import LARGEST_BATCH, LARGEST_MIB, LONGEST_LIMIT_S, VERSION, error_of
@@ -149,6 +149,8 @@ class Agent:
             context = serving(path)
         try:
             self.device, _ = self._asked({"do": "describe"})
+            if wrong := misfit(self.about(), Described):  # whoever searches would refuse it
+                raise InvalidOption(f"{self.device['spec']!r} cannot be told of: {wrong}")
             self.server = Server(self._listening, self, context)
         except (OSError, UnicodeError) as error:
             self.ward.close()
@@ -222,11 +224,15 @@ class Agent:
         """Bytes that a request to ``path`` may hold."""
         return self.most if path in SENT else LONGEST_JSON
 
+    def about(self) -> dict[str, Any]:
+        """What is measured on, and what is allowed."""
+        limits = {"limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
+        return {**self.device, "version": VERSION, **limits}
+
     def answer(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
         """What is answered to an allowed request: plain data, or an archive."""
         if path == "/device":
-            about = {"version": VERSION, "limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
-            return {**self.device, **about}, b""
+            return self.about(), b""
         if path in SENT:
             batch, digest = int.from_bytes(body[:4], "big"), sha256(body).hexdigest()
             if not 1 <= batch <= LARGEST_BATCH:
