@@ -20,7 +20,7 @@ ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
 VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "events", "changes"}
-VOCABULARY |= {"origin", "trust"}
+VOCABULARY |= {"npz", "origin", "trust"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {
@@ -62,7 +62,18 @@ TORCH = {"models", "data", "supernet", "training", "compress", "export", "differ
 TORCH |= {"certificate", "api", "testing"}
 TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy", "retrieval"}
 HEAVY = ("torch", "sklearn", "pandas", "plotly", "onnx", "onnxruntime", "onnxscript", "pyarrow", "scipy.stats")
-HEAVY += ("pymoo", "optuna", "botorch", "gpytorch", "timm", "torchvision", "transformers", "tokenizers", "openvino")
+HEAVY += (
+    "pymoo",
+    "optuna",
+    "botorch",
+    "gpytorch",
+    "timm",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "openvino",
+    "cryptography",
+)
 
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}

@@ -17,25 +17,69 @@ Every request carries ``Authorization: Bearer TOKEN``. A refusal is ``{"error": 
 from __future__ import annotations
 
 import io
-import os
-import zipfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.errors import InvalidData, InvalidOption
-from archsmith.files import home_folder
+from archsmith.errors import (
+    ArchsmithError,
+    DamagedFile,
+    DeviceLost,
+    EvaluationFailed,
+    InvalidData,
+    InvalidModel,
+    InvalidOption,
+    MeasurementFailed,
+    MissingExtra,
+    RunLocked,
+    StorageFull,
+    UnknownName,
+    UserError,
+)
+from archsmith.npz import read_npz
 
 VERSION = 1
 PORT = 7465
-TOKEN, TOKEN_FILE = "ARCHSMITH_AGENT_TOKEN", "ARCHSMITH_AGENT_TOKEN_FILE"
+LONGEST_LIMIT_S, LARGEST_MIB = 86_400.0, 4096
+"""What an agent may allow one request at most; ONNX files have 2 GiB or less."""
+LARGEST_BATCH = 1 << 16
+SLOWEST = 1 << 17
+"""Bytes a second that a network between search and agent carries at least; slower ones are given up."""
+SLACK_S = 60.0
+"""For the way to the agent and back, beside what it allows for the work itself."""
+KINDS: Mapping[str, type[ArchsmithError]] = MappingProxyType(
+    {
+        kind.__name__: kind
+        for kind in (
+            *(UserError, UnknownName, InvalidOption, InvalidModel, InvalidData, DamagedFile, MissingExtra, RunLocked),
+            *(EvaluationFailed, MeasurementFailed, DeviceLost, StorageFull),
+        )
+    }
+)
+"""What can be wrong at the other end; any other name is a failed measurement."""
+
+
+def error_of(name: str, message: str) -> ArchsmithError:
+    """The error that the other end tells of."""
+    return KINDS.get(name, MeasurementFailed)(message)
+
+
+def transfer_s(size: int) -> float:
+    """Seconds that sending so many bytes may take."""
+    return SLACK_S + size / SLOWEST
 
 
 def pack(arrays: Sequence[NDArray[Any]], content: bytes | None = None) -> bytes:
-    """Arrays in order, and the content of a file, as one archive."""
+    """Arrays in order, and the content of a file, as one archive.
+
+    Raises:
+        MeasurementFailed: for an array of Python objects, such as text, which does not travel.
+    """
+    if any(array.dtype.hasobject for array in arrays):
+        raise MeasurementFailed("the network takes or gives arrays of objects (text, say), which are not sent")
     parts: dict[str, Any] = {f"array_{i}": array for i, array in enumerate(arrays)}
     if content is not None:
         parts["content"] = np.frombuffer(content, dtype=np.uint8)
@@ -54,44 +98,6 @@ def unpack(data: bytes, *, most: int) -> tuple[list[NDArray[Any]], bytes | None]
     Raises:
         InvalidData: when it is no such archive, or unpacks to more.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-        if size > most:
-            raise InvalidData(f"the archive holds {size / 2**20:.1f} MiB, at most {most / 2**20:.1f} are taken")
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            count = sum(name.startswith("array_") for name in found.files)
-            arrays = [found[f"array_{i}"] for i in range(count)]
-            return arrays, found["content"].tobytes() if "content" in found.files else None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"this is no archive of a network and its inputs: {error}") from error
-
-
-def token_path() -> Path:
-    """Where the token is kept unless ``ARCHSMITH_AGENT_TOKEN`` holds it."""
-    return Path(os.environ.get(TOKEN_FILE) or home_folder() / "agent.token")
-
-
-def known_token(address: str) -> str:
-    """What this machine knows as the token of the agent at ``address``; empty where it knows none.
-
-    ``ARCHSMITH_AGENT_TOKEN``, else a line ``HOST:PORT TOKEN`` or one with a token only, in the token's file.
-
-    Raises:
-        InvalidOption: when the file cannot be read.
-    """
-    if given := os.environ.get(TOKEN, "").strip():
-        return given
-    path = token_path()
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise InvalidOption(f"the token of agents cannot be read from {path}: {error}") from error
-    for words in lines:
-        if words[0] == address and len(words) == 2:
-            return words[1]
-    return next((words[0] for words in lines if len(words) == 1), "")
+    found = read_npz(data, most=most, what="archive of a network and its inputs")
+    arrays = [found[name] for i in range(len(found)) if (name := f"array_{i}") in found]
+    return arrays, found["content"].tobytes() if "content" in found else None
