@@ -367,7 +367,7 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused_and_nothing_is_written(tmp
 
 
 def test_a_store_that_stays_busy_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("archsmith.store._database._BUSY_S", 0.1)
+    monkeypatch.setattr("archsmith.store._sqlite.BUSY_S", 0.1)
     path = filled(tmp_path / "store.db", 1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -121,5 +121,9 @@ def check_readable(connection: Connection, *, label: str) -> None:
     """
     found = version(connection, label=label)
     if found < len(STEPS):
-        state = f"is of schema {found}, before this version's {len(STEPS)}" if found else "holds nothing yet"
-        raise UserError(f"{label} {state}, and cannot be written; make it writable or copy it")
+        if not found:
+            raise UserError(f"{label} holds nothing yet, and is only read; has the run been started?")
+        raise UserError(
+            f"{label} is of schema {found}, before this version's {len(STEPS)}, and is only read; go on with the run, "
+            "or make it writable, so that it is brought to this version's"
+        )

@@ -27,7 +27,7 @@ class Store:
         self._database = database
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True) -> Store:
+    def open(cls, where: str | Path, *, create: bool = True, writable: bool = True) -> Store:
         """The store at a path (SQLite) or ``postgresql://`` URL.
 
         A file or folder that may only be read is opened for reading; writing to it is then refused.
@@ -35,13 +35,15 @@ class Store:
         Args:
             where: path of a file, or URL.
             create: whether to make a file that is missing, and the folders above it.
+            writable: whether it is to be written; otherwise nothing is made or changed, in a database or a folder,
+                and a file that nobody writes just now is read as it was when it was opened.
 
         Raises:
             DamagedFile: when it is no store, or one that has been cut off.
             RunMismatch: when a newer archsmith wrote it.
             UserError: when it is missing and not to be created, or cannot be reached.
         """
-        return cls(open_database(where, create=create))
+        return cls(open_database(where, create=create, writable=writable))
 
     @property
     def label(self) -> str:
