@@ -155,7 +155,7 @@ def test_a_lost_version_and_a_broken_record_are_damage(tmp_path):
         _ = store.journal("search").lines
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE archsmith_evaluations SET record = '{' WHERE id = 1")
-    with Store.open(path) as store, pytest.raises(DamagedFile, match="damaged record"):
+    with Store.open(path) as store, pytest.raises(DamagedFile, match=r"evaluation 1 in .* is damaged"):
         store.evaluations()
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM archsmith_meta")

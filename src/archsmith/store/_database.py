@@ -97,6 +97,7 @@ class Database:
         """Create the tables, or bring them to this version's schema; nothing is written where they fit."""
         with self.read() as connection:
             if self.path is not None:
+                _schema.check_own(connection, label=self.label)
                 _check_whole(connection, label=self.label)
             if not self.writable:
                 return _schema.check_readable(connection, label=self.label)

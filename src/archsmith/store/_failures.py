@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 
 from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull, UserError
 
@@ -20,6 +21,9 @@ _OTHER: tuple[type[ArchsmithError], str] = (ArchsmithError, "{label}: {detail}")
 _KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
     "NOTADB": _DAMAGED,
     "CORRUPT": _DAMAGED,
+    "TOOBIG": _DAMAGED,
+    "ERROR": _DAMAGED,  # no such table or column: what we ask is always the same
+    "42": _DAMAGED,
     "BUSY": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),
     "CANTOPEN": (UserError, "cannot open {label} ({detail}); does the folder exist, and may you write to it?"),
     "": _UNREACHABLE,
@@ -44,6 +48,8 @@ def explained(label: str) -> Iterator[None]:
         ) from error
     except DBAPIError as error:
         raise _explain(label, error) from error
+    except InvalidRequestError as error:  # such as two rows where the schema allows one
+        raise damaged(label, str(error)) from error
     except OSError as error:
         raise _explain_os(label, error) from error
 
@@ -69,7 +75,9 @@ def read_only(label: str) -> UserError:
 def _explain(label: str, error: DBAPIError) -> ArchsmithError:
     # sqlite3 names its errors; psycopg gives the five characters of the SQL standard
     name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
-    detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+    detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0][:300]
+    if isinstance(error.orig, sqlite3.Error) and not name:  # of the driver itself: text that is no UTF-8, say
+        return damaged(label, detail)
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
         return full(label)
     if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
