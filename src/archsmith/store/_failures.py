@@ -62,6 +62,15 @@ def full(label: str) -> StorageFull:
     )
 
 
+def too_large(label: str) -> StorageFull:
+    """The error for a file that would grow beyond a limit, or that the disk refuses to write."""
+    return StorageFull(
+        f"the system refuses to write {label}: it would be larger than files may be here (ulimit -f, or the file "
+        "system's own limit), or the disk is failing; everything committed before is intact: raise the limit, or move "
+        "the run to another disk, then run the same command again to go on"
+    )
+
+
 def damaged(label: str, detail: str) -> DamagedFile:
     """The error for a file that was cut off or overwritten."""
     return DamagedFile(_DAMAGED_TEXT.format(label=label, detail=detail))
@@ -80,6 +89,8 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
         return damaged(label, detail)
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
         return full(label)
+    if name in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE"):
+        return too_large(label)
     if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
         return read_only(label)
     kind, says = _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
@@ -89,6 +100,8 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
 def _explain_os(label: str, error: OSError) -> ArchsmithError:
     if error.errno in _FULL:
         return full(label)
+    if error.errno == errno.EFBIG:
+        return too_large(label)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return read_only(label)
     return UserError(f"cannot open {label}: {error.strerror or error}")
