@@ -257,18 +257,18 @@ class Run:
                 refuse(f"write to {folder.readlink()}")
         return folder
 
-    def store(self, *, create: bool = False) -> Store:
+    def store(self, *, writable: bool = False) -> Store:
         """The open store; close it, or use it in a ``with`` statement.
 
         Args:
-            create: whether to make one that is missing.
+            writable: for a search; it is made where it is missing. Otherwise nothing in the folder is changed.
 
         Raises:
             UserError: when it is missing and not to be made, or cannot be reached.
             Untrusted: when somebody else's run names a database elsewhere.
         """
         with names_of(self.names):
-            return Store.open(self.record["store"] or self.path / "store.db", create=create)
+            return Store.open(self.record["store"] or self.path / "store.db", create=writable, writable=writable)
 
     def journal_name(self, name: str) -> str:
         """Name of one of this run's journals: a shared database holds those of several runs."""

@@ -188,7 +188,7 @@ def conduct(
     question.check(materials.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(create=True))
+        store = stack.enter_context(run.store(writable=True))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
         session.instruments.open(stack)
         evaluate = session.composite()
