@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from archsmith.certificate import Exported, certificate_path, certify, read_certificate, verify
+from archsmith.certificate.samples import GRID, _input, _tensor
 from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
 from archsmith.evaluation import Value
+from archsmith.export._inputs import random_like, resized
+from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
 from archsmith.export.safetensors import Safetensors
@@ -309,8 +312,8 @@ def test_the_file_is_timed_in_its_runtime(copy):
     ("change", "message"),
     [
         (lambda d: d.update(format="x"), "no certificate of archsmith"),
-        (lambda d: d.update(version=2), "has version 2, this archsmith reads 1"),
-        (lambda d: d.pop("latency"), "lacks its part 'latency'"),
+        (lambda d: d.update(version=3), "has version 3, this archsmith reads 2"),
+        (lambda d: d.pop("latency"), "missing required field `latency`"),
     ],
 )
 def test_a_damaged_certificate_is_named(certificate, change, message):
@@ -323,6 +326,7 @@ def test_a_damaged_certificate_is_named(certificate, change, message):
 
 def test_a_part_that_makes_no_sense_is_a_failed_check(certificate):
     data = json.loads(certificate.path.read_text())
+    data["outputs"]["samples"]["inputs"][0]["data"] = "<f4:none"
     del data["outputs"]["seed"]
     data["latency"] = {"of": "file"}
     certificate.path.write_text(json.dumps(data))
@@ -330,6 +334,44 @@ def test_a_part_that_makes_no_sense_is_a_failed_check(certificate):
     with Meter(device, clock=device.clock) as meter:
         found = statuses(verify(certificate.path, meter=meter, build=build))
     assert found["recorded outputs"] == found["rebuilt module"] == found["latency"] == "failed"
+
+
+def test_the_onnx_file_and_its_certificate_are_enough_to_judge_the_file(certificate):
+    for other in (".safetensors", ".architecture.json"):
+        certificate.network.with_suffix(other).unlink()
+    assert statuses(verify(certificate.path))["recorded outputs"] == "ok"
+    data = json.loads(certificate.path.read_text())
+    [recorded] = data["outputs"]["samples"]["outputs"]
+    recorded["data"] = certificate.data["outputs"]["samples"]["inputs"][0]["data"]  # other values, another form
+    certificate.path.write_text(json.dumps(data))
+    assert statuses(verify(certificate.path))["recorded outputs"] == "failed"
+
+
+def test_certificates_of_version_1_are_still_verified(certificate, copy):
+    data = json.loads(certificate.path.read_text())
+    del data["outputs"]["samples"]
+    inputs = random_like(resized(INPUTS, data["outputs"]["items"]), data["outputs"]["seed"])
+    data["outputs"]["first"] = OnnxFile(copy.path)(*inputs).flatten()[:8].double().tolist()
+    certificate.path.write_text(json.dumps({**data, "version": 1}))
+    assert statuses(verify(certificate.path))["recorded outputs"] == "ok"
+    data["outputs"]["first"][3] += 0.1
+    certificate.path.write_text(json.dumps({**data, "version": 1}))
+    assert statuses(verify(certificate.path))["recorded outputs"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [torch.randn(3, 2, 4), torch.tensor([[2**40, -7]]), torch.tensor([True, False]), torch.randn(2).half()],
+    ids=["images", "ids", "mask", "half"],
+)
+def test_recorded_inputs_come_back_as_the_file_got_them(x):
+    again = _tensor(json.loads(json.dumps(_input(x))))
+    assert again.dtype == x.dtype
+    assert again.shape == x.shape
+    if x.is_floating_point():
+        assert (again - x.clamp(-4, 127 / GRID)).abs().max() <= 0.5 / GRID
+    else:
+        assert torch.equal(again, x)
 
 
 def test_a_missing_certificate_is_named(tmp_path):

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from archsmith import trust
 from archsmith.errors import ArchsmithError, InvalidOption, UnknownName, UserError, unknown
 
 ROOT = Path(__file__).parent
@@ -148,8 +149,10 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
 
     Raises:
         UnknownName: when there is no such module or name, with the nearest name.
+        Untrusted: when somebody else's file names it.
         UserError: when the module itself fails while it is imported.
     """
+    trust.refuse(f"import {path}")
     module_name, _, attribute = path.partition(":")
     try:
         with importable_here():
@@ -159,7 +162,8 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise UnknownName(
-                f"cannot find the module of the {what} {path!r}: {error}; write it as module:name, importable from here"
+                f"cannot find the module of the {what} {path!r}: {error}; write it as module:name, importable from "
+                f"{', '.join(map(str, trust.import_folders())) or 'PYTHONPATH'}"
             ) from error
         raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
@@ -172,14 +176,18 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
 
 @contextmanager
 def importable_here() -> Iterator[None]:
-    """Modules of the current folder can be imported in this block, as ``python -m`` would allow."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    """The user's own modules can be imported in this block: those of the current folder, as with ``python -m``.
+
+    Where a file of theirs names a module, those of the folder that the file says.
+    """
+    folders = [str(folder) for folder in trust.import_folders()]
+    sys.path[:0] = folders
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(here)
+        for folder in folders:
+            sys.path.remove(folder)
 
 
 def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 import archsmith as smith
 from archsmith.api.devices import device_metrics, named_devices, recorded
-from archsmith.api.exporting import verify_file
+from archsmith.api.verifying import verify_file
 from archsmith.certificate import devices, read_certificate
 from archsmith.errors import DeviceLost, InvalidOption, RunMismatch, UnknownName
 from archsmith.hardware import Measurement

@@ -21,7 +21,7 @@ class Session:
     """What :func:`finalise` needs of one: latency is ``n`` at first, and ``again[n]`` at the last check."""
 
     def __init__(self, folder, again=(), accuracy=lambda n: 10.0 * n, *, stop=False):
-        fixed = {"model": None, "space": SPACE.to_json(), "data": {}, "device": "fake"}
+        fixed = {"model": None, "space": SPACE.to_json(), "data": {"fingerprint": "none"}, "device": "fake"}
         self.run = Run.begin(folder, fixed)
         self.store = self.run.store(create=True)
         self.again, self.accuracy = dict(again), accuracy
@@ -30,6 +30,12 @@ class Session:
         header = {
             "objectives": [str(o) for o in OBJECTIVES],
             "limits": [x.to_json() for x in LIMITS],
+            "limits_as_written": [str(x) for x in LIMITS],
+            "strategy": "random",
+            "options": {},
+            "seed": 0,
+            "evaluator": "e" * 16,
+            "space": SPACE.fingerprint,
         }
         with self.store.journal("search").locked():
             journal = self.store.journal("search")

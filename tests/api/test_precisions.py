@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import archsmith as smith
-from archsmith.api.exporting import export_from_run, verify_file
+from archsmith.api.exporting import export_from_run
 from archsmith.api.materials import Materials
+from archsmith.api.verifying import verify_file
 from archsmith.errors import InvalidOption, RunMismatch
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._quantised import is_quantised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,13 @@ from typing import Any
 from archsmith import certificate as proofs
 from archsmith.api.devices import MeterOnUse, open_meters
 from archsmith.api.front import Front, Member
-from archsmith.api.materials import EVALUATION_BATCH, Materials, rebuild
+from archsmith.api.materials import Materials, rebuild
 from archsmith.api.progress import Listener, Progress, Stop, never, nobody
 from archsmith.api.quantised_export import write_onnx
 from archsmith.api.reading import nothing_left
 from archsmith.api.run import Run
-from archsmith.certificate import Certificate, Exported, Verdict
-from archsmith.data import open_data
-from archsmith.errors import DamagedFile, DeviceLost, Infeasible, Interrupted, InvalidOption, UserError
+from archsmith.certificate import Certificate, Exported
+from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidOption, UserError
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin, check_suffix
 from archsmith.export.safetensors import Safetensors
@@ -28,6 +27,7 @@ from archsmith.hardware import Measurement, Meter, open_device
 from archsmith.hardware.profiling import Profile
 from archsmith.metric import limits, on_device
 from archsmith.supernet import Supernet
+from archsmith.trust import foreign, import_folders, names_of, remember
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,21 @@ def export_from_run(
     by: str | None = None,
     name: str | None = None,
     output: Path | None = None,
+    trust: bool = False,
     on_progress: Listener = nobody,
 ) -> list[Written]:
     """Export from a run on disk: the named member, the best within limits, or all.
 
+    With ``trust`` the run is taken as the user's own from now on.
+
     Raises:
         InvalidOption: for contradictory wishes.
         Infeasible: when no member is within the limits of ``pick``, or no network within those of the search.
+        Untrusted: when the run is somebody else's and names code, files or agents.
     """
     if name and (pick or by):
         raise InvalidOption("give either --name or --pick/--by, not both")
-    run = Run.open(folder)
+    run = Run.open(folder, trust=trust)
     front = run.front(on_progress=on_progress)
     if not front.members:
         raise Infeasible(nothing_left(run))
@@ -111,7 +115,7 @@ def export_from_run(
     if len(chosen) != 1:
         raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
     on_progress(Progress("export", chosen[0].name, 0, 1))
-    written = export_member(chosen[0], output, chosen[0].materials(), build=_builds(on_progress))
+    written = export_member(chosen[0], output, chosen[0].materials(), build=builds(on_progress))
     on_progress(Progress("export", chosen[0].name, 1, 1))
     return [_judged(written, pick)]
 
@@ -138,6 +142,13 @@ def export_member(
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
+    with names_of(materials.names):
+        return _exported(member, path, materials, meters, build)
+
+
+def _exported(
+    member: Member, path: Path, materials: Materials, meters: Mapping[str, MeterOnUse] | None, build: proofs.Build
+) -> Written:
     supernet, names = materials.supernet, materials.supernet.input_names
     own, _ = materials.split(member.architecture)
     inputs, module = supernet.inputs_of(own), supernet.extract(own)
@@ -170,43 +181,9 @@ def export_member(
             believed=member.belief.values,
             details={**written.details, "data": materials.data},
         )
+    if not foreign():
+        remember(proof.path, anywhere=True, imports_from=import_folders()[0])
     return Written(member.name, path, proof)
-
-
-def verify_file(
-    path: Path, *, on: str | None = None, data: str | None = None, on_progress: Listener = nobody
-) -> Verdict:
-    """Check an exported network against its certificate with everything that is at hand here.
-
-    Args:
-        path: of the ONNX file or its certificate.
-        on: device to measure on instead of each of the certificate's.
-        data: where the data lies, if it has moved.
-        on_progress: hears what is being done.
-
-    Raises:
-        DamagedFile: when there is no certificate that can be read.
-    """
-    proof = proofs.read_certificate(path)
-    described = proof.data.get("export", {}).get("data")
-    on_progress(Progress("verify", "reading the data"))
-    batches = _batches(described, data)
-    specs = {name: on or str(described["spec"]) for name, described in proofs.devices(proof).items()}
-    with ExitStack() as stack:
-        meters = {}
-        for name, spec in specs.items():
-            try:
-                device = open_device(spec)
-                on_progress(Progress("verify", f"taking {spec}"))
-                meter = Meter(device, on_message=lambda text: on_progress(Progress("verify", text)))
-                meters[name] = stack.enter_context(meter)
-            except (UserError, DeviceLost):
-                if on is not None:
-                    raise
-        on_progress(Progress("verify", "comparing outputs, judging, measuring"))
-        verdict = proofs.verify(path, build=_builder(path, on_progress), batches=batches, meter=meters)
-    on_progress(Progress("verify", "", 1, 1))
-    return verdict
 
 
 def measure_file(path: Path, *, on: str, on_progress: Listener = nobody) -> Measurement:
@@ -268,7 +245,7 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
     """Into the run's folder, one device lock for all."""
     found = {m.name: _intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
-    build = _builds(on_progress)
+    build = builds(on_progress)
     with ExitStack() as stack:
         meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):
@@ -287,7 +264,10 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
 
 def _meters(materials: Materials, stack: ExitStack, on_progress: Listener, stop: Stop) -> dict[str, MeterOnUse]:
     """Of all devices of the run; each takes its device when it first has to measure."""
-    return open_meters(materials.on, materials.anchors, stack, keep=lambda *_: None, on_progress=on_progress, stop=stop)
+    with names_of(materials.names):
+        return open_meters(
+            materials.on, materials.anchors, stack, keep=lambda *_: None, on_progress=on_progress, stop=stop
+        )
 
 
 def _intact(name: str, path: Path) -> Written | None:
@@ -302,38 +282,7 @@ def _intact(name: str, path: Path) -> Written | None:
     return Written(name, path, proof) if whole else None
 
 
-def _batches(described: Mapping[str, Any] | None, moved: str | None) -> dict[str, Iterable[Any]] | None:
-    """The splits that the certificate speaks of, where they are at hand."""
-    if not described or not (moved or described.get("spec")):
-        return None
-    try:
-        found = open_data(
-            moved or described["spec"],
-            resize=described["resize"],
-            seed=described["seed"],
-            limit=described["images"],
-            options=described.get("options"),
-        )
-    except UserError:
-        if moved:
-            raise
-        return None
-    return {split: found.batches(split, EVALUATION_BATCH) for split in ("val", "test")}
-
-
-def _builder(path: Path, on_progress: Listener) -> proofs.Build | None:
-    """Builds the supernet that a network came from, unless only the process that searched it could."""
-    from archsmith.export.safetensors import ARCHITECTURE, read_architecture
-
-    stem = path.name.removesuffix(proofs.SUFFIX).removesuffix(".onnx")
-    try:
-        source = read_architecture(path.with_name(stem + ARCHITECTURE))["source"]
-    except DamagedFile:
-        return _builds(on_progress)  # the check itself will say what is wrong with the file
-    return None if "live" in source else _builds(on_progress)
-
-
-def _builds(on_progress: Listener) -> proofs.Build:
+def builds(on_progress: Listener) -> proofs.Build:
     """Builds the supernet of each source once: tracing takes seconds, and what is built is only read."""
     built: dict[str, Supernet] = {}
 

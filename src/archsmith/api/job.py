@@ -188,7 +188,7 @@ class Job:
         if not (self.run / "run.json").exists():
             return None
         run, stamp = Run.open(self.run), self._stamp()
-        if not stamp or run.done != stamp or not (self.run / "report.html").exists():
+        if not run.names.own or not stamp or run.done != stamp or not (self.run / "report.html").exists():
             return None
         front = run.front()
         return front if not self.export or exports_intact(front) else None

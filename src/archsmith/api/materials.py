@@ -32,10 +32,11 @@ from archsmith.evaluator._quantised_files import policy_of
 from archsmith.export._quantised import Policy
 from archsmith.files import replacing
 from archsmith.hardware import open_device
-from archsmith.models import FORMS, source_named
+from archsmith.models import FORMS, refuse_fetching, source_named
 from archsmith.space import ChoiceSpace
 from archsmith.supernet import Supernet
 from archsmith.supernet._calibration import Batch
+from archsmith.trust import Names, foreign, names_of
 
 EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
@@ -61,6 +62,7 @@ class Materials:
         data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
         anchors: device -> the reference's time that this run's latencies on it are based on, once it is known.
         joint: the precisions of layers, where they are searched or fixed.
+        names: whose names ``source``, ``on`` and ``data`` are; ``None`` for those that the user gave.
     """
 
     supernet: Supernet
@@ -71,6 +73,7 @@ class Materials:
     data: Mapping[str, Any] | None = None
     anchors: Mapping[str, float] = field(default_factory=dict)
     joint: JointSpace | None = None
+    names: Names | None = None
 
     @property
     def space(self) -> ChoiceSpace:
@@ -172,8 +175,12 @@ def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -
             given = ", ".join(f"{k}={v!r}" for k, v in options.items())
             raise InvalidOption(f"{name}({given}) cannot be built: {error}; lists are written NAME=1,2") from error
     else:
-        example = _example(options)
+        try:
+            example = _example(options)
+        except (TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+            raise InvalidOption(f"no inputs can be made for {name} with {options}: {error}") from error
         shape = {key: options.pop(key, None) for key in SHAPE}
+        refuse_fetching(name, options)
         maker = source_named(name)
         found = maker.build(name, **shape, **(options if weights else {**options, **maker.without_weights}))
     check_takes(name, found, wanted)
@@ -274,13 +281,22 @@ def materials_of(run: Run, *, data: str | None = None, on_progress: Listener = n
     Raises:
         InvalidModel: when the run was begun from a live Python model.
         RunMismatch: when the data at hand are others.
+        Untrusted: when the run is somebody else's and names code, files or agents.
     """
+    with names_of(run.names):
+        return _materials_of(run, data, on_progress)
+
+
+def _materials_of(run: Run, data: str | None, on_progress: Listener) -> Materials:
     source = run.fixed["model"]
     if source is None:
         raise InvalidModel(
             f"{run.path} was searched from a live Python model, so its networks cannot be rebuilt here; "
             'give smith.search(..., model="module:factory") a function that builds it'
         )
+    if foreign():
+        for spec in run.devices.values():
+            open_device(spec)  # before anything is built: refuses agents and code
     supernet = rebuild(source, on_progress=on_progress)
     load_weights(run, supernet)
     val = test = None
@@ -300,7 +316,7 @@ def materials_of(run: Run, *, data: str | None = None, on_progress: Listener = n
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
     joint = joint_space(supernet, None, kept=run.fixed.get("precisions"))
-    return Materials(supernet, source, val, test, run.devices, described, run.anchors, joint)
+    return Materials(supernet, source, val, test, run.devices, described, run.anchors, joint, run.names)
 
 
 def precisions_on(on: Mapping[str, str], wanted: str | Sequence[str] | Precisions | None = None) -> Precisions | None:

@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from archsmith.api.front import Front, Member
 from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
-from archsmith.errors import DamagedFile, Infeasible, UserError
+from archsmith.errors import DamagedFile, Infeasible, InvalidArchitecture, UserError
 from archsmith.evaluation import Evaluation
-from archsmith.files import read_json
+from archsmith.files import misfit, read_json
 from archsmith.metric import Limit, Objective
 from archsmith.report.text import answer
 from archsmith.store import Store
@@ -24,7 +24,37 @@ if TYPE_CHECKING:
 
 FINAL = {"stage": "final"}
 """Fidelity of the last check: latency at full effort, and the test split."""
-_KEPT = {"front", "dropped", "evaluator", "seed"}
+
+
+class Kept(TypedDict):
+    """The content of ``front.json``: keys of the networks, and why some are not handed out."""
+
+    front: list[str]
+    dropped: dict[str, str]
+    evaluator: str
+    seed: int
+
+
+class LimitRecord(TypedDict):
+    """A limit as a journal holds it."""
+
+    metric: str
+    sense: Literal["<=", ">="]
+    bound: float
+    relative: bool
+
+
+class Header(TypedDict):
+    """How a journal was begun."""
+
+    strategy: str
+    options: dict[str, Any]
+    seed: int
+    objectives: list[str]
+    limits: list[LimitRecord]
+    limits_as_written: list[str]
+    evaluator: str
+    space: str
 
 
 @dataclass(frozen=True)
@@ -53,13 +83,9 @@ def checked(run: Run, store: Store, evaluations: Sequence[Evaluation]) -> list[C
     if not path.exists():
         return []
     what, way_out = "the final front", "delete it and give the run's `archsmith search` command again"
-    front = read_json(path, what=what, way_out=way_out)
+    front: Kept = read_json(path, what=what, way_out=way_out, form=Kept)
     believed = {e.architecture.key: e for e in reversed(evaluations)}
-    if (
-        not isinstance(front, dict)
-        or not front.keys() >= _KEPT
-        or not {*front["front"], *front["dropped"]} <= {*believed}
-    ):
+    if not {*front["front"], *front["dropped"]} <= {*believed}:
         raise DamagedFile(f"{path} should hold {what} of this search and does not; {way_out}")
     found = []
     for key in [*front["front"], *front["dropped"]]:
@@ -80,8 +106,18 @@ def question_of(run: Run, store: Store) -> tuple[tuple[Objective, ...], tuple[Li
     header = journal.header
     if header is None:
         raise UserError(f"the search in {run.path} has not begun yet; give its `archsmith search` command again")
+    if wrong := misfit(header, Header):
+        raise DamagedFile(f"the journal in {store.label} has a header of another form ({wrong}); restore a copy")
     objectives = tuple(Objective.parse(o) for o in header["objectives"])
-    return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations
+    evaluations = journal.evaluations
+    try:
+        run.space.rows([e.architecture for e in evaluations])
+    except InvalidArchitecture as error:
+        raise DamagedFile(
+            f"{store.label} holds evaluations of another search space than {run.path / 'run.json'} ({error}); restore "
+            "both from one copy"
+        ) from error
+    return objectives, tuple(Limit(**x) for x in header["limits"]), evaluations
 
 
 def read_front(run: Run, *, materials: Callable[[], Materials] | None = None, on_progress: Listener = nobody) -> Front:

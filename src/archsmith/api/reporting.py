@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from archsmith.api.reading import checked, question_of
 from archsmith.api.run import Run
@@ -16,6 +16,12 @@ from archsmith.store import Store
 
 BASELINE = "baseline-"
 """How the journals of baselines begin."""
+
+
+class _Proven(TypedDict):
+    """What is shown of a certificate."""
+
+    line: str
 
 
 def report_data(run: Run) -> ReportData:
@@ -35,7 +41,7 @@ def report_data(run: Run) -> ReportData:
             if name.startswith(prefix)
         }
         networks = _networks(run, store, evaluations)
-    described, trained = run.fixed, run.fixed.get("training")
+    described = run.fixed
     return ReportData(
         title=f"{_named(described['model'])} on {described['data'].get('spec') or 'data of its own'}",
         run=str(run.path),
@@ -48,12 +54,13 @@ def report_data(run: Run) -> ReportData:
         largest=evaluations[0] if evaluations else None,
         settings=_settings(described, header) | noted,
         seeds={"search": header["seed"]}
-        | ({"training": trained["seed"]} if (trained := described.get("training")) else {}),
+        | ({"training": trained["seed"]} if "seed" in (trained := described.get("training") or {}) else {}),
         environment=dict(evaluations[-1].environment) if evaluations else {},
         timing=run.timing,
         training=[
-            {"epoch": row["epoch"]} | {k.removeprefix("loss_"): v for k, v in row.items() if k.startswith("loss_")}
-            for row in run.training
+            {"epoch": row.get("epoch", number)}
+            | {k.removeprefix("loss_"): v for k, v in row.items() if k.startswith("loss_")}
+            for number, row in enumerate(run.training, 1)
         ],
         notes=run.notes,
     )
@@ -101,7 +108,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def _networks(run: Run, store: Store, evaluations: list[Evaluation]) -> list[FinalNetwork]:
     """The networks of the last check, with what was written for them; none before it."""
-    found = []
+    found, what = [], "a certificate"
     for c in checked(run, store, evaluations):
         certificate = run.exports / f"{c.name}.certificate.json"
         found.append(
@@ -110,7 +117,7 @@ def _networks(run: Run, store: Store, evaluations: list[Evaluation]) -> list[Fin
                 evaluation=c.belief,
                 final=c.final,
                 files={str(f.relative_to(run.path)): f.stat().st_size for f in sorted(run.exports.glob(f"{c.name}.*"))},
-                certificate=read_json(certificate, what="a certificate") if certificate.exists() else None,
+                certificate=read_json(certificate, what=what, form=_Proven) if certificate.exists() else None,
                 dropped=c.dropped,
             )
         )

@@ -23,29 +23,27 @@ import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
 from archsmith.api.devices import ALONE, named_devices
 from archsmith.api.progress import Listener, nobody
+from archsmith.api.run_record import FORMAT, State, check_record
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
-from archsmith.files import read_json, translating, write_json
+from archsmith.files import append_line, read_json, translating, write_json
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
 from archsmith.store._locks import FileLock
+from archsmith.trust import Names, names_of, recall, refuse, remember
 
 if TYPE_CHECKING:
     from archsmith.api.front import Front
     from archsmith.architecture import Proposal
     from archsmith.hardware import Device, Measurement
-
-FORMAT = 1
-"""Of ``run.json``; a newer one is refused."""
-_FIXED = {"model", "space", "device", "data"}
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,21 @@ class Run:
     Args:
         path: the folder.
         record: the contents of ``run.json``.
+        names: whether what ``run.json`` names is followed: see :mod:`archsmith.trust`.
     """
 
     path: Path
     record: Mapping[str, Any]
+    names: Names
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, trust: bool = False) -> Run:
         """An existing run.
+
+        Args:
+            path: of the folder.
+            trust: take the run as your own from now on: code, data, agents and databases that it names are used. Runs
+                that were made here under this path need none of it.
 
         Raises:
             UserError: when there is none at ``path``; names a run that is near.
@@ -72,9 +77,16 @@ class Run:
         path = _folder(path)
         if not (path / "run.json").exists():
             raise UserError(f"no run at {path}: it has no run.json{_near(path)}")
-        record = read_json(path / "run.json", what="the description of a run")
-        _check_format(record, path)
-        return cls(path, record)
+        file = path / "run.json"
+        record = read_json(file, what="the description of a run")
+        check_record(record, path)
+        if trust:
+            remember(file, imports_from=Path.cwd())
+        names = recall(file)
+        if names.own or trust:
+            folders = names.imports_from or ()
+            names = replace(names, own=True, imports_from=(*folders, Path.cwd()))
+        return cls(path, record, names)
 
     @classmethod
     def begin(cls, path: str | Path, fixed: Mapping[str, Any], *, store: str | None = None) -> Run:
@@ -93,7 +105,7 @@ class Run:
         if (path / "run.json").exists():
             run = cls.open(path)
             if not (changed := run._changed(fixed, store)):
-                return run
+                return cls.open(path, trust=True)  # whoever calls names everything that it names
             if run._spent:
                 raise RunMismatch(
                     f"{path} was begun with something else (then -> now): {'; '.join(changed)}. "
@@ -111,7 +123,7 @@ class Run:
             "fixed": dict(fixed),
         }
         write_json(path / "run.json", record)
-        return cls.open(path)
+        return cls.open(path, trust=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -204,9 +216,7 @@ class Run:
         """Add a line to ``measurements.jsonl``: which network, which metric, every raw sample and its circumstances."""
         path = self.path / "measurements.jsonl"
         line = {"architecture": proposal.architecture.key, "metric": metric, **measured.to_json()}
-        with translating(path), path.open("ab+") as file:
-            torn = file.tell() and not _ends_a_line(path)  # a process was killed while it wrote
-            file.write(b"\n" * bool(torn) + json.dumps(line).encode() + b"\n")
+        append_line(path, json.dumps(line))
 
     def note(self, text: str) -> None:
         """Remember something that a reader of the results must know, once."""
@@ -223,9 +233,7 @@ class Run:
         if not path.exists():
             return {}
         what, way_out = "what a run found on its way", "delete it and give the run's `archsmith search` command again"
-        found = read_json(path, what=what, way_out=way_out)
-        if not isinstance(found, dict):
-            raise DamagedFile(f"{path} should hold {what}, not a {type(found).__name__}; {way_out}")
+        found: dict[str, Any] = read_json(path, what=what, way_out=way_out, form=State)
         return found
 
     @property
@@ -238,8 +246,16 @@ class Run:
 
     @property
     def exports(self) -> Path:
-        """Folder of the exported networks."""
-        return self.path / "exports"
+        """Folder of the exported networks.
+
+        Raises:
+            Untrusted: when somebody else's run has a link there, to any folder of this machine.
+        """
+        folder = self.path / "exports"
+        if folder.is_symlink():
+            with names_of(self.names):
+                refuse(f"write to {folder.readlink()}")
+        return folder
 
     def store(self, *, create: bool = False) -> Store:
         """The open store; close it, or use it in a ``with`` statement.
@@ -249,8 +265,10 @@ class Run:
 
         Raises:
             UserError: when it is missing and not to be made, or cannot be reached.
+            Untrusted: when somebody else's run names a database elsewhere.
         """
-        return Store.open(self.record["store"] or self.path / "store.db", create=create)
+        with names_of(self.names):
+            return Store.open(self.record["store"] or self.path / "store.db", create=create)
 
     def journal_name(self, name: str) -> str:
         """Name of one of this run's journals: a shared database holds those of several runs."""
@@ -308,26 +326,6 @@ def _check_store(store: str | None) -> None:
             "the store's URL holds a password, which would be written into run.json; leave it out and set PGPASSWORD, "
             "or keep it in ~/.pgpass"
         )
-
-
-def _check_format(record: Any, path: Path) -> None:
-    damaged = DamagedFile(f"{path / 'run.json'} does not describe a run; restore it from a copy")
-    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise damaged
-    if record["format"] > FORMAT:
-        raise RunMismatch(
-            f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
-            "pip install -U archsmith"
-        )
-    fixed = record.get("fixed")
-    if not {"id", "store"} <= record.keys() or not isinstance(fixed, dict) or not fixed.keys() >= _FIXED:
-        raise damaged
-
-
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
 
 
 def _near(path: Path) -> str:

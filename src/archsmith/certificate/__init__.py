@@ -4,19 +4,9 @@
 :func:`certify` writes it, :func:`verify` checks it again, on this machine or another.
 """
 
-from archsmith.certificate.certifying import (
-    SUFFIX,
-    Build,
-    Certificate,
-    Exported,
-    Quantised,
-    certificate_path,
-    certify,
-    devices,
-    parts_of,
-    read_certificate,
-)
+from archsmith.certificate.certifying import Build, Exported, Quantised, certify
 from archsmith.certificate.checking import Check, Verdict, verify
+from archsmith.certificate.record import SUFFIX, Certificate, certificate_path, devices, parts_of, read_certificate
 
 __all__ = [
     "SUFFIX",

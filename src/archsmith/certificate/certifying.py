@@ -13,21 +13,29 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
+from archsmith.certificate.record import (
+    ENDINGS,
+    FORMAT,
+    VERSION,
+    Certificate,
+    certificate_path,
+    parts_of,
+)
+from archsmith.certificate.samples import sampled
+from archsmith.errors import InvalidModel
 from archsmith.evaluation import Value
 from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
 from archsmith.evaluator.latency import Measures
-from archsmith.export._compare import TOLERANCE, difference, tensors
+from archsmith.export._compare import TOLERANCE, difference
 from archsmith.export._inputs import random_like, resized
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._positional import positional
 from archsmith.export.safetensors import (
-    ARCHITECTURE,
     Extracts,
     load_network,
 )
-from archsmith.files import read_json, sha256, write_json
+from archsmith.files import sha256, write_json
 from archsmith.hardware import environment
 from archsmith.hardware._records import measured_line
 from archsmith.metric import on_device
@@ -35,52 +43,12 @@ from archsmith.supernet.calls import in_order, logits_of
 from archsmith.supernet.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
 
-FORMAT = "archsmith certificate"
-VERSION = 1
-SUFFIX = ".certificate.json"
-ENDINGS = (".onnx", ".safetensors", ARCHITECTURE)
-"""Of the files that a certificate is about."""
 ITEMS = 8
 """Random inputs of one comparison."""
-SHOWN = 8
-"""Outputs that a certificate records, for a check without the model's source."""
+
 
 Build = Callable[[Mapping[str, Any]], Extracts]
 Network = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What was proven of one exported network.
-
-    Args:
-        path: of the certificate.
-        data: its content, plain data.
-    """
-
-    path: Path
-    data: Mapping[str, Any]
-
-    @property
-    def line(self) -> str:
-        """The certificate for people."""
-        return str(self.data["line"])
-
-    @property
-    def files(self) -> dict[Path, tuple[str, str]]:
-        """File beside the certificate -> its name when it was certified, and its sha256 then; ``""`` for neither.
-
-        Files are known by their ending: a set that was renamed or copied is judged itself, never what lies under the
-        names of then.
-        """
-        stem = self.path.name.removesuffix(SUFFIX)
-        recorded = dict.fromkeys(ENDINGS, "") | {
-            ending: name for name in self.data["files"] for ending in ENDINGS if name.endswith(ending)
-        }
-        return {
-            self.path.with_name(stem + ending): (name, str(self.data["files"].get(name, "")))
-            for ending, name in recorded.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -171,7 +139,7 @@ def certify(
             "tolerance": TOLERANCE,
             "seed": seed,
             "items": ITEMS,
-            "first": first_outputs(file(*_random(inputs, seed))),
+            "samples": sampled(file, inputs, seed),
         },
         "accuracy": accuracy,
         "believed": {name: value.to_json() for name, value in (believed or {}).items()},
@@ -186,41 +154,6 @@ def certify(
     target = certificate_path(path)
     write_json(target, data)
     return Certificate(target, data)
-
-
-def certificate_path(path: Path) -> Path:
-    """Where the certificate of ``NAME.onnx`` lies."""
-    return path if path.name.endswith(SUFFIX) else path.with_suffix(SUFFIX)
-
-
-def read_certificate(path: Path) -> Certificate:
-    """The certificate of an exported network.
-
-    Args:
-        path: of the certificate, or of the network's ONNX file.
-
-    Raises:
-        DamagedFile: when it is missing, no certificate, of a newer version, or parts of it are missing.
-        InvalidOption: for a file that no certificate is about.
-    """
-    if not path.name.endswith((*ENDINGS[:2], SUFFIX)):
-        raise InvalidOption(f"{path} is neither an exported network (NAME.onnx) nor a certificate (NAME{SUFFIX})")
-    target = certificate_path(path)
-    data = read_json(target, what="a certificate")
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise DamagedFile(f'{target} is no certificate of archsmith; it should say "format": "{FORMAT}"')
-    if data.get("version") != VERSION:
-        raise DamagedFile(f"{target} has version {data.get('version')}, this archsmith reads {VERSION}: update it")
-    wanted = {"files": dict, "outputs": dict, "accuracy": dict, "latency": dict, "device": dict, "line": str}
-    for name, kind in wanted.items():
-        if not isinstance(data.get(name), kind):
-            raise DamagedFile(f"{target} lacks its part {name!r}; export the network again")
-    return Certificate(target, data)
-
-
-def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
-    """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
-    return {name: part["device"] for name, part in parts_of(certificate.data).items()}
 
 
 # Certifying ----------------------------------------------------------------------------------------------------------
@@ -305,20 +238,9 @@ def _time(path: Path, meter: Measures, module: nn.Module, inputs: tuple[Any, ...
     }
 
 
-def parts_of(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Device -> what a certificate says of it, the first device first."""
-    return {data.get("name", ""): data, **data.get("others", {})}
-
-
 def by_name(meter: Measures | Mapping[str, Measures] | None) -> Mapping[str, Measures]:
     """Meters by device, the only one under the empty name."""
     return meter if isinstance(meter, Mapping) else {} if meter is None else {"": meter}
-
-
-def first_outputs(outputs: Any) -> list[float]:
-    """Those that a certificate records."""
-    flat = torch.cat([t.detach().double().flatten() for t in tensors(outputs)])
-    return [float(v) for v in flat[:SHOWN]]
 
 
 def _line(path: Path, data: Mapping[str, Any]) -> str:
@@ -354,6 +276,3 @@ def _quantised_line(data: Mapping[str, Any]) -> str:
     same = [data["same_class"][name] for name in real if name in data["same_class"]]
     of = f" and leaves {100 * min(same):.1f} % of inputs in their class" if same else ""
     return f"{layers}, which moves outputs by up to {moved:.2g} of the largest{of}"
-
-
-# Verifying -----------------------------------------------------------------------------------------------------------

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from archsmith.certificate.certifying import (
-    SUFFIX,
     Build,
     accuracy_of,
     by_name,
-    first_outputs,
-    parts_of,
-    read_certificate,
 )
-from archsmith.errors import EvaluationFailed, UnknownName, UserError
+from archsmith.certificate.record import parts_of, read_certificate
+from archsmith.certificate.samples import compare
+from archsmith.errors import EvaluationFailed, MissingExtra, UnknownName, Untrusted, UserError
 from archsmith.evaluator.latency import Measures
-from archsmith.export._compare import difference
+from archsmith.export._compare import difference, tensors
 from archsmith.export._inputs import random_like, resized
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export._positional import positional
@@ -53,11 +51,19 @@ Status = Literal["ok", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at again."""
+    """One thing that was looked at again.
+
+    Args:
+        name: what it was.
+        status: how it went.
+        detail: figures, or the reason.
+        proves: whether it says anything of the network: hashes stand in the certificate, which anybody can write.
+    """
 
     name: str
     status: Status
     detail: str
+    proves: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,27 @@ class Verdict:
         """Whether nothing failed; skipped checks do not count."""
         return all(c.status != "failed" for c in self.checks)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing could be looked at but hashes."""
+        return self.ok and not any(c.status == "ok" and c.proves for c in self.checks)
+
     def lines(self) -> list[str]:
         """For people, one a check and one for all."""
         found = [f"{c.status:7} {c.name}: {c.detail}" for c in self.checks]
         skipped = sum(c.status == "skipped" for c in self.checks)
         note = f" ({skipped} of {len(self.checks)} checks skipped)" if skipped else ""
-        return [*found, f"{self.path.name} {'holds' if self.ok else 'DOES NOT HOLD'}{note}"]
+        holds = "holds" if self.ok else "DOES NOT HOLD"
+        return [*found, f"{self.path.name} {'could not be verified' if self.empty else holds}{note}"]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"certificate": str(self.path), "ok": self.ok, "checks": [asdict(c) for c in self.checks]}
+        return {
+            "certificate": str(self.path),
+            "ok": self.ok,
+            "verified": not self.empty,
+            "checks": [asdict(c) for c in self.checks],
+        }
 
 
 def verify(
@@ -95,6 +112,7 @@ def verify(
     build: Build | None = None,
     batches: Mapping[str, Iterable[Any]] | None = None,
     meter: Measures | Mapping[str, Measures] | None = None,
+    reasons: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Check an exported network against its certificate, with what is at hand.
 
@@ -103,6 +121,7 @@ def verify(
         build: as in :func:`certify`; without it the module is not rebuilt.
         batches: split -> iterable of ``(inputs, labels)``; without them accuracy is not checked.
         meter: open, or several by name; latency is not checked on devices without one.
+        reasons: why the data (``"accuracy"``) or devices (by name) are not at hand, for the checks that are skipped.
 
     Raises:
         DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
@@ -111,18 +130,23 @@ def verify(
     """
     certificate = read_certificate(path)
     data, target = certificate.data, certificate.path
-    network = target.with_name(target.name.removesuffix(SUFFIX) + ".onnx")
+    network, why = certificate.network, reasons or {}
     moved = float(data.get("quantised", {}).get("differs", {}).get("random", 0.0))
     checks = [
-        *(_attempt(f"file {file.name}", _check_hash, file, *then) for file, then in certificate.files.items()),
+        *(
+            replace(_attempt(f"file {file.name}", _check_hash, file, *then), proves=False)
+            for file, then in certificate.files.items()
+        ),
         _attempt("recorded outputs", _check_recorded, network, data["outputs"], moved),
         _attempt("rebuilt module", _check_rebuilt, network, data["outputs"], build, moved),
         *(
-            _attempt(f"accuracy on {split}", _check_accuracy, network, recorded, (batches or {}).get(split))
+            _attempt(f"accuracy on {split}", _check_accuracy, network, recorded, batches, split, why)
             for split, recorded in data["accuracy"].items()
         ),
         *(
-            _attempt(on_device("latency", name), _check_latency, network, part, by_name(meter).get(name))
+            _attempt(
+                on_device("latency", name), _check_latency, network, part, by_name(meter).get(name), why.get(name, "")
+            )
             for name, part in parts_of(data).items()
         ),
     ]
@@ -133,9 +157,11 @@ def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) ->
     """Run a check; an error that archsmith raises on purpose is a failed check with its message."""
     try:
         return Check(name, *check(*args))
+    except (Untrusted, MissingExtra) as error:
+        return Check(name, "skipped", str(error))
     except (UserError, EvaluationFailed) as error:
         return Check(name, "failed", str(error))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError, OverflowError) as error:
         return Check(name, "failed", f"this part of the certificate cannot be read: {error!r}")
 
 
@@ -159,13 +185,17 @@ def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[A
 
 def _check_recorded(network: Path, outputs: Mapping[str, Any], moved: float) -> tuple[Status, str]:
     """A quantised file may be further from what is recorded: a value between two steps goes to either."""
-    inputs, _ = _recorded_inputs(network, outputs)
-    found = first_outputs(OnnxFile(network)(*inputs))
-    apart = difference(torch.tensor(outputs["first"], dtype=torch.float64), torch.tensor(found, dtype=torch.float64))
+    if "samples" in outputs:
+        apart = compare(OnnxFile(network), outputs["samples"])
+    else:
+        inputs, _ = _recorded_inputs(network, outputs)
+        flat = torch.cat([t.detach().double().flatten() for t in tensors(OnnxFile(network)(*inputs))])
+        then = torch.tensor(outputs["first"], dtype=torch.float64)
+        apart = difference(then, flat[: len(then)])
     status: Status = "ok" if apart.relative <= max(10 * outputs["tolerance"], min(STEPS, moved)) else "failed"
     return (
         status,
-        f"the file's outputs on the certificate's random inputs differ by {apart.relative:.1g} from those recorded",
+        f"the file's outputs on the certificate's inputs differ by {apart.relative:.1g} from those recorded",
     )
 
 
@@ -188,9 +218,17 @@ def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | Non
     return status, f"safetensors and ONNX file differ by {apart.relative:.1g} of the largest output"
 
 
-def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterable[Any] | None) -> tuple[Status, str]:
+def _check_accuracy(
+    network: Path,
+    recorded: Mapping[str, Any],
+    splits: Mapping[str, Iterable[Any]] | None,
+    split: str,
+    why: Mapping[str, str],
+) -> tuple[Status, str]:
+    batches = (splits or {}).get(split)
     if batches is None:
-        return "skipped", f"the data is not at hand; {recorded['top1']:.2f} % when certified"
+        said = why.get("accuracy", "the data is not at hand")
+        return "skipped", f"{said}; {recorded['top1']:.2f} % when certified"
     described = read_architecture(network.with_suffix(ARCHITECTURE))
     sizes = Plan.from_json(described["plan"]).inputs
     found = accuracy_of(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
@@ -203,10 +241,10 @@ def _check_accuracy(network: Path, recorded: Mapping[str, Any], batches: Iterabl
     return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
 
 
-def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None) -> tuple[Status, str]:
+def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None, why: str) -> tuple[Status, str]:
     """Ratios to the reference are compared: they do not depend on when either machine's anchor was taken."""
     if meter is None:
-        return "skipped", f"the device {data['device']['spec']} is not at hand"
+        return "skipped", f"the device {data['device']['spec']} is not at hand{f': {why}' if why else ''}"
     recorded = Measurement.from_json({k: v for k, v in data["latency"].items() if k != "of"})
     if data["latency"]["of"] != "file":
         return "skipped", f"{data['device']['spec']} runs modules, not files; nothing to time again"

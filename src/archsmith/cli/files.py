@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from archsmith.cli._console import print_json, progress, results
-
-Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
+from archsmith.cli._options import Json, Trust
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,13 +28,14 @@ def export(
     by: Annotated[str | None, typer.Option(help="What best means; the first objective otherwise.")] = None,
     name: Annotated[str | None, typer.Option(help="A network by its name in the table.")] = None,
     output: Annotated[Path | None, typer.Option(help="The ONNX file; exports/NAME.onnx in the run otherwise.")] = None,
+    trust: Trust = False,
     json_output: Json = False,
 ) -> None:
     """Export networks of a run's front as ONNX and safetensors, each with its certificate; all without --pick."""
     from archsmith.api.exporting import export_from_run
 
     with progress() as listen:
-        written = export_from_run(run, pick=pick, by=by, name=name, output=output, on_progress=listen)
+        written = export_from_run(run, pick=pick, by=by, name=name, output=output, trust=trust, on_progress=listen)
     if json_output:
         print_json([w.to_json() for w in written])
         return
@@ -49,20 +49,24 @@ def verify(
     file: Annotated[Path, typer.Argument(help="An exported network (.onnx) or its certificate.")],
     on: Annotated[str | None, typer.Option(help="Measure on this device instead of the certificate's.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data lies here, if it has moved.")] = None,
+    trust: Trust = False,
     json_output: Json = False,
 ) -> None:
-    """Check an exported network against its certificate: hashes, outputs, accuracy, latency."""
-    from archsmith.api.exporting import verify_file
+    """Check an exported network against its certificate: hashes, outputs, accuracy, latency.
+
+    It ends with 1 where something does not hold, and with 2 where nothing could be verified.
+    """
+    from archsmith.api.verifying import verify_file
 
     with progress() as listen:
-        verdict = verify_file(file, on=on, data=data, on_progress=listen)
+        verdict = verify_file(file, on=on, data=data, trust=trust, on_progress=listen)
     if json_output:
         print_json(verdict.to_json())
     else:
         for line in verdict.lines():
             results.print(line, markup=False, highlight=False, soft_wrap=True)
-    if not verdict.ok:
-        raise typer.Exit(1)
+    if not verdict.ok or verdict.empty:
+        raise typer.Exit(2 if verdict.empty else 1)
 
 
 def measure(

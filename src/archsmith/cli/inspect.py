@@ -11,9 +11,9 @@ from rich.table import Table
 
 from archsmith import method as registry
 from archsmith.cli._console import print_json, progress, results
+from archsmith.cli._options import Json, Trust
 from archsmith.cli.search import ELASTIC, parse_options
 
-Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
@@ -23,13 +23,13 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def show(run: RunFolder, json_output: Json = False) -> None:
+def show(run: RunFolder, trust: Trust = False, json_output: Json = False) -> None:
     """Print the Pareto front of a run, finished or not."""
     from archsmith.api.reporting import report_data, summary
     from archsmith.api.run import Run
     from archsmith.report import terminal
 
-    opened = Run.open(run)
+    opened = Run.open(run, trust=trust)
     if json_output:
         print_json(summary(opened))
     else:
@@ -39,13 +39,14 @@ def show(run: RunFolder, json_output: Json = False) -> None:
 def report(
     run: RunFolder,
     output: Annotated[Path | None, typer.Option(help="Where to write it; report.html in the run otherwise.")] = None,
+    trust: Trust = False,
     json_output: Json = False,
 ) -> None:
     """Write the report of a run again: one HTML page that opens without a network."""
     from archsmith.api.reporting import write_report
     from archsmith.api.run import Run
 
-    path = write_report(Run.open(run), output)
+    path = write_report(Run.open(run, trust=trust), output)
     if json_output:
         print_json({"report": str(path)})
     else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, ClassVar, Protocol, TypedDict, final
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +14,31 @@ from torch import Tensor, nn
 from archsmith.architecture import Architecture
 from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidModel, InvalidOption, RunMismatch, require
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
-from archsmith.files import read_json, replacing, sha256, write_json
+from archsmith.files import misfit, read_json, replacing, sha256, write_json
 from archsmith.method import OURS
+from archsmith.origin import misfit_of_model
 from archsmith.plan import Plan
 
 FORMAT = "archsmith network"
 VERSION = 1
 ARCHITECTURE = ".architecture.json"
+LARGEST_INPUT = 1 << 28
+"""Values of the largest input that is made from a file's description."""
+
+
+class _Weights(TypedDict):
+    file: str
+    sha256: str
+
+
+class _Described(TypedDict):
+    format: str
+    version: int
+    source: dict[str, Any]
+    architecture: dict[str, Any]
+    plan: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    weights: _Weights
 
 
 class Extracts(Protocol):
@@ -121,22 +140,20 @@ def read_architecture(path: Path) -> dict[str, Any]:
     """The content of an architecture file.
 
     Raises:
-        DamagedFile: when it is missing, no such file, of a newer version, or parts of it are missing.
+        DamagedFile: when it is missing, no such file, of a newer version, or of another form.
     """
-    data = read_json(path, what="the architecture of a network")
+    data: Any = read_json(path, what="the architecture of a network")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise DamagedFile(f'{path} is no architecture file of archsmith; it should say "format": "{FORMAT}"')
     if data.get("version") != VERSION:
         raise DamagedFile(f"{path} has version {data.get('version')}, this archsmith reads {VERSION}: update archsmith")
-    try:
-        name = data["weights"]["file"]
-        complete = isinstance(data["weights"]["sha256"], str) and isinstance(data["source"], dict)
-        complete = complete and {"architecture", "plan", "inputs"} <= data.keys() and Path(name).name == name
-    except (KeyError, TypeError):
-        complete = False
-    if not complete:
-        raise DamagedFile(f"{path} lacks a part of an architecture file; export the network again")
-    return data
+    wrong = misfit(data, _Described) or misfit_of_model(data["source"])
+    if not wrong and Path(data["weights"]["file"]).name != data["weights"]["file"]:
+        wrong = "its weights are said to lie in another folder"
+    if wrong:
+        raise DamagedFile(f"{path} is no whole architecture file ({wrong}); export the network again")
+    found: dict[str, Any] = data
+    return found
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
@@ -190,5 +207,7 @@ def names_from(described: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _tensor(described: Mapping[str, Any]) -> Tensor:
     dtype = getattr(torch, described["dtype"])
+    if not isinstance(dtype, torch.dtype) or not 0 <= math.prod(described["shape"]) <= LARGEST_INPUT:
+        raise ValueError(f"no input has the type {described['dtype']} and the shape {described['shape']}")
     zeros = torch.zeros(described["shape"], dtype=dtype)
     return torch.tensor(described["values"], dtype=dtype).reshape(zeros.shape) if "values" in described else zeros

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from archsmith import trust
 from archsmith.errors import unknown
 from archsmith.method import load, names
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 ROLE = "build the network that a name stands for"
 
-__all__ = ["ROLE", "source_named"]
+__all__ = ["FORMS", "ROLE", "refuse_fetching", "source_named"]
 
 FORMS = "timm/NAME, torchvision/NAME, hf/FOLDER, hf/ORG/NAME, module:factory"
 
@@ -33,3 +35,22 @@ def source_named(spec: str) -> ModelSource:
             return found
     error = unknown("source of models", spec.partition("/")[0], sources)
     raise type(error)(f"{error}; {spec!r} names no model: they are written {FORMS}")
+
+
+def refuse_fetching(spec: str, options: Mapping[str, Any]) -> None:
+    """Options in somebody else's file are numbers: texts may name files to load, flags weights to fetch.
+
+    Raises:
+        Untrusted: for any other.
+    """
+    for name, value in options.items():
+        fetches = value not in (None, False) and any(part in name for part in ("pretrained", "weights", "checkpoint"))
+        if fetches or not _is_numbers(value):
+            trust.refuse(f"build {spec} with {name}={value!r}")
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether an option is a number, a truth value, nothing, or several of these: none can name a file."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_numbers, value))
+    return value is None or isinstance(value, bool | int | float)

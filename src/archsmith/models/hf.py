@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
+from archsmith import trust
 from archsmith.errors import InvalidModel, unknown
 from archsmith.method import Paper
 from archsmith.models._zoo import built, library
@@ -56,6 +57,7 @@ class HuggingFace(ModelSource):
 
     def check(self, spec: str) -> None:
         """A folder must hold a configuration; what the hub has is known when it is asked."""
+        trust.refuse(f"load {spec}")
         library("transformers", spec)
         folder = Path(_path(spec))
         if folder.is_dir() and not (folder / "config.json").is_file():

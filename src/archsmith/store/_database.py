@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
+from archsmith import trust
 from archsmith.errors import DamagedFile, InvalidOption, UserError, require
 from archsmith.store import _schema
 from archsmith.store._failures import damaged, explained, read_only
@@ -184,6 +185,7 @@ def _postgres(where: str) -> Database:
         raise InvalidOption(
             f"{url.get_backend_name()}:// is no kind of store; give a path (SQLite) or postgresql://USER@HOST/DATABASE"
         )
+    trust.refuse(f"connect to {url.render_as_string(hide_password=True)}")
     require("psycopg", extra="postgres", purpose="a store in PostgreSQL")
     options: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
     engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options, pool_pre_ping=True)

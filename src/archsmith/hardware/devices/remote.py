@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from archsmith import trust
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UnknownName
 from archsmith.export._inputs import as_arrays, batch_size, has_batch, resized
 from archsmith.files import parsed_json
@@ -63,6 +64,7 @@ class Remote(Device):
 
     def __init__(self, *, address: str = f"127.0.0.1:{PORT}") -> None:
         self.address, self._at = str(address), Address.read(str(address))
+        trust.refuse(f"connect to the agent at {address}")
         self._say: Callable[[str], None] = lambda _: None  # until a meter says whom to tell
 
     @classmethod

@@ -1,0 +1,168 @@
+"""What the file of a certificate holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+from archsmith.certificate.samples import Samples
+from archsmith.errors import DamagedFile, InvalidOption
+from archsmith.export.safetensors import ARCHITECTURE
+from archsmith.files import misfit, read_json
+from archsmith.origin import DataOrigin
+
+FORMAT = "archsmith certificate"
+VERSION = 2
+"""From 2 on a certificate carries inputs and outputs; before, the first outputs on inputs drawn from a seed."""
+SUFFIX = ".certificate.json"
+ENDINGS = (".onnx", ".safetensors", ARCHITECTURE)
+"""Of the files that a certificate is about."""
+LARGEST_CALL = 1024
+"""Items of the largest call that a certificate may ask for."""
+
+
+class Outputs(TypedDict, total=False):
+    """How equal the forms of the network are, and what the file gives."""
+
+    compared: Required[list[dict[str, Any]]]
+    tolerance: Required[float]
+    seed: int
+    items: int
+    samples: Samples
+    first: list[float]
+
+
+class Judged(TypedDict):
+    """Accuracy on one split."""
+
+    top1: float
+    right: int
+    total: int
+    data: str
+
+
+class Measured(TypedDict, total=False):
+    """Latency on one device."""
+
+    latency: Required[dict[str, Any]]
+    device: Required[dict[str, str]]
+
+
+class Quantisation(TypedDict, total=False):
+    """What was quantised."""
+
+    differs: dict[str, float]
+
+
+class Data(TypedDict, total=False):
+    """The content of a certificate's file."""
+
+    format: Required[str]
+    version: Required[int]
+    files: Required[dict[str, str]]
+    outputs: Required[Outputs]
+    accuracy: Required[dict[str, Judged]]
+    latency: Required[dict[str, Any]]
+    device: Required[dict[str, str]]
+    line: Required[str]
+    others: dict[str, Measured]
+    name: str
+    quantised: Quantisation
+    believed: dict[str, dict[str, Any]]
+    export: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was proven of one exported network.
+
+    Args:
+        path: of the certificate.
+        data: its content, plain data.
+    """
+
+    path: Path
+    data: Mapping[str, Any]
+
+    @property
+    def line(self) -> str:
+        """The certificate for people."""
+        return str(self.data["line"])
+
+    @property
+    def network(self) -> Path:
+        """The ONNX file."""
+        return self.path.with_name(self.path.name.removesuffix(SUFFIX) + ".onnx")
+
+    @property
+    def architecture(self) -> Path:
+        """The architecture file."""
+        return self.path.with_name(self.path.name.removesuffix(SUFFIX) + ARCHITECTURE)
+
+    @property
+    def files(self) -> dict[Path, tuple[str, str]]:
+        """File beside the certificate -> its name when it was certified, and its sha256 then; ``""`` for neither.
+
+        Files are known by their ending: a set that was renamed or copied is judged itself, never what lies under the
+        names of then.
+        """
+        stem = self.path.name.removesuffix(SUFFIX)
+        recorded = dict.fromkeys(ENDINGS, "") | {
+            ending: name for name in self.data["files"] for ending in ENDINGS if name.endswith(ending)
+        }
+        return {
+            self.path.with_name(stem + ending): (name, str(self.data["files"].get(name, "")))
+            for ending, name in recorded.items()
+        }
+
+
+def certificate_path(path: Path) -> Path:
+    """Where the certificate of ``NAME.onnx`` lies."""
+    return path if path.name.endswith(SUFFIX) else path.with_suffix(SUFFIX)
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate of an exported network.
+
+    Args:
+        path: of the certificate, or of the network's ONNX file.
+
+    Raises:
+        DamagedFile: when it is missing, no certificate, of a newer version, or of another form.
+        InvalidOption: for a file that no certificate is about.
+    """
+    if not path.name.endswith((*ENDINGS[:2], SUFFIX)):
+        raise InvalidOption(f"{path} is neither an exported network (NAME.onnx) nor a certificate (NAME{SUFFIX})")
+    target = certificate_path(path)
+    data = read_json(target, what="a certificate")
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise DamagedFile(f'{target} is no certificate of archsmith; it should say "format": "{FORMAT}"')
+    if data.get("version") not in range(1, VERSION + 1):
+        raise DamagedFile(f"{target} has version {data.get('version')}, this archsmith reads {VERSION}: update it")
+    if wrong := misfit(data, Data) or _lacking(data):
+        raise DamagedFile(f"{target} is no whole certificate ({wrong}); export the network again")
+    return Certificate(target, data)
+
+
+def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
+    """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
+    return {name: part["device"] for name, part in parts_of(certificate.data).items()}
+
+
+def _lacking(data: Mapping[str, Any]) -> str:
+    """What the parts must have beside their types, in words; empty where it is there."""
+    if not 0 < data["outputs"].get("items", 1) <= LARGEST_CALL:
+        return f"outputs of {data['outputs']['items']} items"
+    if not {"samples", "first"} & data["outputs"].keys():
+        return "it holds no outputs"
+    if wrong := misfit(data.get("export", {}).get("data"), DataOrigin | None):
+        return f"of the data: {wrong}"
+    parts = parts_of(data).items()
+    return next((f"{n or 'the device'} has no spec" for n, part in parts if not part["device"].get("spec")), "")
+
+
+def parts_of(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Device -> what a certificate says of it, the first device first."""
+    return {data.get("name", ""): data, **data.get("others", {})}

@@ -1,0 +1,129 @@
+"""A few inputs and outputs that a certificate carries, so that a file can be judged without its builder.
+
+Inputs are random numbers on a grid that a byte holds: images of 3x224x224 take 200 kB of text each. Of large outputs,
+values spread evenly over them are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from archsmith.errors import DamagedFile
+from archsmith.export._compare import Difference, difference, tensors
+from archsmith.export._inputs import random_like, resized
+from archsmith.export._onnx_file import OnnxFile
+
+ITEMS = 2
+"""Inputs of the call that is recorded."""
+GRID = 32
+"""Steps in one unit of a recorded floating-point input: values lie in -4 to 4."""
+VALUES = 1024
+"""Of each output that are recorded."""
+
+
+class Recorded(TypedDict):
+    """One tensor: of an input its values in units of ``step``, of an output some values."""
+
+    shape: list[int]
+    dtype: str
+    step: float
+    data: str
+
+
+class Samples(TypedDict):
+    """One call: its inputs, and what the file answered."""
+
+    inputs: list[Recorded]
+    outputs: list[Recorded]
+
+
+def sampled(file: OnnxFile, inputs: tuple[Any, ...], seed: int) -> Samples:
+    """Run a file on random inputs like ``inputs`` and record both.
+
+    Args:
+        file: the exported network.
+        inputs: of one call, tensors in the file's order; floating-point ones are drawn anew.
+        seed: of the draw.
+    """
+    recorded = [_input(x) for x in random_like(resized(inputs, ITEMS), seed) if isinstance(x, Tensor)]
+    outputs = tensors(file(*map(_tensor, recorded)))
+    return Samples(inputs=recorded, outputs=[_output(y) for y in outputs])
+
+
+def compare(file: OnnxFile, samples: Samples) -> Difference:
+    """How far a file's outputs on the recorded inputs are from those recorded: the output that is furthest.
+
+    Raises:
+        DamagedFile: when the record is none of tensors, or the file has other outputs.
+    """
+    found = tensors(file(*map(_tensor, samples["inputs"])))
+    if [list(y.shape) for y in found] != [y["shape"] for y in samples["outputs"]]:
+        raise DamagedFile(
+            f"the file's outputs have the shapes {[list(y.shape) for y in found]}, recorded are "
+            f"{[y['shape'] for y in samples['outputs']]}"
+        )
+    return difference([_values(y) for y in samples["outputs"]], [_some(x) for x in found])
+
+
+def _input(x: Tensor) -> Recorded:
+    if x.is_floating_point():
+        grid = (x.double() * GRID).round().clamp(-128, 127).to(torch.int8)
+        return _recorded(grid.numpy(), str(x.dtype), 1 / GRID, x.shape)
+    return _recorded(_narrow(x.numpy()), str(x.dtype), 1.0, x.shape)
+
+
+def _output(y: Tensor) -> Recorded:
+    return _recorded(_some(y).float().numpy(), "torch.float32", 1.0, y.shape)
+
+
+def _recorded(array: NDArray[Any], dtype: str, step: float, shape: Sequence[int]) -> Recorded:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    text = f"{little.dtype.str}:{base64.b64encode(little.tobytes()).decode()}"
+    return Recorded(shape=list(shape), dtype=dtype.removeprefix("torch."), step=step, data=text)
+
+
+def _narrow(whole: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the narrowest type that holds them."""
+    kinds = ("int8", "int16", "int32")
+    fits = [k for k in kinds if whole.size == 0 or np.abs(whole.astype(np.int64)).max() <= np.iinfo(k).max]
+    return whole.astype(fits[0] if fits else "int64")
+
+
+def _some(y: Tensor) -> Tensor:
+    """At most ``VALUES`` values, spread evenly."""
+    flat = y.detach().flatten()
+    places = np.linspace(0, max(0, len(flat) - 1), min(len(flat), VALUES)).astype(np.int64)
+    return flat[torch.from_numpy(places)].double()
+
+
+def _tensor(recorded: Mapping[str, Any]) -> Tensor:
+    """An input as it was."""
+    array, kind = _array(recorded), getattr(torch, recorded["dtype"], None)
+    shape = recorded["shape"]
+    if not isinstance(kind, torch.dtype) or min(shape, default=1) < 0 or math.prod(shape) != array.size:
+        raise DamagedFile(f"a recorded input of shape {shape} and type {recorded['dtype']} holds {array.size} values")
+    values = torch.from_numpy(array.astype(np.float64 if kind.is_floating_point else np.int64)).reshape(shape)
+    return (values * recorded["step"]).to(kind) if kind.is_floating_point else values.to(kind)
+
+
+def _values(recorded: Mapping[str, Any]) -> Tensor:
+    return torch.from_numpy(_array(recorded).astype(np.float64))
+
+
+def _array(recorded: Mapping[str, Any]) -> NDArray[Any]:
+    kind, _, text = recorded["data"].partition(":")
+    if kind not in ("|i1", "<i1", "<i2", "<i4", "<i8", "|b1", "<f4"):
+        raise DamagedFile(f"recorded values are integers or floating-point numbers, not {kind!r}")
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
+    except (binascii.Error, ValueError) as error:
+        raise DamagedFile(f"recorded values cannot be read: {error}") from error
