@@ -19,8 +19,8 @@ from archsmith import method
 ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
-VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "files", "events", "changes"}
-VOCABULARY |= {"npz", "origin", "trust"}
+VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "events", "changes"}
+VOCABULARY |= {"files", "forms", "npz", "origin", "trust"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {

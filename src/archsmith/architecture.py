@@ -8,12 +8,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
-from archsmith.errors import DamagedFile, InvalidArchitecture
+from archsmith.errors import InvalidArchitecture
+from archsmith.forms import reading
 
 Option = int | float | str | bool | tuple[int | str, ...]
 """A value a choice may take; a tuple for a ``Subset`` choice."""
+
+_Plain = int | float | str | bool | list[int | str]
+
+
+class _Written(TypedDict):
+    """An architecture as JSON."""
+
+    space: str
+    choices: list[tuple[str, _Plain]]
+
+
+class _Asked(TypedDict):
+    """A proposal as JSON."""
+
+    architecture: _Written
+    fidelity: dict[str, float | str]
+    parent: str | None
+    extras: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,10 +88,11 @@ class Architecture:
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        try:
-            return cls(data["space"], tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in data["choices"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedFile(f"not an architecture: {str(data)[:80]!r}") from error
+        with reading("an architecture", data, _Written):
+            found = cls(data["space"], tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in data["choices"]))
+            if len(found._by_name) < len(found.choices) or not found.key:
+                raise ValueError("a choice stands in it twice")
+        return found
 
     def __str__(self) -> str:
         return " ".join(f"{n}={_short(v)}" for n, v in self.choices)
@@ -109,13 +129,18 @@ class Proposal:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Proposal:
-        """The inverse of :meth:`to_json`."""
-        return cls(
-            Architecture.from_json(data["architecture"]),
-            MappingProxyType(dict(data["fidelity"])),
-            data["parent"],
-            MappingProxyType(dict(data["extras"])),
-        )
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a proposal", data, _Asked):
+            return cls(
+                Architecture.from_json(data["architecture"]),
+                MappingProxyType(dict(data["fidelity"])),
+                data["parent"],
+                MappingProxyType(dict(data["extras"])),
+            )
 
     @property
     def fidelity_key(self) -> str:

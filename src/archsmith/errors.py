@@ -119,6 +119,8 @@ class StorageFull(ArchsmithError):
 
 OF_NO_ARCHITECTURE = (MissingExtra, StorageFull, RunLocked, DeviceLost, Interrupted)
 """What says nothing about the architecture at hand: it ends a search, which goes on once it is mended."""
+_COMPARED, _LONGEST = 1000, 80
+"""Known names that are compared with a wrong one, and their letters: it takes the square of both."""
 _SHOWN = 40
 """Known names that a message lists; a user's module may have hundreds."""
 
@@ -130,7 +132,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     "no strategy is called 'nsga'; did you mean 'nsga2'? Known: nsga2, random"
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    short = [n for n in known[:_COMPARED] if len(n) <= _LONGEST]
+    near = difflib.get_close_matches(name, short, n=1) if len(name) <= _LONGEST else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known[:_SHOWN]) or 'none'}{more}")

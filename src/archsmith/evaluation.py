@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.errors import DamagedFile, EvaluationFailed, InvalidOption
+from archsmith.errors import EvaluationFailed, InvalidOption
+from archsmith.forms import reading
 from archsmith.metric import Limit, Objective
 
 Source = Literal["measured", "computed", "predicted", "table", "modelled"]
@@ -56,6 +57,28 @@ class Value:
         """Plain data; the interval only where there is one."""
         core = {"value": self.value, "source": self.source}
         return core | ({"low": self.low, "high": self.high} if self.has_interval else {})
+
+
+class _Number(TypedDict):
+    """A value as JSON."""
+
+    value: float
+    source: str
+    low: NotRequired[float]
+    high: NotRequired[float]
+
+
+class _Record(TypedDict):
+    """An evaluation as JSON; its proposal is checked where it is read."""
+
+    proposal: dict[str, Any]
+    values: dict[str, _Number]
+    evaluator: str
+    seed: int
+    status: Literal["ok", "failed"]
+    reason: str
+    environment: dict[str, Any]
+    cost: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +154,10 @@ class Evaluation:
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        try:
+        with reading("an evaluation", data, _Record):
             rest = {k: data[k] for k in ("evaluator", "seed", "status", "reason", "environment", "cost")}
             values = {name: Value(**value) for name, value in data["values"].items()}
             return cls(proposal=Proposal.from_json(data["proposal"]), values=values, **rest)
-        except (KeyError, TypeError, AttributeError, InvalidOption, EvaluationFailed) as error:
-            raise DamagedFile(f"not an evaluation: {str(data)[:80]!r} ({error})") from error
 
 
 def costs(evaluations: Sequence[Evaluation], objectives: Sequence[Objective]) -> NDArray[np.float64]:

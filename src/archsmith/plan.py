@@ -10,13 +10,39 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.forms import reading
+
 Index = None | int | tuple[int, ...]
 """Along one dimension: ``None`` keeps all, an integer ``n`` the first ``n``, a tuple these positions in order."""
+
+
+class _Policy(TypedDict):
+    name: str
+    options: dict[str, Any]
+
+
+class _Kept(TypedDict):
+    """What is kept of a tensor, as JSON."""
+
+    index: list[int | list[int] | None]
+    policy: _Policy | None
+
+
+class _Written(TypedDict):
+    """A plan as JSON."""
+
+    tensors: dict[str, _Kept]
+    attributes: dict[str, dict[str, Any]]
+    switches: dict[str, int]
+    depths: dict[str, int]
+    skipped: list[str]
+    stand_ins: NotRequired[dict[str, list[Any]]]
+    inputs: NotRequired[dict[str, tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -84,19 +110,22 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of :meth:`to_json`; lists in attributes come back as tuples."""
-        attributes = {m: {a: _untuple(v) for a, v in values.items()} for m, values in data["attributes"].items()}
-        tensors = {name: _tensor_from_json(t) for name, t in data["tensors"].items()}
-        stand_ins = {name: _untuple(v) for name, v in data.get("stand_ins", {}).items()}
-        return cls(
-            tensors,
-            attributes,
-            dict(data["switches"]),
-            dict(data["depths"]),
-            tuple(data["skipped"]),
-            stand_ins=stand_ins,
-            inputs={name: _untuple(v) for name, v in data.get("inputs", {}).items()},
-        )
+        """The inverse of :meth:`to_json`; lists in attributes come back as tuples.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a plan", data, _Written):
+            attributes = {m: {a: _untuple(v) for a, v in values.items()} for m, values in data["attributes"].items()}
+            return cls(
+                {name: _tensor_from_json(t) for name, t in data["tensors"].items()},
+                attributes,
+                dict(data["switches"]),
+                dict(data["depths"]),
+                tuple(data["skipped"]),
+                stand_ins={name: _untuple(v) for name, v in data.get("stand_ins", {}).items()},
+                inputs={name: _untuple(v) for name, v in data.get("inputs", {}).items()},
+            )
 
     @property
     def fingerprint(self) -> str:

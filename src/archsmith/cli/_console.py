@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.segment import Segment
 from rich.table import Column
+from rich.text import Text
 
 from archsmith.api.progress import Listener, Progress
 
-# Without emoji: `name:cat:` is a name, and rich would load its table of them while it prints, where Ctrl-C hurts.
-results = Console(width=None if sys.stdout.isatty() else 200, emoji=False)  # a pipe has no edge to cut at
-errors = Console(stderr=True, emoji=False)
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls other than the tab and the newline: ESC starts a terminal's commands
+    "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # what reorders or hides text
+    "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of letters, as in names of files of another encoding; hidden tags
+)
+_CONTROLS = 0xA0
+
+
+def escaped(text: str) -> str:
+    r"""``text`` with all that a terminal would obey, hide or reorder written out; tabs and newlines stay.
+
+    >>> print(escaped("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return _UNSEEN.sub(_written, text)
+
+
+def _written(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < _CONTROLS else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+
+
+class _Escaping(Console):
+    """A console on which texts of runs, agents and files are only ever read: see :func:`escaped`.
+
+    The same texts are no markup either, unless the call says ``markup=True``.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        # Without emoji: `name:cat:` is a name, and rich would load its table of them while it prints, where Ctrl-C
+        # hurts.
+        super().__init__(stderr=stderr, width=width, emoji=False, markup=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """As rich does, before widths are measured."""
+        return super().render_str(escaped(text), **how)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does; what is no command of rich's own is escaped."""
+        if isinstance(renderable, Text) and _UNSEEN.search(renderable.plain):
+            styled = renderable
+            renderable = Text(escaped(styled.plain), styled.style, justify=styled.justify, overflow=styled.overflow)
+            renderable.no_wrap, renderable.end = styled.no_wrap, escaped(styled.end)
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(escaped(segment.text), segment.style)
+
+
+results = _Escaping(width=None if sys.stdout.isatty() else 200)  # a pipe has no edge to cut at
+errors = _Escaping(stderr=True)
 
 _QUIET_S = 10
 """Seconds between two lines of one stage where the output is no terminal."""
@@ -26,8 +77,52 @@ _QUIET_S = 10
 
 def print_json(data: Any) -> None:
     """Plain data for scripts, on standard output."""
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    sys.stdout.write(_UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
     sys.stdout.flush()
+
+
+def say(message: object, *, end: str = "\n") -> None:
+    """A line of plain text on standard error, as long as it is."""
+    errors.print(str(message), end=end, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Warnings, and records of loggers that nobody set up, come out through the consoles in this block."""
+    handler, before = _Said(logging.WARNING), logging.lastResort
+    logging.lastResort = handler
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
+    finally:
+        logging.lastResort = before
+
+
+class _Said(logging.StreamHandler[Any]):
+    """The handler of last resort, on our console."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of text."""
+        say(self.format(record))
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """In place of :func:`warnings.showwarning`."""
+    del file
+    say(warnings.formatwarning(message, category, filename, lineno, line), end="")
 
 
 @contextmanager
@@ -102,4 +197,4 @@ class _Lines:
         self._stage, self._said, self._last = event.stage, event.text, now
         done = f" {far(event)}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
-        errors.print(f"{event.stage}{done}{left}  {event.text}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+        say(f"{event.stage}{done}{left}  {event.text}".rstrip())

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archsmith.api.progress import Progress
-from archsmith.cli._console import errors, print_json, progress, results
+from archsmith.cli._console import errors, print_json, progress, results, say
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
 from archsmith.method import importable_here
@@ -98,7 +98,7 @@ def list_problems(json_output: Json = False) -> None:
         table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])
     results.print(table)
     for message in dict.fromkeys(str(row["why_not"]) for row in found if row["why_not"]):
-        errors.print(message, markup=False, highlight=False, soft_wrap=True)
+        say(message)
 
 
 @app.command()
@@ -159,15 +159,15 @@ def run(
             stop=stopped,
         )
     for note in [*outcome.notes, *outcome.missing, *(f"failed: {failure}" for failure in outcome.failures)]:
-        errors.print(note, markup=False, highlight=False, soft_wrap=True)
+        say(note)
     if outcome.made or outcome.kept:
         _write(to, json_output=json_output)
     named = strategies and "all" not in " ".join(strategies).split()
     idle = outcome.idle if named and not outcome.interrupted else []
     for label in idle:
-        errors.print(f"{label} took part on no problem", markup=False, highlight=False, soft_wrap=True)
+        say(f"{label} took part on no problem")
     if outcome.interrupted:
-        errors.print("[bold]stopped[/]; the same command goes on")
+        errors.print("[bold]stopped[/]; the same command goes on", markup=True)
     if outcome.interrupted or outcome.failures or outcome.missing or idle:
         raise typer.Exit(130 if outcome.interrupted else 1)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from archsmith.cli._console import print_json, progress, results
@@ -124,5 +123,5 @@ def _shares(columns: tuple[str, str], rows: Sequence[tuple[str, str, float]], to
         table.add_column(title, justify="right" if title in ("operators", "ms", "share") else "left", no_wrap=True)
     for name, said, ms in rows:
         share = ms / total if total else 0.0
-        table.add_row(escape(name), escape(said), f"{ms:.4g}", f"{100 * share:.1f} %", "█" * round(30 * share))
+        table.add_row(name, said, f"{ms:.4g}", f"{100 * share:.1f} %", "█" * round(30 * share))
     return table

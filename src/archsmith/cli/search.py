@@ -256,7 +256,7 @@ def stoppable() -> Iterator[Any]:
         if wished:
             raise KeyboardInterrupt
         wished.append(number)
-        errors.print("\n[bold]stopping[/] after what is being done now; once more to stop at once")
+        errors.print("\n[bold]stopping[/] after what is being done now; once more to stop at once", markup=True)
 
     before = {n: signal.signal(n, wish) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -42,16 +41,16 @@ def _table(data: ReportData) -> Table:
     table.add_column("network", no_wrap=True, min_width=8, style="cyan")
     for name in columns:
         unit = data.metric(name).unit
-        table.add_column(escape(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
+        table.add_column(Text(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
         if name in intervals:
             table.add_column("95 %", style="dim", no_wrap=True)
     for n in data.handed_out or [FinalNetwork(e.architecture.key[:8], e) for e in best]:
-        cells = [escape(n.name)]
+        cells = [n.name]
         for name in columns:
             value, unit = n.best_known.values.get(name), data.metric(name).unit
             cells.append(number(value.value, unit) if value else "–")
             cells += [interval(value, unit) if value else ""] if name in intervals else []
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))  # names are no markup
     return table
 
 

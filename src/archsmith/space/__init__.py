@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archsmith.errors import DamagedFile, unknown
+from archsmith.forms import brief
 from archsmith.space.base import Space
 from archsmith.space.choice import Choice, Subset
 from archsmith.space.choice_space import ChoiceSpace
@@ -39,8 +40,8 @@ def from_json(data: Mapping[str, Any]) -> Space:
         DamagedFile: when ``data`` is no space.
         UnknownName: for a kind of space that this version does not know.
     """
-    if not isinstance(data, Mapping) or "kind" not in data:
-        raise DamagedFile(f"not a search space: {str(data)[:80]!r}")
+    if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
+        raise DamagedFile(f"not a search space: {brief(data)}")
     if data["kind"] not in _KINDS:
-        raise unknown("kind of search space", str(data["kind"]), _KINDS)
+        raise unknown("kind of search space", data["kind"], _KINDS)
     return _KINDS[data["kind"]].from_json(data)

@@ -7,17 +7,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
 from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace
+from archsmith.forms import check_text, reading
 
 Kind = Literal["ordinal", "categorical", "subset"]
 Condition = tuple[str, tuple[Option, ...]]
 
 MOST_OPTIONS = 32767  # option indices are int16
+_GREATEST = 2**63
+"""Whole numbers below it are safe in every table that options are put into."""
+
+_Plain = int | float | str | bool | list[int | str]
+
+
+class _Written(TypedDict):
+    """A choice as JSON."""
+
+    name: str
+    options: list[_Plain]
+    kind: Kind
+    when: tuple[str, list[_Plain]] | None
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,7 @@ class Choice:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InvalidSpace(f"a choice needs a name that is text, got {self.name!r}")
+        _plain(self.name, self.name)
         if self.kind not in get_args(Kind):
             raise InvalidSpace(f"choice {self.name!r}: kind is one of {', '.join(get_args(Kind))}, got {self.kind!r}")
         object.__setattr__(self, "options", tuple(_plain(o, self.name) for o in _listed(self.options, self.name)))
@@ -66,7 +82,7 @@ class Choice:
             raise InvalidSpace(f"{where} has the option {twice[0]!r} more than once (1, 1.0 and True are one value)")
         if (self.kind == "subset") != all(isinstance(o, tuple) for o in self.options):
             raise InvalidSpace(f"{where}: options of a subset choice are tuples; build it with Subset(name, items, k)")
-        if self.kind == "ordinal" and any(isinstance(o, str) for o in self.options):
+        if self.kind == "ordinal" and any(isinstance(o, str | tuple) for o in self.options):
             raise InvalidSpace(f"{where}: ordinal options are numbers, got {self.options}; say kind='categorical'")
         if self.kind == "ordinal" and list(self.options) != sorted(self.options):
             raise InvalidSpace(f"{where}: ordinal options ascend, got {self.options}; sort them")
@@ -110,10 +126,16 @@ class Choice:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Choice:
-        """The inverse of :meth:`to_json`; a ``Subset`` comes back as the plain choice that it equals."""
-        when = data["when"]
-        condition = None if when is None else (when[0], tuple(_option(v) for v in when[1]))
-        return Choice(data["name"], tuple(_option(o) for o in data["options"]), data["kind"], condition, data["owner"])
+        """The inverse of :meth:`to_json`; a ``Subset`` comes back as the plain choice that it equals.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a choice", data, _Written):
+            when = data["when"]
+            condition = None if when is None else (when[0], tuple(_option(v) for v in when[1]))
+            options = tuple(_option(o) for o in data["options"])
+            return Choice(data["name"], options, data["kind"], condition, data["owner"])
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -160,6 +182,13 @@ def _plain(value: object, name: str) -> Option:
     """``value`` without NumPy's types, which JSON and keys do not know."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, str):
+        try:
+            check_text(value, "the text")
+        except ValueError as error:
+            raise InvalidSpace(f"choice {name[:40]!a}: {error}") from None
+    if isinstance(value, int) and abs(value) >= _GREATEST:
+        raise InvalidSpace(f"choice {name!r}: whole numbers lie below 2**63, got one of {value.bit_length()} bits")
     if isinstance(value, tuple | list):
         parts = tuple(_plain(v, name) for v in value)
         if all(isinstance(v, int | str) for v in parts):

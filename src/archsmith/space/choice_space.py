@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Architecture, Option
-from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidOption, InvalidSpace, UserError, unknown
+from archsmith.errors import InvalidArchitecture, InvalidOption, InvalidSpace, UserError, unknown
+from archsmith.forms import reading
 from archsmith.graph import GraphBatch
 from archsmith.space import members, variation
+from archsmith.space._written import Written, check_size
 from archsmith.space.base import Space
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
@@ -139,7 +141,8 @@ class ChoiceSpace(Space):
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        try:
+        with reading("a search space", data, Written):
+            check_size(data)
             return cls(
                 [Choice.from_json(c) for c in data["choices"]],
                 [Constraint.from_json(c) for c in data["constraints"]],
@@ -147,8 +150,6 @@ class ChoiceSpace(Space):
                 data["name"],
                 Wiring.from_json(data["wiring"]) if "wiring" in data else None,
             )
-        except (KeyError, TypeError, AttributeError, UserError) as error:
-            raise DamagedFile(f"not a search space: {str(data)[:80]!r} ({error})") from error
 
     # Rows --------------------------------------------------------------------------------------------------------
 

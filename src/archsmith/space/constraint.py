@@ -7,17 +7,25 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace, unknown
+from archsmith.forms import reading
 from archsmith.space.choice import Choice
 from archsmith.space.forest import Columns
 
 Type = Literal["number", "truth", "label"]
+
+
+class _Written(TypedDict):
+    """A constraint as JSON."""
+
+    expression: str
+
 
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
@@ -37,7 +45,9 @@ _COMPARISON: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 _REDUCTION: Mapping[str, Callable[[Any, Any], Any]] = {"min": np.minimum, "max": np.maximum, "sum": np.add}
 _LONGEST = 2000
+_DEEPEST = 200  # more would end in Python's own limit where rows are judged, deep inside a search
 _GREATEST = 2.0**53  # whole numbers beyond are not exact in float64
+_SHOWN = 10  # choices whose options a message names
 _ALLOWED = "names of choices, numbers, text, + - * / // %, comparisons, in, and, or, not, min, max, sum, active, value"
 
 
@@ -67,6 +77,7 @@ class Constraint:
         names: list[str] = []
         try:
             body = _parse(self.expression)
+            _check_depth(body, self.expression)
             self._visit(body, names)
             text = ast.unparse(body)
         except RecursionError:
@@ -119,14 +130,31 @@ class Constraint:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Constraint:
-        """The inverse of :meth:`to_json`."""
-        return cls(data["expression"])
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a constraint", data, _Written):
+            return cls(data["expression"])
+
+
+def _check_depth(body: ast.expr, text: str) -> None:
+    """Refuse an expression that is nested too deeply to be read by functions that call themselves."""
+    level: list[ast.AST] = [body]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise InvalidSpace(
+        f"the constraint {text[:80]!r}... is nested too deeply; split it, or write sum(a, b, ...) for long sums"
+    )
 
 
 def _parse(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InvalidSpace(
             f"cannot read the constraint {text!r} ({error}); it may hold {_ALLOWED}, "
             'and value("...") around names that are no identifiers'
@@ -203,9 +231,10 @@ def _check_labels(
     if not all(isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for op in node.ops):
         raise InvalidSpace(f"text has no order: {ast.unparse(node)!r} in the constraint {text!r}; use == != in")
     names = [name for o in operands if (name := _reference(o)) is not None and not _is_active(o)]
-    known: list[Option] = [option for name in names for option in choices[name].options]
+    named = [choices[name] for name in dict.fromkeys(names)]
     for operand in operands:
-        if isinstance(operand, ast.Constant) and operand.value not in known:
+        if isinstance(operand, ast.Constant) and all(choice.index(operand.value) is None for choice in named):
+            known: list[Option] = [option for choice in named[:_SHOWN] for option in choice.options]
             raise unknown(f"option in {ast.unparse(node)!r}", str(operand.value), map(str, known))
     numbers = [n for n in names if choices[n].numeric]
     if numbers or types - {"label", "number"}:

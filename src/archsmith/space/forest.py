@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -17,6 +18,8 @@ Rows = NDArray[np.int16]
 AnyRows = NDArray[np.integer[Any]]
 
 _BLOCK = 65536
+_MOST_PAIRS = 10**7
+"""Options of parents over all conditions: each is looked at when a space is counted."""
 
 
 class Forest:
@@ -34,11 +37,17 @@ class Forest:
         self.cardinalities = np.array([len(c.options) for c in choices], dtype=np.int16)
         self.parents: list[int] = []
         self.allowed: list[NDArray[np.bool_]] = []  # per column: which options of its parent make it active
-        names = [c.name for c in choices]
+        names = {c.name for c in choices}
+        pairs = 0
         for column, choice in enumerate(choices):
             if choice.name in self.columns:
                 raise InvalidSpace(f"two choices are called {choice.name!r}; names are unique in a space")
             parent, allowed = _condition(choice, choices, self.columns, names)
+            pairs += len(allowed)
+            if pairs > _MOST_PAIRS:
+                raise InvalidSpace(
+                    f"the conditions are on {pairs:,} options in all, at most {_MOST_PAIRS:,}; drop some"
+                )
             self.columns[choice.name] = column
             self.parents.append(parent)
             self.allowed.append(allowed)
@@ -87,7 +96,7 @@ class Forest:
         """Per column: the distribution function of its options, without the final 1; whole-number division is exact."""
         totals = [sum(w) for w in self.weights]
         return [
-            np.array([sum(w[: i + 1]) / total for i in range(len(w) - 1)], dtype=np.float64)
+            np.array([below / total for below in itertools.accumulate(w[:-1])], dtype=np.float64)
             for w, total in zip(self.weights, totals, strict=True)
         ]
 
@@ -143,14 +152,15 @@ class Columns:
 
 
 def _condition(
-    choice: Choice, choices: Sequence[Choice], columns: dict[str, int], names: list[str]
+    choice: Choice, choices: Sequence[Choice], columns: dict[str, int], names: set[str]
 ) -> tuple[int, NDArray[np.bool_]]:
     """Column of the choice it depends on (-1 for none) and which of its options make ``choice`` active."""
     if choice.when is None:
         return -1, np.ones(0, dtype=bool)
     other, values = choice.when
     if other not in names:
-        raise unknown(f"choice in the condition of {choice.name!r}", other, [n for n in names if n != choice.name])
+        others = [c.name for c in choices if c.name != choice.name]
+        raise unknown(f"choice in the condition of {choice.name!r}", other, others)
     if other == choice.name:
         raise InvalidSpace(f"{choice.name!r} depends on itself; a condition names a choice declared earlier")
     if other not in columns:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archsmith.errors import InvalidSpace
+from archsmith.forms import reading
 from archsmith.space.choice import Choice
 from archsmith.space.wiring import Wiring
 
@@ -78,5 +79,10 @@ class Isomorphic:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Isomorphic:
-        """The inverse of :meth:`to_json`."""
-        return cls(Wiring.from_json(data["isomorphic"]))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a symmetry", data, dict[str, Any]):
+            return cls(Wiring.from_json(data["isomorphic"]))

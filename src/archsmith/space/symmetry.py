@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace, unknown
+from archsmith.forms import reading
 from archsmith.space.choice import Choice, Condition
 from archsmith.space.isomorphism import Isomorphic
+
+
+class _Written(TypedDict):
+    """A symmetry as JSON."""
+
+    groups: list[list[str]]
+    when: NotRequired[tuple[str, list[int | float | str | bool | list[int | str]]] | None]
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,9 @@ class Interchangeable:
                         f"{first!r} and {other!r} cannot be interchanged: they differ in kind, options, owner or "
                         "condition; make them alike or drop the symmetry"
                     )
+        inside = set(self.names)
         for choice in choices:
-            if choice.when and choice.when[0] in self.names and choice.name not in self.names:
+            if choice.when and choice.when[0] in inside and choice.name not in inside:
                 raise InvalidSpace(
                     f"{choice.name!r} depends on {choice.when[0]!r}, which a symmetry swaps; "
                     "add it (and its counterparts) to the groups"
@@ -121,9 +130,19 @@ class Interchangeable:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Interchangeable:
-        """The inverse of :meth:`to_json`."""
-        when = data.get("when")
-        return cls(tuple(tuple(g) for g in data["groups"]), None if when is None else (when[0], tuple(when[1])))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a symmetry", data, _Written):
+            when = data.get("when")
+            condition = None if when is None else (when[0], tuple(_hashable(v) for v in when[1]))
+            return cls(tuple(tuple(g) for g in data["groups"]), condition)
+
+
+def _hashable(value: Any) -> Option:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _shape(choice: Choice, group: tuple[str, ...]) -> tuple[object, ...]:

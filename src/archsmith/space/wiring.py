@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Option
 from archsmith.errors import InvalidSpace, unknown
+from archsmith.forms import reading
 from archsmith.graph import ABSENT, GraphBatch
 from archsmith.space.choice import Choice
 
 INPUT, OUTPUT = "input", "output"
 SKIPPED = "skipped"
 """The operation of a node whose choices are inactive: it hands on what it reads."""
+MOST_NODES = 1000
+"""Graphs are dense: one holds the square of it."""
+_MOST_OPERATIONS = 2**15
+"""Combinations of the options of one node; each gets a number of 16 bits."""
+_Plain = int | float | str | bool | list[int | str]
+
+
+class _WrittenNode(TypedDict):
+    """A node as JSON."""
+
+    name: str
+    operation: list[str]
+    inputs: list[str]
+    link: str | None
+    none: list[_Plain]
+    identity: list[_Plain]
+
+
+class _Written(TypedDict):
+    """A wiring as JSON."""
+
+    nodes: list[_WrittenNode]
+    output: list[str]
 
 
 @dataclass(frozen=True)
@@ -78,18 +103,20 @@ class Wiring:
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "output", tuple(self.output))
-        known = [INPUT]
+        known = {INPUT: None}  # in order
+        if len(self.nodes) > MOST_NODES:
+            raise InvalidSpace(f"the wiring has {len(self.nodes)} nodes; at most {MOST_NODES} can be compared")
         if not self.nodes:
             raise InvalidSpace("a wiring needs at least one node")
         for node in self.nodes:
-            if node.name in (*known, OUTPUT) or not node.operation:
+            if node.name in known or node.name == OUTPUT or not node.operation:
                 raise InvalidSpace(
                     f"node {node.name!r} of the wiring needs a name of its own and a choice as operation"
                 )
             for source in node.inputs:
                 if source not in known:
                     raise unknown(f"input of node {node.name!r} of the wiring, declared earlier", source, known)
-            known.append(node.name)
+            known[node.name] = None
         for source in self.output:
             if source not in known:
                 raise unknown("input of the output of the wiring", source, known)
@@ -106,6 +133,11 @@ class Wiring:
             for name in (*node.operation, *filter(None, [node.link])):
                 if name not in by_name:
                     raise unknown(f"choice of node {node.name!r} of the wiring", name, by_name)
+            combinations = math.prod(len(by_name[name].options) for name in node.operation)
+            if combinations > _MOST_OPERATIONS:
+                raise InvalidSpace(
+                    f"node {node.name!r} of the wiring has {combinations:,} operations; at most {_MOST_OPERATIONS:,}"
+                )
             if node.link and len(by_name[node.link].options) != len(node.inputs):
                 raise InvalidSpace(
                     f"node {node.name!r} of the wiring has {len(node.inputs)} inputs, its link {node.link!r} has "
@@ -118,7 +150,7 @@ class Wiring:
         """The operator graphs of canonical ``rows (n, d)`` with their ``active (n, d)`` choices."""
         column = {c.name: j for j, c in enumerate(choices)}
         place = {name: i for i, name in enumerate([INPUT, *(node.name for node in self.nodes)])}
-        operations = [INPUT, OUTPUT, SKIPPED]
+        operations = {INPUT: 0, OUTPUT: 1, SKIPPED: 2}
         identities = [False, False, True]
         n, v = len(rows), len(self.nodes) + 2
         labels = np.full((n, v), ABSENT, dtype=np.int16)
@@ -128,7 +160,7 @@ class Wiring:
             at, columns = place[node.name], [column[name] for name in node.operation]
             table = _labels(node, [choices[j] for j in columns], operations, identities)
             found = table[tuple(rows[:, columns].T)]
-            labels[:, at] = np.where(active[:, columns].all(axis=1), found, operations.index(SKIPPED))
+            labels[:, at] = np.where(active[:, columns].all(axis=1), found, operations[SKIPPED])
             present = labels[:, at] != ABSENT
             sources = np.array([place[name] for name in node.inputs])
             if node.link:
@@ -153,11 +185,19 @@ class Wiring:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Wiring:
-        """The inverse of :meth:`to_json`."""
-        return cls(tuple(Node(**node) for node in data["nodes"]), tuple(data["output"]))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedFile: when ``data`` has another form.
+        """
+        with reading("a wiring", data, _Written):
+            names = tuple(_WrittenNode.__annotations__)
+            return cls(tuple(Node(**{name: n[name] for name in names}) for n in data["nodes"]), tuple(data["output"]))
 
 
-def _labels(node: Node, choices: Sequence[Choice], operations: list[str], identities: list[bool]) -> NDArray[np.int16]:
+def _labels(
+    node: Node, choices: Sequence[Choice], operations: dict[str, int], identities: list[bool]
+) -> NDArray[np.int16]:
     """The label of each combination of options, one axis a choice; new operations are appended."""
     table = np.empty([len(c.options) for c in choices], dtype=np.int16)
     for index in itertools.product(*(range(len(c.options)) for c in choices)):
@@ -169,7 +209,7 @@ def _labels(node: Node, choices: Sequence[Choice], operations: list[str], identi
         if text in (INPUT, OUTPUT, SKIPPED):
             text = repr(text)  # an operation of the user's own, and no end of the graph
         if text not in operations:
-            operations.append(text)
+            operations[text] = len(operations)
             identities.append(options[0] in node.identity)
-        table[index] = operations.index(text)
+        table[index] = operations[text]
     return table
