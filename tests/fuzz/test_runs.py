@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from archsmith import cli
-from archsmith.testing.mutations import mutations
+from archsmith.testing.mutations import mutants
 
 RUN = Path(__file__).parent.parent / "fixtures" / "runs" / "finished"
 QUICK, ALL = 4, 48
@@ -66,10 +66,6 @@ DOCUMENTS = {
 }
 
 
-def mutants(document, n, seed):
-    return mutations(document, np.random.default_rng([seed, n]), n)
-
-
 def check_document(run, command, pattern, n, seed=0):
     file = sorted(run.glob(pattern))[0]
     for other in (run / "exports").glob("*"):
@@ -83,7 +79,7 @@ def check_document(run, command, pattern, n, seed=0):
         whole = proof
     else:
         certificate.write_text(json.dumps(proof), encoding="utf-8")
-    for mutant in mutants(whole, n, seed):
+    for mutant in mutants(whole, np.random.default_rng([seed, n]), n):
         file.write_text(dumped(mutant), encoding="utf-8", errors="surrogatepass")
         DOCUMENTS[pattern](run, command)
 
@@ -103,7 +99,7 @@ def check_rows(run, command, table, n, seed=0):
     rng = np.random.default_rng([seed, n, len(table)])
     for _ in range(n):
         number, text = rows[rng.integers(len(rows))]
-        [mutant] = mutations(json.loads(text), rng, 1)
+        [mutant] = mutants(json.loads(text), rng, 1)
         store.write_bytes(whole)
         with sqlite3.connect(store) as connection:
             text = dumped(mutant).encode("utf-8", "replace").decode()
