@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from archsmith.api.front import Front, Member
 from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
+from archsmith.api.run_record import Finite
 from archsmith.architecture import Proposal
 from archsmith.errors import DamagedFile, Infeasible, InvalidArchitecture, UserError
 from archsmith.evaluation import Evaluation
@@ -40,7 +41,7 @@ class LimitRecord(TypedDict):
 
     metric: str
     sense: Literal["<=", ">="]
-    bound: float
+    bound: Finite
     relative: bool
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Annotated, Any, Required, TypedDict
+
+from msgspec import Meta
 
 from archsmith.errors import DamagedFile, RunMismatch
 from archsmith.files import misfit
@@ -12,6 +14,7 @@ from archsmith.origin import DataOrigin, misfit_of_model
 
 FORMAT = 1
 """Of ``run.json``; a newer one is refused."""
+Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 
 class Fixed(TypedDict, total=False):
@@ -42,13 +45,13 @@ class _Version(TypedDict):
 class State(TypedDict, total=False):
     """The content of ``state.json``: what a run found on its way."""
 
-    training: list[dict[str, float]]
+    training: list[dict[str, Finite]]
     weights: str
-    anchor_ms: float
-    anchors: dict[str, float]
+    anchor_ms: Finite
+    anchors: dict[str, Finite]
     machines: dict[str, dict[str, Any]]
     notes: list[str]
-    timing: dict[str, float]
+    timing: dict[str, Finite]
     done: str
 
 
