@@ -75,10 +75,11 @@ class GiveForm(TypedDict):
 
 
 class AskForm(TypedDict):
-    """How many proposals were asked for, and which came."""
+    """How many proposals were asked for, which came, and where the generator of the strategy stood then."""
 
     n: Annotated[int, Meta(ge=0, le=MOST_ASKED)]
     proposals: list[ProposalForm]
+    generator: NotRequired[dict[str, Any]]
 
 
 class TellForm(TypedDict):

@@ -35,6 +35,7 @@ class Line:
         new: how many of them this line brought into the store.
         reason: of a restart.
         noted: the circumstances from here on.
+        generator: where that of the strategy stood after an ask, where that is known.
         seconds: of work since the line before; time in which no process ran does not count.
     """
 
@@ -46,6 +47,7 @@ class Line:
     new: int = 0
     reason: str = ""
     noted: Mapping[str, Any] | None = None
+    generator: Mapping[str, Any] | None = None
     seconds: float = 0.0
 
 
@@ -134,9 +136,19 @@ class Journal:
         """Note proposals that the caller wants evaluated, whatever the strategy says."""
         return self._append("give", {"proposals": [p.to_json() for p in proposals]}, seconds)
 
-    def ask(self, n: int, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
-        """Note that ``n`` proposals were asked for and which came."""
-        return self._append("ask", {"n": n, "proposals": [p.to_json() for p in proposals]}, seconds)
+    def ask(
+        self,
+        n: int,
+        proposals: Sequence[Proposal],
+        *,
+        generator: Mapping[str, Any] | None = None,
+        seconds: float = 0.0,
+    ) -> Line:
+        """Note that ``n`` proposals were asked for, which came, and where the strategy's generator stands now."""
+        body: dict[str, Any] = {"n": n, "proposals": [p.to_json() for p in proposals]}
+        if generator is not None:
+            body["generator"] = dict(generator)
+        return self._append("ask", body, seconds)
 
     def tell(self, evaluations: Sequence[Evaluation], *, seconds: float = 0.0) -> Line:
         """Keep evaluations and note that they are told; one transaction.
@@ -234,5 +246,6 @@ class Journal:
             new=body.get("new", 0),
             reason=body.get("reason", ""),
             noted=body.get("noted"),
+            generator=body.get("generator"),
             seconds=seconds,
         )
