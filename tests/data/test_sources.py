@@ -144,7 +144,7 @@ class TestImageFolder:
             open_data(str(tmp_path))
 
     def test_more_than_memory_holds(self, folder, monkeypatch):
-        monkeypatch.setattr(_images, "_memory", lambda: 4000)
+        monkeypatch.setattr(_images, "memory", lambda: 4000)
         with pytest.raises(InvalidData, match="limit=N"):
             open_data(str(folder))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.data._images import encoded_loader
+from archsmith.data._memory import memory
 from archsmith.data.base import Collection
 from archsmith.errors import InvalidData, require
+from archsmith.files import misfit, parsed_json
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*", b"P5", b"P6")
 
@@ -43,6 +46,39 @@ def image_collection(arrow: Any, tables: Tables) -> Collection:
 
     classes = class_names(tables[0][2], columns[0][1])
     return Collection(np.concatenate(found), split_codes(tables), encoded_loader(encoded, name), classes)
+
+
+@contextmanager
+def reading_arrow(arrow: Any, file: Path, form: str) -> Iterator[None]:
+    """What Arrow cannot read in this block is the file's fault.
+
+    Raises:
+        InvalidData: naming the file.
+    """
+    try:
+        yield
+    except (arrow.ArrowException, OSError, MemoryError, ValueError, TypeError) as error:
+        if isinstance(error, InvalidData):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvalidData(f"cannot read {file} as {form}: {said}") from error
+
+
+def bounded_table(arrow: Any, schema: Any, batches: Iterable[Any], file: Path) -> Any:
+    """The table of some batches, every offset in it checked, as long as this machine's memory can hold it.
+
+    Raises:
+        InvalidData: where it is larger.
+    """
+    most, size, found = memory(), 0, []
+    for batch in batches:
+        size += batch.nbytes
+        if size > most:
+            raise InvalidData(f"{file} unpacks to more than the {most / 2**30:.1f} GiB of memory of this machine")
+        found.append(batch)
+    table = arrow.Table.from_batches(found, schema)
+    table.validate(full=True)  # files that were made to be read beyond their end
+    return table
 
 
 def split_codes(tables: Tables) -> NDArray[np.int8]:
@@ -120,7 +156,8 @@ def labels_of(table: Any, column: str) -> NDArray[Any]:
 def class_names(table: Any, column: str) -> tuple[str, ...] | None:
     """Class names that Hugging Face datasets write into the schema, where they are there."""
     try:
-        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(map(str, features[column]["names"]))
+        features = parsed_json((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+        return None if misfit(names, list[str]) else tuple(names)
     except (KeyError, TypeError, ValueError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archsmith.data._memory import memory
 from archsmith.data.base import Loader, OnProgress, Pixels
 from archsmith.errors import InvalidData, require
 
@@ -20,7 +22,12 @@ Encoded = Path | bytes
 _GREY = ("1", "L", "LA", "La")
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 _CHUNK = 512
-_UNREADABLE = (OSError, ValueError, LookupError, ArithmeticError, SyntaxError, EOFError, TypeError, struct.error)
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""Pillow's names of what is read: it goes by the content, and would hand PostScript to a program that runs it."""
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, LookupError, ArithmeticError, SyntaxError, EOFError, TypeError, struct.error),
+    *(AttributeError, MemoryError, RuntimeError, zlib.error),
+)
 """What Pillow raises for files that are cut or overwritten."""
 
 
@@ -35,6 +42,7 @@ def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]
         name: position -> what to call the image in messages.
     """
     pillow = require("PIL.Image", extra="data", purpose="Reading images")
+    pillow.init()  # else it knows some of the formats only
     ops = require("PIL.ImageOps", extra="data", purpose="Reading images")
 
     def probe(position: int) -> tuple[bool, tuple[int, int]]:
@@ -67,7 +75,9 @@ def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]
 
 
 def _opened(pillow: Any, source: Encoded) -> Any:
-    return pillow.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return pillow.open(
+        io.BytesIO(source) if isinstance(source, bytes) else source, formats=[f for f in _FORMATS if f in pillow.OPEN]
+    )
 
 
 def _may_be_turned(image: Any) -> bool:
@@ -137,18 +147,10 @@ def _one_size(
 
 
 def _allocate(shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    needed, there = int(np.prod(shape, dtype=object)), _memory()
+    needed, there = int(np.prod(shape, dtype=object)), memory()
     if needed > there / 2:
         raise InvalidData(
             f"{shape[0]:,} images of {shape[2]}x{shape[3]} pixels need {needed / 2**30:.1f} GiB of memory, "
             f"of which this machine has {there / 2**30:.1f}; make them smaller with resize=N or take fewer with limit=N"
         )
     return np.empty(shape, np.uint8)
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine; 16 GiB where the system does not say."""
-    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
-    if not hasattr(os, "sysconf") or any(name not in os.sysconf_names for name in names):
-        return 16 * 2**30
-    return os.sysconf(names[0]) * os.sysconf(names[1])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from archsmith.data.base import Loader, OnProgress, Tokens
 from archsmith.errors import ArchsmithError, InvalidData, InvalidOption, require
+from archsmith.files import LARGEST_JSON, read_bytes
 
 LONGEST = 128
 """Tokens that texts are cut to unless the user says otherwise."""
@@ -112,15 +113,18 @@ def _opened(tokenizer: str, max_length: int) -> Any:
     try:
         if file.is_file():
             library = require("tokenizers", extra="zoo", purpose=f"The tokenizer {tokenizer!r}")
-            found = library.Tokenizer.from_file(str(file))
+            found = library.Tokenizer.from_buffer(read_bytes(file, most=LARGEST_JSON))
         else:
             library = require("transformers", extra="zoo", purpose=f"The tokenizer {tokenizer!r}")
-            found = library.AutoTokenizer.from_pretrained(tokenizer)._tokenizer
+            found = library.AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)._tokenizer
     except ArchsmithError:
         raise
-    except Exception as error:  # tokenizers raises Exception itself
+    except BaseException as error:  # tokenizers raises Exception itself, and what is no Exception where Rust panics
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InvalidData(
-            f"cannot load the tokenizer {tokenizer!r}: {str(error).splitlines()[0][:200]}; give a tokenizer.json or a "
+            f"cannot load the tokenizer {tokenizer!r}: {said}; give a tokenizer.json or a "
             "folder that tokenizer.save_pretrained(FOLDER) wrote"
         ) from error
     found.no_padding()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NotRequired, TypedDict, final
 
 import numpy as np
 
-from archsmith.data._arrow import class_names, image_collection, image_columns, labels_of, locator, split_codes
+from archsmith.data._arrow import (
+    bounded_table,
+    class_names,
+    image_collection,
+    image_columns,
+    labels_of,
+    locator,
+    reading_arrow,
+    split_codes,
+)
 from archsmith.data._columns import label_column, text_columns
 from archsmith.data._files import split_code
 from archsmith.data._tokenizers import LONGEST, Text, check_length, padded, refuse_resize, text_loader
@@ -18,6 +27,23 @@ from archsmith.files import read_json
 from archsmith.method import Paper
 
 _INPUTS = ("input_ids", "token_type_ids")
+
+
+class _Splits(TypedDict):
+    """``dataset_dict.json``."""
+
+    splits: NotRequired[list[str]]
+
+
+class _DataFile(TypedDict):
+    filename: str
+
+
+class _State(TypedDict):
+    """``state.json`` of a split."""
+
+    _data_files: NotRequired[list[_DataFile]]
+    _indices_data_files: NotRequired[list[Any] | None]
 
 
 @final
@@ -126,11 +152,12 @@ def _splits(root: Path) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
     """
     if not (root / "dataset_dict.json").is_file():
         return [(0, root)], ()
-    names = read_json(root / "dataset_dict.json", what="the splits of a data set").get("splits", [])
-    known = [(code, root / name) for name in names if (code := split_code(str(name))) is not None]
+    about: _Splits = read_json(root / "dataset_dict.json", what="the splits of a data set", form=_Splits)
+    names = about.get("splits", [])
+    known = [(code, _below(root, name)) for name in names if (code := split_code(name)) is not None]
     if not any(code == 0 for code, _ in known):
-        raise InvalidData(f"{root} has the splits {', '.join(map(str, names)) or 'none'} but no 'train'; name one so")
-    left = [str(name) for name in names if split_code(str(name)) is None]
+        raise InvalidData(f"{root} has the splits {', '.join(names) or 'none'} but no 'train'; name one so")
+    left = [name for name in names if split_code(name) is None]
     notes = (f"the splits {', '.join(left)} were not read: splits are train, validation and test",) if left else ()
     return sorted(known), notes
 
@@ -141,20 +168,33 @@ def _table(arrow: Any, folder: Path) -> Any:
     Raises:
         InvalidData: for files that are missing or cannot be read, and for rows that are listed elsewhere.
     """
-    state = read_json(folder / "state.json", what="a split of a data set")
+    state: _State = read_json(folder / "state.json", what="a split of a data set", form=_State)
     if state.get("_indices_data_files"):
         raise InvalidData(f"{folder} lists its rows in another file; write it with flatten_indices().save_to_disk()")
-    files = [folder / str(entry["filename"]) for entry in state.get("_data_files", [])]
+    files = [_below(folder, entry["filename"]) for entry in state.get("_data_files", [])]
     if not files:
         raise InvalidData(f"{folder} has no rows; its state.json names no data files")
     tables = []
     for file in files:
-        try:
+        with reading_arrow(arrow, file, "Arrow"):
+            if not file.is_file():
+                raise FileNotFoundError("it is no file")
             with arrow.memory_map(str(file)) as source:
-                tables.append(arrow.ipc.open_stream(source).read_all())
-        except (arrow.ArrowException, OSError) as error:
-            raise InvalidData(f"cannot read {file} as Arrow: {str(error).splitlines()[0]}") from error
-    return arrow.concat_tables(tables)
+                stream = arrow.ipc.open_stream(source)
+                tables.append(bounded_table(arrow, stream.schema, stream, file))
+    with reading_arrow(arrow, folder, "Arrow"):
+        return arrow.concat_tables(tables)
+
+
+def _below(folder: Path, name: str) -> Path:
+    """What a data set calls ``name``, which lies in its folder and nowhere else.
+
+    Raises:
+        InvalidData: for a path that leads elsewhere.
+    """
+    if not name or name in (".", "..") or Path(name).name != name or "\0" in name:
+        raise InvalidData(f"{folder} names {name!r}; files and splits of a data set lie in its own folder")
+    return folder / name
 
 
 def _is_text(arrow: Any, kind: Any) -> bool:

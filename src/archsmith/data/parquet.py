@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, final
 
-from archsmith.data._arrow import image_collection
+from archsmith.data._arrow import bounded_table, image_collection, reading_arrow
 from archsmith.data._files import split_files
 from archsmith.data.base import Collection, DataSource
-from archsmith.errors import InvalidData, require
+from archsmith.errors import require
 from archsmith.method import OURS
+
+_ROWS = 256
+"""Unpacked at once: a file of a megabyte may repeat one image a million times."""
 
 
 @final
@@ -38,7 +41,8 @@ class Parquet(DataSource):
 
 
 def _read(arrow: Any, file: Path) -> Any:
-    try:
-        return arrow.parquet.read_table(file)
-    except (arrow.ArrowException, OSError) as error:
-        raise InvalidData(f"cannot read {file} as Parquet: {str(error).splitlines()[0]}") from error
+    with reading_arrow(arrow, file, "Parquet"):
+        if not file.is_file():
+            raise FileNotFoundError("it is no file")
+        with arrow.parquet.ParquetFile(file) as opened:
+            return bounded_table(arrow, opened.schema_arrow, opened.iter_batches(_ROWS), file)
