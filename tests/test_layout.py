@@ -20,7 +20,7 @@ ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
 VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "events", "changes"}
-VOCABULARY |= {"files", "forms", "npz", "origin", "trust"}
+VOCABULARY |= {"files", "forms", "npz", "origin", "texts", "trust"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {

@@ -1,5 +1,6 @@
 """What runs, agents and files say is read, never obeyed: no control sequence of theirs reaches the terminal."""
 
+import io
 import json
 import os
 import pty
@@ -8,15 +9,18 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from archsmith import cli
-from archsmith.cli._console import escaped
+from archsmith.cli._console import results
+from archsmith.texts import escaped
 
 HOSTILE = "a\x1b[31m\x07\x9b2J\x1b]8;;x:y\x1b\\\r\u202eb\u2066\ud800[link=x:y]\U000e0041"
 OURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 """Colours and cursor movements, as rich writes them."""
 CODE = """
-import logging, sys, warnings
+import logging, sys, threading, warnings
 from rich.table import Table
 from rich.text import Text
 from archsmith.api.progress import Progress
@@ -45,6 +49,10 @@ with c.progress() as listen:
 with c.guarded():
     warnings.warn(text)
     logging.getLogger(text).warning(text)
+    def fails(): raise OSError(text)
+    thread = threading.Thread(target=fails)
+    thread.start()
+    thread.join()
 c._Lines()(Progress(text, text, 1, 2))
 """
 
@@ -84,6 +92,9 @@ def test_nothing_that_is_printed_holds_a_command_to_the_terminal():
     assert "\x1b]8" not in shown
     assert shown.count(r"a\x1b[31m") >= 12
     assert r"\u202eb" in shown
+    assert "Exception in thread" not in shown  # as Python would print it
+    assert r"OSError: a\x1b[31m\x07\x9b2J" in shown
+    assert shown.count(r"\x1b\\x0d\u202e") >= 12  # in the table of the front, too, of whose texts rich drops some
 
 
 def test_json_stays_equal(capfd):
@@ -115,3 +126,12 @@ def test_errors_show_names_escaped(archsmith, arguments):
 
 def test_letters_of_all_languages_stay():
     assert escaped("Größe 模型 مرحبا \u200d👩\u200d🔬 1\t2\n") == "Größe 模型 مرحبا \u200d👩\u200d🔬 1\t2\n"
+
+
+def test_text_keeps_its_styles_where_some_of_it_is_escaped():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, color_system="standard")
+    console.__class__ = type(results)
+    console.print(Text.assemble(("a\x1bb", "bold"), "c", ("\u202ed", "red")))
+    bold = "".join(f"\x1b[1m{part}\x1b[0m" for part in ("a", "\\x1b", "b"))
+    assert stream.getvalue() == f"{bold}c\x1b[31m\\u202e\x1b[0m\x1b[31md\x1b[0m\n"

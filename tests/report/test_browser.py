@@ -212,3 +212,89 @@ def test_macs_against_time(make, show, width, dark):
       return boxes.some((a, i) => boxes.slice(i + 1).some(b => a.left < b.right - 1 && b.left < a.right - 1
         && a.top < b.bottom - 1 && b.top < a.bottom - 1))"""
     assert not browser.execute_script(overlapping)
+
+
+HOSTILE = (
+    "</script><script>window.owned = 1; alert(1)</script><img src=http://127.0.0.1:9/x onerror=alert(2)>"
+    '"><svg onload=alert(3)></title></style><a href="javascript:alert(4)">a</a>%{x}{{1}}\u202e\x1b[31m'
+    "<base href=http://127.0.0.1:9/><meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>"
+)
+
+
+def hostile():
+    """A run in which everything that is text is hostile."""
+    from archsmith.architecture import Proposal
+    from archsmith.evaluation import Evaluation, Value
+    from archsmith.metric import Limit, Metric, Objective
+    from archsmith.report import FinalNetwork, ReportData
+    from archsmith.space import Choice, ChoiceSpace
+
+    space = ChoiceSpace([Choice(HOSTILE, ("a", HOSTILE), "categorical"), Choice("width", (1, 2, 3))], name=HOSTILE)
+    name, small = f"m{HOSTILE}", f"s{HOSTILE}"
+    values = [
+        {
+            name: Value(float(i), "measured"),
+            small: Value(float(6 - i), "measured"),
+            "macs": Value(i, "computed"),
+        }
+        for i in range(6)
+    ]
+    found = [
+        Evaluation(proposal=Proposal(a), values=v, evaluator=HOSTILE)
+        for a, v in zip(space.architectures(space.enumerate_rows()), values, strict=True)
+    ]
+    bad = Evaluation(proposal=found[0].proposal, values={}, evaluator="e", status="failed", reason=HOSTILE)
+    networks = [
+        FinalNetwork(HOSTILE, e, e, {HOSTILE: 3}, {"line": HOSTILE}, HOSTILE if i else "") for i, e in enumerate(found)
+    ]
+    return ReportData(
+        title=HOSTILE,
+        run=HOSTILE,
+        objectives=(Objective(name, "max"), Objective(small, "min")),
+        limits=(Limit(small, "<=", 5.0),),
+        evaluations=[*found, bad],
+        space=space,
+        baselines={HOSTILE: found},
+        networks=networks,
+        metrics={name: Metric(name, HOSTILE, "max", HOSTILE), small: Metric(small, HOSTILE, "min", HOSTILE)},
+        settings={HOSTILE: HOSTILE},
+        environment={HOSTILE: {HOSTILE: HOSTILE}},
+        timing={HOSTILE: 1.0},
+        training=[{"epoch": i, HOSTILE: 1.0 / i} for i in (1, 2)],
+        notes=[HOSTILE],
+    )
+
+
+def test_nothing_in_a_hostile_run_is_run_followed_or_fetched(show):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser = show(hostile())
+    for point in browser.find_elements("css selector", "#plot-front .trace .point")[-1:]:
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+        ActionChains(browser).move_to_element(point).perform()
+    found = browser.execute_script("""
+        const every = (what) => document.querySelectorAll(what).length;
+        return {owned: window.owned ?? 0, elements: every('img, iframe, base, script[src], meta[http-equiv=refresh]'),
+                links: every('a'), handlers: every('[onload], [onerror], svg:not(.main-svg):not([role]) *[onload]'),
+                scripts: every('script:not([type])'), title: document.title}""")
+    assert found["title"].startswith("</script><script>window.owned")
+    assert "\u202e" not in found["title"]
+    assert {k: v for k, v in found.items() if k != "title"} == {
+        "owned": 0,
+        "elements": 0,
+        "links": 0,
+        "handlers": 0,
+        "scripts": 2,
+    }
+
+
+def test_a_script_that_is_no_part_of_the_page_does_not_run(browser, make, tmp_path):
+    """The second line of defence: even if something got into the page, its policy names the two scripts it has."""
+    text = write_html(make(n=5, baseline=0), tmp_path / "report.html").read_text()
+    injected = "<script>window.owned = 1</script><img src=x onerror='window.owned = 2'><main>"
+    (tmp_path / "changed.html").write_text(text.replace("<main>", injected, 1))
+    browser.get((tmp_path / "changed.html").as_uri())
+    browser.shown = None
+    assert browser.execute_async_script("setTimeout(() => arguments[0](window.owned ?? 0), 200)") == 0
+    said = [entry["message"] for entry in browser.get_log("browser")]
+    assert sum("Content Security Policy" in message for message in said) >= 2, said

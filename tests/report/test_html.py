@@ -262,3 +262,14 @@ def test_front_of_the_data_is_the_feasible_non_dominated_set(make):
         )
         assert (e.architecture.key in front) != beaten
     assert np.all(np.diff([e["latency_ms"] for e in data.front]) > 0)
+
+
+@pytest.mark.parametrize("largest", [1e308, 1.7e308, 5e-324])
+def test_values_at_the_ends_of_what_numbers_can_be_are_shown(make, tmp_path, largest):
+    data = make(n=4, baseline=3, fail=0.0, finals=False)
+    for i, evaluation in enumerate([*data.evaluations, *data.baselines["random"]]):
+        evaluation.values["params"] = Value(largest * (-1) ** i, "computed")
+        evaluation.values["latency_ms"] = Value(largest, "measured")
+    text = write_html(data, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all("NaN" not in part and "Infinity" not in part for part in re.findall(r"json\" id=.*?</script>", text))
+    assert "nan" not in "".join(re.findall(r"<svg.*?</svg>", text)).replace("nance", "")

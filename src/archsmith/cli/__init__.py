@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 
 from archsmith import __version__
 from archsmith.cli import agent, bench, files, inspect, search
-from archsmith.cli._console import errors, escaped, guarded, say
+from archsmith.cli._console import errors, guarded, say
 from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
+from archsmith.texts import escaped
 
 
 class _Group(TyperGroup):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
+import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,30 +18,10 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.segment import Segment
 from rich.table import Column
-from rich.text import Text
+from rich.text import Span, Text
 
 from archsmith.api.progress import Listener, Progress
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls other than the tab and the newline: ESC starts a terminal's commands
-    "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # what reorders or hides text
-    "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of letters, as in names of files of another encoding; hidden tags
-)
-_CONTROLS = 0xA0
-
-
-def escaped(text: str) -> str:
-    r"""``text`` with all that a terminal would obey, hide or reorder written out; tabs and newlines stay.
-
-    >>> print(escaped("\x1b[31mred"))
-    \x1b[31mred
-    """
-    return _UNSEEN.sub(_written, text)
-
-
-def _written(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < _CONTROLS else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
+from archsmith.texts import UNSEEN, escaped
 
 
 class _Escaping(Console):
@@ -60,12 +41,23 @@ class _Escaping(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich does; what is no command of rich's own is escaped."""
-        if isinstance(renderable, Text) and _UNSEEN.search(renderable.plain):
-            styled = renderable
-            renderable = Text(escaped(styled.plain), styled.style, justify=styled.justify, overflow=styled.overflow)
-            renderable.no_wrap, renderable.end = styled.no_wrap, escaped(styled.end)
+        if isinstance(renderable, Text):
+            renderable = _styled_escaped(renderable)
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(escaped(segment.text), segment.style)
+
+
+def _styled_escaped(text: Text) -> Text:
+    """The same with its styles; itself where nothing is to be escaped."""
+    found = {at for match in UNSEEN.finditer(text.plain) for at in match.span()}
+    if not found:
+        return text
+    clean = text.blank_copy()
+    for part in text.divide(sorted(found - {0, len(text)})):
+        shown = escaped(part.plain)  # longer than it was only where it is a single character, of one style
+        spans = part.spans if shown == part.plain else [Span(0, len(shown), span.style) for span in part.spans]
+        clean.append_text(Text(shown, spans=spans))
+    return clean
 
 
 results = _Escaping(width=None if sys.stdout.isatty() else 200)  # a pipe has no edge to cut at
@@ -78,7 +70,7 @@ _QUIET_S = 10
 def print_json(data: Any) -> None:
     """Plain data for scripts, on standard output."""
     text = json.dumps(data, indent=1, ensure_ascii=False)
-    sys.stdout.write(_UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
+    sys.stdout.write(UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
     sys.stdout.flush()
 
 
@@ -89,15 +81,20 @@ def say(message: object, *, end: str = "\n") -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Warnings, and records of loggers that nobody set up, come out through the consoles in this block."""
-    handler, before = _Said(logging.WARNING), logging.lastResort
-    logging.lastResort = handler
+    """Warnings, records of loggers that nobody set up, and errors in threads come out through the consoles here."""
+    handler, before, hook = _Said(logging.WARNING), logging.lastResort, threading.excepthook
+    logging.lastResort, threading.excepthook = handler, _failed
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             yield
     finally:
-        logging.lastResort = before
+        logging.lastResort, threading.excepthook = before, hook
+
+
+def _failed(found: threading.ExceptHookArgs) -> None:
+    """In place of :func:`threading.excepthook`."""
+    say("".join(traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)), end="")
 
 
 class _Said(logging.StreamHandler[Any]):

@@ -17,6 +17,7 @@ from archsmith.cli._options import Json
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
 from archsmith.method import importable_here
+from archsmith.texts import escaped
 
 if TYPE_CHECKING:
     from archsmith.comparison import Step
@@ -216,6 +217,6 @@ def _table(summary: Mapping[str, Any]) -> Table:
     before = ""
     for row in text.short_rows(summary, text.labels(summary)):
         cells = ["" if row[0] == before else row[0], *row[1:]]
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(escaped(cell)) for cell in cells))
         before = row[0]
     return table

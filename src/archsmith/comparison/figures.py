@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from archsmith.comparison import text
 from archsmith.comparison.contender import RANDOM
 from archsmith.comparison.statistics import LEVEL
 from archsmith.comparison.text import Summary
+from archsmith.report._markup import markup_of
 
 Figure = dict[str, Any]
 
@@ -44,14 +44,19 @@ def curves(summary: Summary, problem: str) -> Figure:
         color, dash, _ = look[name]
         curve = result["curve"]
         hidden: Figure = {} if i < DRAWN or name == RANDOM else {"visible": "legendonly"}
-        common: Figure = {"type": "scatter", "mode": "lines", "legendgroup": escape(name), "hoverinfo": "skip"} | hidden
+        common: Figure = {
+            "type": "scatter",
+            "mode": "lines",
+            "legendgroup": markup_of(name),
+            "hoverinfo": "skip",
+        } | hidden
         nothing = {"width": 0, "color": color}
         traces.append(common | {"x": curve["at"], "y": curve["low"], "line": nothing, "showlegend": False})
         band = {"fill": "tonexty", "fillcolor": f"{color[:-1]}band)", "line": nothing, "showlegend": False}
         traces.append(common | {"x": curve["at"], "y": curve["high"]} | band)
         line = {"color": color, "dash": dash, "width": 2.5}
-        hover = {"hoverinfo": "all", "hovertemplate": f"{escape(name)}: %{{y:.4f}} after %{{x}}<extra></extra>"}
-        traces.append(common | {"x": curve["at"], "y": curve["median"], "name": escape(name), "line": line} | hover)
+        hover = {"hoverinfo": "all", "hovertemplate": f"{markup_of(name)}: %{{y:.4f}} after %{{x}}<extra></extra>"}
+        traces.append(common | {"x": curve["at"], "y": curve["median"], "name": markup_of(name), "line": line} | hover)
     lowest = min(t["y"][min(4, len(t["y"]) - 1)] for t in traces)
     level = {"xref": "paper", "x0": 0, "x1": 1, "y0": 0.99, "y1": 0.99, "layer": "below"}
     layout = {
@@ -93,16 +98,16 @@ def dots(summary: Summary) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": escape(name),
+                "name": markup_of(name),
                 "x": xs,
                 "y": ys,
                 "error_x": bars | {"width": 0},
                 "marker": marker,
-                "hovertext": [escape(h) for h in hover],
+                "hovertext": [markup_of(h) for h in hover],
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
         )
-    ticks = {"tickvals": list(range(len(problems))), "ticktext": [escape(p) for p in problems]}
+    ticks = {"tickvals": list(range(len(problems))), "ticktext": [markup_of(p) for p in problems]}
     layout = {
         "xaxis": {"title": {"text": "evaluations to 99 % of the best hypervolume"}, "type": "log", **TICKS},
         "yaxis": {**ticks, "range": [len(problems) - 0.5, -0.5]},
@@ -125,16 +130,16 @@ def overhead(summary: Summary) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": escape(name),
+                "name": markup_of(name),
                 "showlegend": False,
                 "x": [r["ms_each"]["median"] for r in results],
                 "y": [row] * len(results),
                 "marker": {"color": color, "symbol": symbol, "size": 9, "opacity": 0.8},
-                "hovertext": [escape(h) for h in hover],
+                "hovertext": [markup_of(h) for h in hover],
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
         )
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [escape(n) for n in names]}
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [markup_of(n) for n in names]}
     layout = {
         "xaxis": {"title": {"text": "CPU milliseconds a proposal"}, "type": "log"},
         "yaxis": {**ticks, "range": [len(names) - 0.5, -0.5]},
@@ -156,14 +161,14 @@ def ranks(summary: Summary, test: str) -> Figure:
             share = (wins + 0.5 * pair["ties"]) / n
             z[row][column] = round(share, 4)
             marks[row][column] = f"{100 * share:.0f}{'*' if pair['p_holm'] < LEVEL else ''}"
-            hover[row][column] = escape(
+            hover[row][column] = markup_of(
                 f"{names[row]} against {names[column]}: better {wins}, worse {losses}, equal {pair['ties']}; "
                 f"p = {pair['p_holm']:.2g} (Holm)"
             )
     trace = {
         "type": "heatmap",
-        "x": [escape(n) for n in names],
-        "y": [escape(n) for n in names],
+        "x": [markup_of(n) for n in names],
+        "y": [markup_of(n) for n in names],
         "z": z,
         "text": marks,
         "texttemplate": "%{text}",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from archsmith.comparison import text
 from archsmith.comparison.text import Summary
+from archsmith.texts import escaped
 
 
 def as_markdown(summary: Summary, *, title: str, intro: str) -> str:
@@ -104,4 +106,9 @@ def _tests(summary: Summary) -> Iterable[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """One line without markup: names come from records, and Markdown may hold HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", escaped(" ".join(text.splitlines())).replace("|", "\\|"))

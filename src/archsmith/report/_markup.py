@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from archsmith.texts import escaped
+
 
 class Markup(str):
     """Text that is HTML already."""
 
     __slots__ = ()
+
+
+def markup_of(text: object) -> str:
+    """Text for HTML, in elements and attributes: no markup, and nothing that a browser would obey."""
+    return escape(escaped(str(text)))
 
 
 Child = str | int | float | None
@@ -22,7 +29,7 @@ def element(tag: str, *children: Child | Iterable[Child], **attributes: str | in
     '<p class="note">a &lt; b<b>!</b></p>'
     """
     given = {"class" if k == "cls" else k.replace("_", "-"): v for k, v in attributes.items() if v is not None}
-    inside = "".join(f' {name}="{escape(str(value))}"' for name, value in given.items())
+    inside = "".join(f' {name}="{markup_of(value)}"' for name, value in given.items())
     return Markup(f"<{tag}{inside}>{join(children)}</{tag}>")
 
 
@@ -33,7 +40,7 @@ def join(children: Iterable[Child | Iterable[Child]]) -> Markup:
         if isinstance(child, Markup):
             parts.append(str(child))
         elif isinstance(child, str | int | float):
-            parts.append(escape(str(child)))
+            parts.append(markup_of(child))
         elif child is not None:
             parts.append(str(join(child)))
     return Markup("".join(parts))

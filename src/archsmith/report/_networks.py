@@ -122,7 +122,7 @@ def _commands(data: ReportData, rows: Sequence[FinalNetwork]) -> list[Markup]:
 def _just_within(objective: Objective, value: Value) -> Limit:
     """A limit with three digits that ``value`` meets with its pessimistic end."""
     end = value.high if objective.goal == "min" else value.low
-    step = 10.0 ** (math.floor(math.log10(abs(end))) - 2) if end else 1.0
+    step = max(10.0 ** (math.floor(math.log10(abs(end))) - 2), 1e-300) if end else 1.0
     towards = math.ceil if objective.goal == "min" else math.floor
     return Limit(
         objective.metric, "<=" if objective.goal == "min" else ">=", float(f"{towards(end / step) * step:.6g}")

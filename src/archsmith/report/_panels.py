@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from html import escape
 
 from archsmith.metric import Metric
-from archsmith.report._markup import Markup, element
+from archsmith.report._markup import Markup, element, markup_of
 from archsmith.report.effects import ChoiceEffect, OptionEffect
 from archsmith.report.text import number, with_unit
 
@@ -26,7 +26,8 @@ def panel(effect: ChoiceEffect, metric: Metric, span: tuple[float, float]) -> Ma
     scale = (HEIGHT - TOP - BOTTOM) / ((high - low) or 1.0)
 
     def y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (value - low) * scale, 1)
+        place = HEIGHT - BOTTOM - (value - low) * scale
+        return round(place, 1) if math.isfinite(place) else HEIGHT - BOTTOM  # enormous values overflow
 
     step = (WIDTH - LEFT - RIGHT) / len(effect.options)
     xs = [round(LEFT + step * (i + 0.5), 1) for i in range(len(effect.options))]
@@ -44,7 +45,7 @@ def panel(effect: ChoiceEffect, metric: Metric, span: tuple[float, float]) -> Ma
     label = f"{effect.choice} on {metric.name}: " + ", ".join(
         f"{_option(o)} {with_unit(o.mean, metric.unit)}" for o in effect.options
     )
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{markup_of(label)}">'
     return Markup(head + "".join(parts) + "</svg>")
 
 
@@ -54,13 +55,13 @@ def _mark(x: float, y: Callable[[float], float], option: OptionEffect, metric: M
         f"{number(option.low, metric.unit)} to {number(option.high, metric.unit)}, {option.n} networks"
     )
     return (
-        f'<g><title>{escape(tip)}</title><line class="spread" x1="{x}" x2="{x}" y1="{y(option.low)}" '
+        f'<g><title>{markup_of(tip)}</title><line class="spread" x1="{x}" x2="{x}" y1="{y(option.low)}" '
         f'y2="{y(option.high)}"/><circle class="mean" cx="{x}" cy="{y(option.mean)}" r="4"/></g>'
     )
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{markup_of(text)}</text>'
 
 
 def _option(option: OptionEffect, among: int = 1) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from archsmith.evaluation import Evaluation, Value, costs
 from archsmith.metric import Objective
 from archsmith.pareto import hypervolume, is_non_dominated
+from archsmith.report._markup import markup_of
 from archsmith.report.data import ReportData
 from archsmith.report.macs import MACS, MacsAgainstTime, Pair
 from archsmith.report.text import interval, limit_text, number, shown, with_unit
@@ -94,7 +94,14 @@ def progress(data: ReportData, objective: Objective) -> Figure:
         line = {"shape": "hv", "color": color, "width": 2.5, "dash": "dot" if i else "solid"}
         xs, ys = [k for k, _ in steps], [v for _, v in steps]
         traces.append(
-            {"type": "scatter", "mode": "lines", "name": f"best so far, {name}", "x": xs, "y": ys, "line": line}
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"best so far, {markup_of(name)}",
+                "x": xs,
+                "y": ys,
+                "line": line,
+            }
         )
     ok = [e for s in series.values() for e in s if e.ok]
     layout = {
@@ -111,7 +118,7 @@ def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
     becomes 0, the worst 1, and the reference point is 1.1.
 
     Returns:
-        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing was feasible.
+        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing was feasible, or values overflow.
     """
     series = {"search": data.evaluations, **data.baselines}
     counted = {
@@ -123,7 +130,10 @@ def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
         return {}
     every = costs(fine, data.objectives)
     ideal, worst = every.min(axis=0), every.max(axis=0)
-    span = np.where(worst > ideal, worst - ideal, 1.0)
+    with np.errstate(over="ignore"):
+        span = np.where(worst > ideal, worst - ideal, 1.0)
+    if not np.isfinite(span).all():  # values at the ends of what numbers can be: no box holds them
+        return {}
     return {name: _covered(some, data.objectives, ideal, span) for name, some in counted.items()}
 
 
@@ -151,13 +161,13 @@ def hypervolume_figure(data: ReportData) -> Figure:
         line = {"shape": "hv", "width": 2.5, "color": "var(--baseline)" if i else "var(--front)"}
         line["dash"] = "dot" if i else "solid"
         label = f"baseline: {name}" if i else name
-        hover = f"{escape(label)}: %{{y:.3f}} after %{{x}} evaluations<extra></extra>"
+        hover = f"{markup_of(label)}: %{{y:.3f}} after %{{x}} evaluations<extra></extra>"
         at, ys = list(range(len(values) + 1)), [0.0, *values.tolist()]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": escape(label),
+                "name": markup_of(label),
                 "x": at,
                 "y": ys,
                 "line": line,
@@ -183,7 +193,7 @@ def training(data: ReportData) -> Figure:
         line = {"width": 2, "dash": dashes[i % len(dashes)], "color": colors[i % len(colors)]}
         xs, ys = [k for k, _ in rows], [v for _, v in rows]
         traces.append(
-            {"type": "scatter", "mode": "lines+markers", "name": escape(name), "x": xs, "y": ys, "line": line}
+            {"type": "scatter", "mode": "lines+markers", "name": markup_of(name), "x": xs, "y": ys, "line": line}
         )
     layout = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "loss"}, "rangemode": "tozero"}}
     return {"data": traces, "layout": layout}
@@ -201,7 +211,7 @@ def _points(
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": escape(name),
+        "name": markup_of(name),
         "x": [e[x.metric] for e in some],
         "y": [e[y.metric] for e in some],
         "hovertext": [_hover(data, e, name) for e in some],
@@ -298,12 +308,12 @@ def _staircase(best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure
 
 def _hover(data: ReportData, e: Evaluation, label: str) -> str:
     named = {n.evaluation.architecture.key: n.name for n in data.networks}.get(e.architecture.key, "")
-    lines = [f"<b>{escape(named or e.architecture.key[:8])}</b>  {escape(label)}"]
+    lines = [f"<b>{markup_of(named or e.architecture.key[:8])}</b>  {markup_of(label)}"]
     for metric, value in e.values.items():
         unit = data.metric(metric).unit
         around = f" ({interval(value, unit)})" if value.has_interval else ""
-        lines.append(f"{escape(metric)}: {with_unit(value.value, unit)}{around}, {value.source}")
-    return "<br>".join([*lines, *map(escape, _wrapped(str(e.architecture)))])
+        lines.append(markup_of(f"{metric}: {with_unit(value.value, unit)}{around}, {value.source}"))
+    return "<br>".join([*lines, *map(markup_of, _wrapped(str(e.architecture)))])
 
 
 def _wrapped(text: str, width: int = 58, most: int = 12) -> list[str]:
@@ -317,7 +327,7 @@ def _wrapped(text: str, width: int = 58, most: int = 12) -> list[str]:
 
 def _axis(data: ReportData, metric: str, limits: list[float] | None) -> Figure:
     unit = data.metric(metric).unit
-    title = f"{escape(metric)} ({escape(unit)})" if unit not in ("", "1") else escape(metric)
+    title = f"{markup_of(metric)} ({markup_of(unit)})" if unit not in ("", "1") else markup_of(metric)
     return {"title": {"text": title}} | ({"range": limits} if limits else {})
 
 
@@ -351,7 +361,11 @@ def _limits(data: ReportData, x: Objective, y: Objective, evaluations: Sequence[
             edge["line"] = {"color": "var(--limit)", "width": 1.5, "dash": "dash"}
             shapes += [{"type": "rect", **common, **area}, {"type": "line", **common, **edge}]
             label = limit_text(limit, data.metric(limit.metric).unit).removeprefix(limit.metric)
-            note = {"text": f"limit{escape(label)}", "showarrow": False, "font": {"color": "var(--limit)", "size": 12}}
+            note = {
+                "text": f"limit{markup_of(label)}",
+                "showarrow": False,
+                "font": {"color": "var(--limit)", "size": 12},
+            }
             place = {"x": limit.bound, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": "center"}
             if axis == "y":
                 place = {"y": limit.bound, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom"}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from archsmith.errors import require
 from archsmith.files import replacing
@@ -14,8 +19,11 @@ from archsmith.report import _networks, sections
 from archsmith.report._markup import Child, Markup, element, join
 from archsmith.report.data import ReportData
 
-# Whatever the page is made to hold, the browser fetches nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+# Whatever the page is made to hold, the browser fetches nothing, and runs the page's own scripts only.
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "script-src {}"
+)
 
 
 def write_html(data: ReportData, path: Path | str) -> Path:
@@ -28,7 +36,8 @@ def write_html(data: ReportData, path: Path | str) -> Path:
         MissingExtra: without Plotly, whose script the page holds.
         StorageFull: when the disk is full; a report that was there stays.
     """
-    text = page(data)
+    with np.errstate(all="ignore"):  # of values at the ends of what numbers can be
+        text = page(data)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
@@ -65,20 +74,22 @@ def document(title: str, parts: Iterable[Child], figures: Mapping[str, Any], sty
         MissingExtra: without Plotly, whose script the page holds.
     """
     footer = element("footer", "Written by archsmith. This page holds everything that it shows.")
-    scripts = [_data(name, figure) for name, figure in figures.items()]
+    data = [_data(name, figure) for name, figure in figures.items()]
+    scripts: list[str] = []
     if figures:
         plotly = require("plotly.offline", extra="report", purpose="the report")
-        scripts += [_script(plotly.get_plotlyjs()), _script(_resource("page.js"))]
+        scripts = [plotly.get_plotlyjs(), _resource("page.js")]
+    policy = POLICY.format(" ".join(map(_hash, scripts)) or "'none'")
     head = join(
         [
             Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-            Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+            Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
             Markup('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
             element("title", title),
             element("style", Markup(_resource("page.css") + style)),
         ]
     )
-    body = element("body", element("main", *parts, footer), *scripts)
+    body = element("body", element("main", *parts, footer), *data, *map(_script, scripts))
     return f"<!doctype html>\n{element('html', element('head', head), body, lang='en')}\n"
 
 
@@ -88,8 +99,23 @@ def _resource(name: str) -> str:
 
 def _data(name: str, figure: Any) -> Markup:
     # JSON inside a script element ends at the first "</": no "<" is left in it.
-    text = json.dumps(figure, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(_finite(figure), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Markup(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def _finite(node: Any) -> Any:
+    """Plain data without what JSON has no numbers for: differences of enormous values are infinite."""
+    if isinstance(node, float):
+        return node if math.isfinite(node) else None
+    if isinstance(node, Mapping):
+        return {name: _finite(part) for name, part in node.items()}
+    return [_finite(part) for part in node] if isinstance(node, list | tuple) else node
+
+
+def _hash(script: str) -> str:
+    """A script as a policy names it; browsers read every end of a line as a line feed."""
+    text = script.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _script(source: str) -> Markup:

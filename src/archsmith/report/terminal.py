@@ -10,6 +10,7 @@ from archsmith.report._networks import metric_columns
 from archsmith.report.data import FinalNetwork, ReportData
 from archsmith.report.macs import macs_against_time, warning
 from archsmith.report.text import answer, interval, number, shown, verdict
+from archsmith.texts import escaped
 
 
 def front_table(data: ReportData) -> RenderableType:
@@ -17,20 +18,25 @@ def front_table(data: ReportData) -> RenderableType:
 
     Re-measured values where the search has ended; the 95 % interval beside each value that has one.
     """
-    parts: list[RenderableType] = [Text(answer(data), style="bold")]
+    parts: list[RenderableType] = [_shown(answer(data), style="bold")]
     best = shown(data)
     if best:
         parts.append(_table(data))
     reasons = dict.fromkeys(n.dropped for n in data.networks if n.dropped)
     for reason in reasons:
         names = ", ".join(n.name for n in data.networks if n.dropped == reason)
-        parts.append(Text(f"dropped {names}: {reason}", style="yellow"))
+        parts.append(_shown(f"dropped {names}: {reason}", style="yellow"))
     if data.failed:
         parts.append(Text(f"{len(data.failed)} of {len(data.evaluations)} evaluations failed", style="yellow"))
-    parts += [Text(told, style="yellow") for found in macs_against_time(data) if (told := warning(data, found))]
+    parts += [_shown(told, style="yellow") for found in macs_against_time(data) if (told := warning(data, found))]
     if text := verdict(data):
-        parts.append(Text(text))
+        parts.append(_shown(text))
     return Group(*parts)
+
+
+def _shown(text: str, style: str = "") -> Text:
+    """Text that is no markup; rich would drop carriage returns and the like, which hides what a name holds."""
+    return Text(escaped(text), style=style)
 
 
 def _table(data: ReportData) -> Table:
@@ -41,7 +47,7 @@ def _table(data: ReportData) -> Table:
     table.add_column("network", no_wrap=True, min_width=8, style="cyan")
     for name in columns:
         unit = data.metric(name).unit
-        table.add_column(Text(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
+        table.add_column(_shown(_heading(name, unit)), justify="right", no_wrap=True, vertical="bottom")
         if name in intervals:
             table.add_column("95 %", style="dim", no_wrap=True)
     for n in data.handed_out or [FinalNetwork(e.architecture.key[:8], e) for e in best]:
@@ -50,7 +56,7 @@ def _table(data: ReportData) -> Table:
             value, unit = n.best_known.values.get(name), data.metric(name).unit
             cells.append(number(value.value, unit) if value else "–")
             cells += [interval(value, unit) if value else ""] if name in intervals else []
-        table.add_row(*map(Text, cells))  # names are no markup
+        table.add_row(*map(_shown, cells))
     return table
 
 

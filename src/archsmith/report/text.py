@@ -19,6 +19,8 @@ def number(value: float, unit: str) -> str:
     """
     if unit == "%":
         return f"{value:.2f}"
+    if not math.isfinite(value):  # the mean of enormous values
+        return f"{value}"
     value = float(f"{value:.3g}") if unit != "1" or abs(value) >= 1e4 else value
     if unit == "1" and abs(value) >= 1e4:
         power = min(4, math.floor(math.log10(abs(value)) / 3))
