@@ -3,9 +3,14 @@
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 
 import pytest
 
+from archsmith.architecture import Architecture, Proposal
+from archsmith.evaluation import Evaluation, Value
+from archsmith.metric import Limit, Metric, Objective
+from archsmith.report import FinalNetwork
 from archsmith.report.html import write_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -212,3 +217,60 @@ def test_macs_against_time(make, show, width, dark):
       return boxes.some((a, i) => boxes.slice(i + 1).some(b => a.left < b.right - 1 && b.left < a.right - 1
         && a.top < b.bottom - 1 && b.top < a.bottom - 1))"""
     assert not browser.execute_script(overlapping)
+
+
+HOSTILE = (
+    "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'><svg onload=window.hit=1>"
+    "<a href='javascript:window.hit=1'>x</a>\u2028%{x}${hit=1}"
+)
+INJECTED = """
+  const strange = 'img, [onload], [onerror], [onclick], a[href], iframe, object, embed, form, base, main script';
+  return [window.hit ?? null, ...[...document.body.querySelectorAll(strange)].map(e => e.outerHTML)]"""
+
+
+def hostile_run(make):
+    """A report of which every text is somebody else's."""
+    metric = f"m{HOSTILE}"
+
+    def evaluation(i, **more):
+        proposal = Proposal(Architecture("5f", ((f"c{HOSTILE}", f"{i}{HOSTILE}"), ("depth", i))), parent=HOSTILE)
+        values = {metric: Value(90.0 + i, "measured", 89.0 + i, 91.0 + i), "latency_ms": Value(1.0 + i, "measured")}
+        return Evaluation(**({"proposal": proposal, "values": values, "evaluator": HOSTILE} | more))
+
+    found = [evaluation(i) for i in range(6)]
+    failed = evaluation(7, values={}, status="failed", reason=HOSTILE)
+    networks = [FinalNetwork(f"n{HOSTILE}", found[0], found[0], files={f"exports/{HOSTILE}.onnx": 9})]
+    networks += [FinalNetwork(f"d{HOSTILE}", found[1], dropped=HOSTILE)]
+    return replace(
+        make(),
+        title=HOSTILE,
+        run=HOSTILE,
+        notes=[HOSTILE],
+        space=None,
+        evaluations=[*found, failed],
+        baselines={HOSTILE: found[2:]},
+        networks=networks,
+        largest=found[5],
+        objectives=(Objective(metric, "max"), Objective("latency_ms", "min")),
+        limits=[Limit(metric, ">=", 1.0)],
+        metrics={metric: Metric(metric, HOSTILE, "max", HOSTILE)},
+        settings={HOSTILE: HOSTILE, "strategy": HOSTILE},
+        seeds={HOSTILE: 1},
+        environment={HOSTILE: {HOSTILE: HOSTILE}, "cpu": HOSTILE},
+        timing={HOSTILE: 1.0, "measuring": 2.0},
+        training=[{"epoch": i, HOSTILE: 1.0 / i, "smallest": float("nan")} for i in (1, 2, 3)],
+    )
+
+
+HOVER = """
+  const shown = arguments[0]._fullData.map((trace, i) => [trace, i]).filter(([trace]) => trace.hoverinfo !== "skip");
+  for (const [trace, i] of shown) Plotly.Fx.hover(arguments[0], [{curveNumber: i, pointNumber: 0}]);"""
+
+
+def test_texts_of_others_do_nothing(make, show):
+    page = show(hostile_run(make))
+    assert page.execute_script(INJECTED) == [None]
+    assert "<img src=x" in page.find_element("css selector", "body").text
+    for plot in page.find_elements("css selector", ".plot"):
+        page.execute_script(HOVER, plot)
+    assert page.execute_script(INJECTED) == [None]

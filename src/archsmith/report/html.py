@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,8 +15,11 @@ from archsmith.report import _networks, sections
 from archsmith.report._markup import Child, Markup, element, join
 from archsmith.report.data import ReportData
 
-# Whatever the page is made to hold, the browser fetches nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+# Whatever the page is made to hold, the browser fetches nothing and sends nothing.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
 
 
 def write_html(data: ReportData, path: Path | str) -> Path:
@@ -30,7 +34,7 @@ def write_html(data: ReportData, path: Path | str) -> Path:
     """
     text = page(data)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files can be half letters
     return Path(path)
 
 
@@ -88,8 +92,17 @@ def _resource(name: str) -> str:
 
 def _data(name: str, figure: Any) -> Markup:
     # JSON inside a script element ends at the first "</": no "<" is left in it.
-    text = json.dumps(figure, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(_finite(figure), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Markup(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def _finite(figure: Any) -> Any:
+    """The same with nothing where a number is none: what is read from files may be."""
+    if isinstance(figure, Mapping):
+        return {name: _finite(part) for name, part in figure.items()}
+    if isinstance(figure, list | tuple):
+        return [_finite(part) for part in figure]
+    return None if isinstance(figure, float) and not math.isfinite(figure) else figure
 
 
 def _script(source: str) -> Markup:
