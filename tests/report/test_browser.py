@@ -192,13 +192,6 @@ def test_odd_runs_draw_what_there_is(make, show, changes):
     assert browser.find_element("tag name", "h1").text
 
 
-def test_hostile_text_runs_nothing(make, show):
-    attack = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
-    browser = show(make(title=attack, notes=[attack], baselines={attack: make().baselines["random"]}))
-    assert browser.title == f"{attack} · report"
-    assert browser.find_elements("css selector", "img") == []
-
-
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_macs_against_time(make, show, width, dark):
     data = make(metrics=("accuracy_top1", "latency_ms", "params", "macs"))
@@ -270,6 +263,7 @@ HOVER = """
 def test_texts_of_others_do_nothing(make, show):
     page = show(hostile_run(make))
     assert page.execute_script(INJECTED) == [None]
+    assert page.title.startswith("</script><script>")
     assert "<img src=x" in page.find_element("css selector", "body").text
     for plot in page.find_elements("css selector", ".plot"):
         page.execute_script(HOVER, plot)
