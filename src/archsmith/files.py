@@ -169,6 +169,8 @@ def misfit(data: Any, form: Any) -> str:
         return str(error)
     except RecursionError:
         return "it is nested too deeply"
+    except (UnicodeEncodeError, OverflowError) as error:
+        return str(error)
     return ""
 
 

@@ -16,22 +16,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.errors import DamagedFile, MissingTable
-from archsmith.files import replacing
+from archsmith.files import misfit, parsed_json, replacing
 
 MAGIC = b"archsmith.table\n"
 VERSION = 1
 _ALIGNED = 64
 _PREFIX = 64
+_PLACED = ("dtype", "shape", "offset")
+
+
+class _Place(TypedDict):
+    dtype: str
+    shape: list[int]
+    offset: int
+
+
+class _Header(TypedDict):
+    """The header as JSON; what the benchmark itself says stands beside it."""
+
+    arrays: dict[str, _Place]
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,8 @@ def read(path: Path, *, again: str) -> TableFile:
         raise DamagedFile(f"the table {path} {why}. {again}")
 
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         mapped = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     except FileNotFoundError:
         raise MissingTable(f"there is no table {path}. {again}") from None
@@ -101,18 +119,33 @@ def read(path: Path, *, again: str) -> TableFile:
     text = mapped[_PREFIX : min(_PREFIX + length, len(mapped))].tobytes()
     if hashlib.sha256(prefix[16:32] + text).digest() != prefix[32:]:
         refuse("is damaged: its header does not fit its checksum")
-    header = json.loads(text)
-    payload = mapped[_PREFIX + length :]
+    try:
+        return _contents(text, mapped[_PREFIX + length :])
+    except (ValueError, TypeError, OverflowError) as error:
+        refuse(f"is damaged: {error}")
+
+
+def _contents(text: bytes, payload: NDArray[np.uint8]) -> TableFile:
+    """What a header says of the bytes behind it.
+
+    Raises:
+        ValueError: when they do not fit.
+    """
+    header = parsed_json(text)
+    if wrong := misfit(header, _Header):
+        raise ValueError(f"its header is of another form ({wrong})")
     if len(payload) != header["bytes"]:
-        refuse(f"is damaged: {len(payload):,} bytes of data instead of {header['bytes']:,}")
+        raise ValueError(f"{len(payload):,} bytes of data instead of {header['bytes']:,}")
     if hashlib.sha256(payload.data).hexdigest() != header["sha256"]:
-        refuse("is damaged: its data do not fit their checksum")
-    arrays = {name: _view(payload, **place) for name, place in header["arrays"].items()}
+        raise ValueError("its data do not fit their checksum")
+    arrays = {name: _view(payload, **{key: place[key] for key in _PLACED}) for name, place in header["arrays"].items()}
     return TableFile(header, arrays, header["sha256"])
 
 
 def _view(payload: NDArray[np.uint8], dtype: str, shape: list[int], offset: int) -> NDArray[Any]:
     kind = np.dtype(dtype)
-    size = int(np.prod(shape)) * kind.itemsize
+    size = math.prod(shape) * kind.itemsize
+    if kind.kind not in "biuf" or min([offset, *shape]) < 0 or offset + size > len(payload):
+        raise ValueError(f"an array of {shape} {dtype} from {offset} on lies outside of it, or holds no numbers")
     view: NDArray[Any] = payload[offset : offset + size].view(kind).reshape(shape)
     return view if sys.byteorder == "little" else view.astype(kind.newbyteorder("="))

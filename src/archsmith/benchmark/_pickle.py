@@ -1,34 +1,72 @@
-"""Published pickles, read so that they can do nothing: numbers, text, containers and NumPy's scalars only."""
+"""Published pickles, read so that they can do nothing: numbers, text, containers and NumPy's scalars only.
+
+A pickle is a program. This one may name two things, and gets stand-ins of ours for both, which take numbers and cannot
+be changed; nothing of NumPy's is built or given a state from it.
+"""
 
 from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
 
 from archsmith.errors import InvalidData
 
-_ALLOWED = {
-    (module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray") for name in ("scalar",)
-} | {("numpy", "dtype")}
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+class _Kind:
+    """In place of a NumPy type of numbers."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, text: object, *_: object) -> None:
+        dtype = np.dtype(text) if isinstance(text, str) and len(text) <= 3 else None
+        if dtype is None or dtype.kind not in "biuf":
+            raise pickle.UnpicklingError("it holds something other than numbers")
+        self.dtype = dtype
+
+    def __setstate__(self, state: object) -> None:
+        """All that is taken from the state of a type is its order of bytes."""
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Named:
+    """What a pickle gets for a name: it can be called, and nothing else."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: object) -> object:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it changes what it names")
 
 
 class _Unpickler(pickle.Unpickler):
     """Knows the two names that a NumPy scalar needs, and refuses all others."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which plain numbers do not need")
-        return np.dtype if name == "dtype" else _scalar
+        if (module, name) == ("numpy", "dtype"):
+            return _Named(_Kind)
+        if module in _MODULES and name == "scalar":
+            return _Named(_scalar)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which plain numbers do not need")
 
 
-def _scalar(kind: np.dtype[Any], data: object = b"") -> Any:
+def _scalar(kind: object, data: object = b"") -> Any:
     """The number that a NumPy scalar of the pickle stands for."""
-    if not isinstance(kind, np.dtype) or kind.kind not in "biuf" or not isinstance(data, bytes):
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes):
         raise pickle.UnpicklingError("it holds something other than numbers")
-    return np.frombuffer(data, dtype=kind, count=1)[0].item()
+    return np.frombuffer(data, dtype=kind.dtype, count=1)[0].item()
 
 
 def read_plain_pickle(data: bytes, where: str) -> dict[Any, Any]:
@@ -38,9 +76,20 @@ def read_plain_pickle(data: bytes, where: str) -> dict[Any, Any]:
         InvalidData: for a pickle that names anything but NumPy's scalars, or is none.
     """
     try:
+        _check_numbering(data)
         found = _Unpickler(io.BytesIO(data), encoding="latin-1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except Exception as error:  # a program that is wrong can end in any of them
         raise InvalidData(f"{where} is not read: {error}; fetch it anew from its publisher") from error
     if not isinstance(found, dict):
         raise InvalidData(f"{where} holds {type(found).__name__}, not a dictionary; fetch it anew from its publisher")
     return found
+
+
+def _check_numbering(data: bytes) -> None:
+    """Refuse a pickle that remembers a value under a number which it cannot have reached.
+
+    Python holds a place for every number below it: eight bytes of a file would take gigabytes.
+    """
+    for done, (code, number, _) in enumerate(pickletools.genops(data)):
+        if code.name in _PUTS and int(number or 0) > done:
+            raise pickle.UnpicklingError("it numbers what it holds wrongly")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from numpy.typing import NDArray
 from archsmith.errors import InvalidData, require
 
 _DEEPEST = 4
+_UNSUSPICIOUS, _TIGHTEST = 2**30, 100
+"""Bytes that any member of an archive may unpack to, and how often its packed size a larger one may."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError, LookupError)
+"""What is raised for archives that are cut, overwritten, encrypted or packed in other ways."""
 
 
 class Sources:
@@ -50,12 +56,15 @@ class Sources:
     def bytes(self, name: str) -> bytes:
         """All of a file."""
         path, member = self._members[name]
-        if not member:
-            return path.read_bytes()
         try:
+            if not member:
+                return path.read_bytes()
             with zipfile.ZipFile(path) as archive:
+                info = archive.getinfo(member)
+                if info.file_size > max(_UNSUSPICIOUS, _TIGHTEST * info.compress_size):
+                    raise ValueError(f"{info.file_size / 2**30:.1f} GiB are packed {_TIGHTEST} times and more")
                 return archive.read(member)
-        except zipfile.BadZipFile as error:
+        except (*_DAMAGED, NotImplementedError, MemoryError) as error:
             raise InvalidData(f"{self.where(name)} is damaged ({error}); fetch it anew") from error
 
     def csv(self, name: str) -> list[dict[str, str]]:
@@ -64,7 +73,10 @@ class Sources:
             text = self.bytes(name).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidData(f"{self.where(name)} is no text ({error}); fetch it anew") from None
-        lines = list(csv.DictReader(io.StringIO(text)))
+        try:
+            lines = list(csv.DictReader(io.StringIO(text)))
+        except csv.Error as error:
+            raise InvalidData(f"{self.where(name)} is no table ({error}); fetch it anew") from error
         if not lines:
             raise InvalidData(f"{self.where(name)} is empty; fetch it anew")
         return lines
@@ -76,7 +88,9 @@ class Sources:
         require("pyarrow", extra="data", purpose=purpose)
         try:
             return pandas.read_parquet(io.BytesIO(self.bytes(name)))
-        except (OSError, ValueError) as error:
+        except Exception as error:  # pandas obeys what the file says of itself
+            if isinstance(error, InvalidData):
+                raise
             raise InvalidData(f"{self.where(name)} is no Parquet file ({error}); fetch it anew") from error
 
 
@@ -92,7 +106,10 @@ def frame_numbers(frame: Any, column: str, where: str) -> NDArray[np.float64]:
     """A column of a data frame as numbers; what is missing is NaN."""
     if column not in frame:
         raise InvalidData(f"{where} has no column {column!r}; fetch the file anew")
-    found: NDArray[np.float64] = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        found: NDArray[np.float64] = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidData(f"{where}: the column {column!r} holds no numbers ({error}); fetch the file anew") from error
     return found
 
 
@@ -103,7 +120,7 @@ def _archived(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name for name in archive.namelist() if not name.endswith("/")]
-    except (zipfile.BadZipFile, OSError):
+    except (*_DAMAGED, NotImplementedError):
         return []  # some other program's file, which is no business of ours
 
 

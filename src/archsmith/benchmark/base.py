@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from archsmith.benchmark._rows import Index
 from archsmith.benchmark._sources import Sources
 from archsmith.errors import DamagedFile, InvalidData, InvalidOption
 from archsmith.evaluation import Evaluation, Source, Value
-from archsmith.files import home_folder
+from archsmith.files import home_folder, misfit
 from archsmith.method import Method, option_names
 from archsmith.metric import Metric, check_known
 from archsmith.space import ChoiceSpace
@@ -44,6 +44,15 @@ class Contents:
     origin: str
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=lambda: MappingProxyType({}))
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class _Header(TypedDict):
+    """What the header of a table says of its benchmark."""
+
+    space: str
+    spec: str
+    origin: str
+    facts: dict[str, Any]
 
 
 class Benchmark(Method):
@@ -123,9 +132,19 @@ class Benchmark(Method):
     @cached_property
     def _table(self) -> _file.TableFile:
         table = _file.read(self.path, again=self._again)
-        if table.header["space"] != self.space.fingerprint or table.header["spec"] != self.spec:
+        if misfit(table.header, _Header) or not self._fits(table):
             raise DamagedFile(f"the table {self.path} is of another benchmark or version; {self._again}")
         return table
+
+    def _fits(self, table: _file.TableFile) -> bool:
+        """Whether it is of this benchmark, with a row and a figure of every metric for each architecture."""
+        rows = table.arrays.get("rows", np.empty(0))
+        columns = [table.arrays.get(f"column:{name}", np.empty((0, 0))) for name in self.metrics]
+        same = (table.header["space"], table.header["spec"]) == (self.space.fingerprint, self.spec)
+        whole = rows.dtype == np.int16 and rows.shape[1:] == (len(self.space.choices),)
+        options = self.space.cardinalities
+        known = whole and bool(((rows >= 0) & (rows < options)).all())
+        return same and known and all(c.dtype == np.float64 and c.shape == rows.shape[:1] for c in columns)
 
     @property
     def _again(self) -> str:

@@ -129,7 +129,7 @@ class NASBenchGraph(Benchmark):
         try:
             rows = rows_of_keys(np.array([int(key) for key in data], dtype=np.int64), where)
             columns = {ours: np.array([float(entry[name]) for entry in data.values()]) for ours, name in theirs.items()}
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidData(f"{where} is not of the published form ({error!r}); fetch it anew") from error
         return Contents(rows, columns, self._published)
 

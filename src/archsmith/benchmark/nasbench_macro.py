@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import final
@@ -12,6 +11,7 @@ import numpy as np
 from archsmith.benchmark._sources import Sources, frame_numbers
 from archsmith.benchmark.base import Benchmark, Contents
 from archsmith.errors import InvalidData
+from archsmith.files import parsed_json
 from archsmith.method import Paper
 from archsmith.metric import Metric
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
@@ -81,7 +81,7 @@ class NASBenchMacro(Benchmark):
     def _read_published(self, sources: Sources) -> Contents:
         where = sources.where(_PUBLISHED)
         try:
-            data = json.loads(sources.bytes(_PUBLISHED))
+            data = parsed_json(sources.bytes(_PUBLISHED))
             rows = np.array([[int(digit) for digit in key] for key in data], dtype=np.int16)
             accuracies = np.array([entry["test_acc"] for entry in data.values()], dtype=np.float64)
             rest = {name: np.array([float(entry[name]) for entry in data.values()]) for name in ("params", "flops")}
@@ -89,7 +89,7 @@ class NASBenchMacro(Benchmark):
             std = np.array([float(entry["std"]) for entry in data.values()])
             if rows.shape[1:] != (LAYERS,) or accuracies.shape[1:] != (3,):
                 raise ValueError(f"{rows.shape[1:]} layers and {accuracies.shape[1:]} accuracies")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InvalidData(f"{where} is not of the published form ({error!r}); fetch it anew") from error
         columns = {f"test_acc_{i}": accuracies[:, i] for i in range(3)} | {"mean_acc": mean, "std_acc": std}
         return Contents(rows, columns | rest, _PUBLISHED)

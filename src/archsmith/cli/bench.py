@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from archsmith.api.progress import Progress
 from archsmith.cli._console import errors, print_json, progress, results, say
+from archsmith.cli._options import Json
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
 from archsmith.method import importable_here
@@ -20,7 +21,10 @@ from archsmith.method import importable_here
 if TYPE_CHECKING:
     from archsmith.comparison import Step
 
-Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
+Trusted = Annotated[
+    bool,
+    typer.Option("--trust", help="Import benchmarks (module:Class) that records in the folder name, and you do not."),
+]
 
 app = typer.Typer(
     name="bench",
@@ -134,6 +138,7 @@ def run(
     to: Annotated[Path, typer.Option(help="Folder of the comparison; the same command goes on where it was.")] = Path(
         "runs/bench"
     ),
+    trust: Trusted = False,
     json_output: Json = False,
 ) -> None:
     """Run strategies on problems from several seeds, and report what they found.
@@ -148,9 +153,10 @@ def run(
 
     count = seeds or (3 if quick else 10)
     with importable_here(), stoppable() as stopped, progress() as listen:
+        asked = parse_problems(problems or (QUICK if quick else ()), budget)
         outcome = compare(
             parse_contenders(strategies, FAST if quick else USUAL),
-            parse_problems(problems or (QUICK if quick else ()), budget),
+            asked,
             range(first_seed, first_seed + count),
             to,
             workers=workers,
@@ -161,7 +167,7 @@ def run(
     for note in [*outcome.notes, *outcome.missing, *(f"failed: {failure}" for failure in outcome.failures)]:
         say(note)
     if outcome.made or outcome.kept:
-        _write(to, json_output=json_output)
+        _write(to, trust=trust or {problem.benchmark for problem in asked}, json_output=json_output)
     named = strategies and "all" not in " ".join(strategies).split()
     idle = outcome.idle if named and not outcome.interrupted else []
     for label in idle:
@@ -179,18 +185,19 @@ def _event(step: Step) -> Progress:
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a comparison.")],
+    trust: Trusted = False,
     json_output: Json = False,
 ) -> None:
     """Write what a comparison found as summary.json, report.md and report.html, and print the table."""
-    _write(folder, json_output=json_output)
+    _write(folder, trust=trust, json_output=json_output)
 
 
-def _write(folder: Path, *, json_output: bool) -> None:
+def _write(folder: Path, *, trust: bool | Collection[str], json_output: bool) -> None:
     from archsmith.comparison.page import write_reports
     from archsmith.comparison.summary import summarise
 
     with importable_here():
-        summary = summarise(folder, date=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
+        summary = summarise(folder, date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(), trust=trust)
     written = write_reports(summary, folder)
     if json_output:
         print_json(summary)

@@ -8,13 +8,48 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from archsmith.errors import DamagedFile, UserError
 from archsmith.files import read_json, write_json
+from archsmith.forms import reading
 
 FORMAT = 1
 RECORDS = "records"
+_MOST = 10**6
+"""Evaluations of one search that are read; curves of that length are held for each."""
+
+
+class _Contender(TypedDict):
+    """What is shown of a strategy."""
+
+    label: str
+    name: str
+    options: dict[str, Any]
+    graph: bool
+    free: list[str]
+    batch: int
+
+
+class _Written(TypedDict):
+    """A record as JSON."""
+
+    format: int
+    problem: str
+    benchmark: str
+    objectives: list[str]
+    within: float | None
+    table: str
+    contender: _Contender
+    code: str
+    seed: int
+    budget: int
+    ended: Literal["budget", "finished", "known"]
+    positions: list[int]
+    rows: list[list[int]] | None
+    values: list[list[float] | None] | None
+    cpu_ms: list[float]
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +115,11 @@ class Record:
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        try:
-            if data["format"] != FORMAT:
-                raise DamagedFile(f"its format is {data['format']}, this version reads {FORMAT}")
+        with reading("the record of a search", data, dict[str, Any]):
+            if data.get("format", FORMAT) != FORMAT:
+                raise DamagedFile(f"its format is {data['format']!r:.20}, this version reads {FORMAT}")
+        with reading("the record of a search", data, _Written):
+            _check(data)
             rest = {key: value for key, value in data.items() if key != "format"}
             for key in ("objectives", "positions", "cpu_ms"):
                 rest[key] = tuple(rest[key])
@@ -90,8 +127,28 @@ class Record:
                 if rest[key] is not None:
                     rest[key] = tuple(None if row is None else tuple(row) for row in rest[key])
             return cls(**rest)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DamagedFile(f"not the record of a search: {str(data)[:80]!r} ({error})") from error
+
+
+def _check(data: Mapping[str, Any]) -> None:
+    """Refuse figures that contradict each other.
+
+    Raises:
+        ValueError: saying which.
+    """
+    length = len(data["positions"])
+    if not 1 <= data["budget"] <= _MOST or length > _MOST:
+        raise ValueError(f"a search has 1 to {_MOST:,} evaluations")
+    if any(data[key] is not None and len(data[key]) != length for key in ("cpu_ms", "rows", "values")):
+        raise ValueError("positions, rows, values and times are of different numbers of evaluations")
+    if any(not -1 <= at < 2**62 for at in data["positions"]):
+        raise ValueError("a position is a row of the table, or -1")
+    if any(row is not None and len(row) != len(data["objectives"]) for row in data["values"] or ()):
+        raise ValueError("an evaluation has other values than the objectives")
+    if any(not 0 <= ms < _LONGEST_MS for ms in data["cpu_ms"]):
+        raise ValueError("times are from 0 on")
+
+
+_LONGEST_MS = 1e12
 
 
 def record_path(folder: Path, problem: str, label: str, seed: int) -> Path:

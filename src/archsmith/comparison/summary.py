@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -20,25 +20,35 @@ from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem
 from archsmith.comparison.record import Record, read_records
 from archsmith.comparison.searching import opened
 from archsmith.comparison.statistics import friedman, wilcoxon_holm
-from archsmith.errors import RunMismatch
+from archsmith.errors import DamagedFile, RunMismatch
 from archsmith.files import read_json
+from archsmith.trust import Names, names_of
 
 FORMAT = 1
 Cells = dict[tuple[str, str], list[Run]]
 """(problem, strategy) -> its searches."""
 
 
-def summarise(folder: Path, *, date: str) -> dict[str, Any]:
+class _Summary(TypedDict):
+    """What every version of a summary holds."""
+
+    format: int
+
+
+def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False) -> dict[str, Any]:
     """Everything that the records of a comparison say; plain data.
 
     Args:
         folder: that :func:`archsmith.comparison.compare` wrote.
         date: to be stated, such as ``2026-11-30``.
+        trust: whether ``module:Class`` benchmarks that the records name are imported: all of them, or those that the
+            user names.
 
     Raises:
         UserError: when there are no records.
         MissingTable: when a table is not there any more.
         RunMismatch: for records of another version of a table.
+        Untrusted: for records that name code of the user's own, unless they are trusted.
     """
     by_problem: dict[str, list[Record]] = defaultdict(list)
     for record in read_records(folder):
@@ -49,7 +59,9 @@ def summarise(folder: Path, *, date: str) -> dict[str, Any]:
     for name in sorted(by_problem, key=lambda n: (order.get(n, len(order)), n)):
         records = by_problem[name]
         problem = _problem(records[0])
-        benchmark = _opened(problem, records)
+        trusted = trust if isinstance(trust, bool) else problem.benchmark in trust
+        with names_of(Names(folder, own=trusted)):
+            benchmark = _opened(problem, records)
         land = _landscape(problem, benchmark, records)
         problems.append(_about(problem, benchmark, land))
         for label in _labels(records):
@@ -80,10 +92,10 @@ def read_summary(path: Path) -> dict[str, Any]:
         RunMismatch: for another version of its form.
     """
     data: dict[str, Any] = read_json(
-        path, what="the summary of a comparison", way_out="make it anew: archsmith bench report"
+        path, what="the summary of a comparison", way_out="make it anew: archsmith bench report", form=_Summary
     )
-    if data.get("format") != FORMAT:
-        raise RunMismatch(f"{path} has the form {data.get('format')}, this version reads {FORMAT}; make it anew")
+    if data["format"] != FORMAT:
+        raise RunMismatch(f"{path} has the form {data['format']}, this version reads {FORMAT}; make it anew")
     return data
 
 
@@ -103,7 +115,25 @@ def _opened(problem: Problem, records: Sequence[Record]) -> Benchmark:
             f"{len(other)} records on {problem.name} were made on another version of the table {problem.benchmark} "
             f"(such as {other[0].label}, seed {other[0].seed}); give 'archsmith bench run' again, it makes them anew"
         )
+    _check(problem, benchmark, records)
     return benchmark
+
+
+def _check(problem: Problem, benchmark: Benchmark, records: Sequence[Record]) -> None:
+    """Refuse records that do not fit their own problem.
+
+    Raises:
+        DamagedFile: naming the search.
+    """
+    objectives = tuple(map(str, problem.objectives))
+    rows = len(benchmark.rows)
+    for record in records:
+        wrong = (record.benchmark, record.objectives, record.within) != (problem.benchmark, objectives, problem.within)
+        if wrong or not record.positions or max(record.positions) >= rows:
+            raise DamagedFile(
+                f"the record of {record.label!r} on {record.problem!r}, seed {record.seed}, does not fit its problem; "
+                "delete it and give 'archsmith bench run' again"
+            )
 
 
 def _budget(records: Sequence[Record]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, TypedDict, final, get_args
 
 import numpy as np
 
@@ -205,10 +206,16 @@ class PredictedLatency(Evaluator):
         return found
 
 
+class _Kept(TypedDict):
+    """Measured latencies as JSON."""
+
+    evaluator: str
+    latency_ms: dict[str, float]
+
+
 def _kept(file: Path, fingerprint: str) -> dict[str, float]:
     way_out = "delete it, and its networks are measured anew"
-    data: Any = read_json(file, what="measured latencies", way_out=way_out)
-    try:
-        return {str(k): float(v) for k, v in data["latency_ms"].items()} if data["evaluator"] == fingerprint else {}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DamagedFile(f"{file} holds no measured latencies ({error}); {way_out}") from error
+    data: _Kept = read_json(file, what="measured latencies", way_out=way_out, form=_Kept)
+    if wrong := [ms for ms in data["latency_ms"].values() if not 0 <= ms < math.inf]:
+        raise DamagedFile(f"{file} holds no measured latencies (one is {wrong[0]} ms); {way_out}")
+    return {k: float(v) for k, v in data["latency_ms"].items()} if data["evaluator"] == fingerprint else {}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, TypeVar
 
 from archsmith.errors import DamagedFile, InvalidModel, MeasurementFailed
 from archsmith.export._inputs import batch_size, resized
@@ -148,6 +148,12 @@ class OperatorTable(_Table):
         return self._total(found, lambda operator: operator.name, prepared)
 
 
+class _Written(TypedDict):
+    """A table as JSON."""
+
+    latency_ms: dict[str, float]
+
+
 def _batch_of(device: Device) -> int:
     return int(getattr(device, "batch", 1))
 
@@ -156,8 +162,7 @@ def _read(file: Path, parts: str) -> dict[str, float]:
     if not file.exists():
         return {}
     way_out = f"delete it, and the {parts} are measured anew"
-    found = read_json(file, what=f"table of {parts}", way_out=way_out)
-    try:
-        return {str(key): float(ms) for key, ms in found["latency_ms"].items()}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DamagedFile(f"{file} is no table of {parts} ({error}); {way_out}") from error
+    found: _Written = read_json(file, what=f"a table of {parts}", way_out=way_out, form=_Written)
+    if wrong := [ms for ms in found["latency_ms"].values() if not 0 <= ms < math.inf]:
+        raise DamagedFile(f"{file} is no table of {parts} (it gives {wrong[0]} ms for one); {way_out}")
+    return {key: float(ms) for key, ms in found["latency_ms"].items()}

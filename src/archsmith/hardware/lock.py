@@ -12,7 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from archsmith.errors import Interrupted, RunLocked
-from archsmith.files import translating
+from archsmith.files import parsed_json, read_bytes, translating
+
+_LONGEST = 4096
+"""Bytes of a lock that are read: it names a process."""
 
 _held: dict[Path, tuple[int, int]] = {}
 """Lock file -> (descriptor, holders in this process): several devices of one run share one processor."""
@@ -100,9 +103,9 @@ class HardwareLock:
 
     def _holder(self) -> str:
         try:
-            found: Any = json.loads(self.file.read_text(encoding="ascii"))
-            return f"process {found['pid']}"
-        except (OSError, ValueError, KeyError, TypeError):
+            found: Any = parsed_json(read_bytes(self.file, most=_LONGEST))
+            return f"process {int(found['pid'])}"
+        except (OSError, ValueError, LookupError, TypeError, OverflowError):
             return "another process"  # it has the lock but has not written its name yet
 
 

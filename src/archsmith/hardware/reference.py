@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from archsmith.errors import DamagedFile, MeasurementFailed
-from archsmith.files import write_json
+from archsmith.files import read_json, write_json
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock
 from archsmith.hardware.machine import environment
@@ -79,20 +78,25 @@ def anchor_file(home: Path, device: Device) -> Path:
     return home / "anchors" / f"{device.fingerprint}-{VERSION}.json"
 
 
+class _Anchor(TypedDict):
+    """An anchor as JSON."""
+
+    reference_ms: float
+
+
 def read_anchor(file: Path) -> float | None:
     """Milliseconds, or ``None`` where none was taken yet.
 
     Raises:
         DamagedFile: when the file holds something else.
     """
-    try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))["reference_ms"]
-    except FileNotFoundError:
+    if not file.exists():
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFile(f"{file} is no reference anchor; delete it and the reference is timed anew") from error
-    if not isinstance(found, float) or not 0 < found < math.inf:
-        raise DamagedFile(f"{file} gives {found!r} ms for the reference; delete it and it is timed anew")
+    way_out = "delete it and the reference is timed anew"
+    kept: _Anchor = read_json(file, what="a reference anchor", way_out=way_out, form=_Anchor)
+    found = float(kept["reference_ms"])
+    if not 0 < found < math.inf:
+        raise DamagedFile(f"{file} gives {found!r} ms for the reference; {way_out}")
     return found
 
 

@@ -11,16 +11,31 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from archsmith.errors import DamagedFile, RunMismatch, UserError, require
-from archsmith.files import replacing
+from archsmith.files import misfit, parsed_json, replacing
 
 FORMAT = 1
 NAME = "checkpoint.safetensors"
+
+
+class _State(TypedDict):
+    """What a training goes on from; more may stand beside it."""
+
+    history: list[dict[str, Any]]
+    scaler: dict[str, Any]
+
+
+class _Header(TypedDict):
+    """Everything but the tensors, as JSON."""
+
+    recipe: dict[str, Any]
+    state: dict[str, Any]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -73,8 +88,10 @@ class Checkpoint:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             version = int(metadata["archsmith"])
-            header = json.loads(metadata["training"]) if version == FORMAT else {}
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+            header = parsed_json(metadata["training"]) if version == FORMAT else {}
+            if version == FORMAT and (wrong := misfit(header, _Header)):
+                raise ValueError(wrong)
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, MemoryError) as error:
             raise DamagedFile(f"the checkpoint {path} cannot be read ({error}); {way_out}") from error
         if version != FORMAT:
             raise DamagedFile(f"the checkpoint {path} has format {version}, this version reads {FORMAT}; upgrade")
