@@ -19,8 +19,8 @@ from archsmith import method
 ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
-VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method"}
-VOCABULARY |= {"files", "forms", "npz", "events", "changes", "trust"}
+VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "events", "changes"}
+VOCABULARY |= {"files", "forms", "npz", "origin", "trust"}
 
 # place -> the other places it may import; the vocabulary is open to all
 MAY_IMPORT = {
@@ -46,7 +46,8 @@ MAY_IMPORT = {
     },
     "store": set(),
     "engine": {"evaluator"},
-    "loop": {"strategy", "evaluator", "engine", "store"},
+    "replay": {"strategy", "store"},
+    "loop": {"strategy", "evaluator", "engine", "store", "replay"},
     "retrieval": {"graph", "encoding", "store"},
     "certificate": {"supernet", "export", "hardware", "evaluator"},
     "report": {"pareto", "space", "store"},
@@ -62,7 +63,18 @@ TORCH = {"models", "data", "supernet", "training", "compress", "export", "differ
 TORCH |= {"certificate", "api", "testing"}
 TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy", "retrieval"}
 HEAVY = ("torch", "sklearn", "pandas", "plotly", "onnx", "onnxruntime", "onnxscript", "pyarrow", "scipy.stats")
-HEAVY += ("pymoo", "optuna", "botorch", "gpytorch", "timm", "torchvision", "transformers", "tokenizers", "openvino")
+HEAVY += (
+    "pymoo",
+    "optuna",
+    "botorch",
+    "gpytorch",
+    "timm",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "openvino",
+    "cryptography",
+)
 
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}

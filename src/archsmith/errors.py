@@ -186,6 +186,7 @@ EXTRA_OF = {
     "openvino": "openvino",
     "plotly": "report",
     "psycopg": "postgres",
+    "cryptography": "tls",
     "pymoo": "moo",
     "optuna": "optuna",
     **dict.fromkeys(("botorch", "gpytorch"), "bo"),

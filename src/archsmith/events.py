@@ -79,6 +79,14 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Replaying:
+    """A run is put back to where it stood: so many lines of its journal are read."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Noted:
     """Circumstances changed since the run was last written, such as ``numpy: 2.0 -> 2.1``."""
 
@@ -112,7 +120,7 @@ class Finished:
     message: str
 
 
-Event = Started | Resumed | Noted | Diverged | Evaluated | Finished
+Event = Started | Replaying | Resumed | Noted | Diverged | Evaluated | Finished
 
 
 @dataclass(frozen=True)

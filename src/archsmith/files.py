@@ -67,6 +67,8 @@ def translating(path: Path | str) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that you may write to") from error
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ESPIPE):
+            raise UserError(f"cannot write {path}: a link or a pipe lies there; move it away") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise UserError(f"cannot write {path}: {error.strerror}; a file or a folder is in its way") from error
         raise
@@ -77,6 +79,20 @@ def write_json(path: Path | str, data: Any) -> None:
     with replacing(path) as temporary:
         text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a letter becomes JSON's escape
+
+
+def append_line(path: Path | str, line: str) -> None:
+    """Add a line to a text file; what a kill left of another one stays a line of its own. Links are not followed.
+
+    Raises:
+        StorageFull: when the disk is full.
+        UserError: when the file cannot be written, or is a link.
+    """
+    with translating(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        with os.fdopen(descriptor, "ab+") as file:
+            torn = file.tell() and os.pread(descriptor, 1, file.tell() - 1) != b"\n"
+            file.write(b"\n" * bool(torn) + line.encode() + b"\n")
 
 
 def read_json(
@@ -130,10 +146,14 @@ def parsed_json(text: str | bytes) -> Any:
     """Plain data from text.
 
     Raises:
-        ValueError: when it is no JSON, or nested too deeply to be read.
+        ValueError: when it is no JSON, nested too deeply to be read, or holds text that cannot be written.
     """
     try:
-        return json.loads(text)
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        data = json.loads(text)
+        if "\\ud" in text.lower():  # a half of a pair has no UTF-8
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+        return data
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

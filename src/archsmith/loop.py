@@ -6,7 +6,6 @@ committed, then read, so that a search that goes on after a kill has seen exactl
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +31,15 @@ from archsmith.events import (
     Noted,
     Outcome,
     Reason,
+    Replaying,
     Resumed,
     Started,
 )
-from archsmith.method import blaming
 from archsmith.metric import Limit
-from archsmith.store.journal import Journal, Line
+from archsmith.replay import Replay, Stopped, ask, position, tell
+from archsmith.store.journal import Journal
 from archsmith.store.progress import Progress, question
-from archsmith.strategy.base import Strategy, proposals
+from archsmith.strategy.base import Strategy
 
 __all__ = [
     "Budget",
@@ -49,6 +49,7 @@ __all__ = [
     "Finished",
     "Noted",
     "Outcome",
+    "Replaying",
     "Resumed",
     "Started",
     "search",
@@ -91,7 +92,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
         patience: after so many evaluations every limit must have been met by one of them.
         engine: where evaluations run; in this process unless given.
         on_event: is called with every event.
-        stop: asked between evaluations; true ends the search.
+        stop: asked between evaluations, and between the lines of a journal that is replayed; true ends the search.
         clock: in seconds.
 
     Raises:
@@ -103,8 +104,13 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
     _check_options(limits, batch=batch, patience=patience)
     with journal.locked():
         resumed = _open(journal, header, noted or {}, on_event)
-        progress = Progress()
-        strategy = _replay(journal, progress, make_strategy, on_event)
+        replay = Replay(journal, make_strategy, on_event, stop, clock)
+        try:
+            strategy = replay.run()
+        except Stopped:
+            on_event(Finished("interrupted", MESSAGES["interrupted"]))
+            return _as_written_down(journal)
+        progress = replay.progress
         if resumed:
             on_event(Resumed(len(progress.evaluations), len(progress.waiting)))
         run = _Search(
@@ -224,7 +230,9 @@ class _Search:
     def ask(self) -> None:
         """Have the strategy propose."""
         n = int(min(self.batch, self.left()))
-        self.progress.read(self.journal.ask(n, _asked(self.strategy, n), seconds=self.lap()))
+        asked = ask(self.strategy, n)
+        line = self.journal.ask(n, asked, generator=position(self.strategy), seconds=self.lap())
+        self.progress.read(line)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Commit evaluations, then tell the strategy."""
@@ -232,7 +240,7 @@ class _Search:
             return
         line = self.journal.tell(evaluations, seconds=self.lap())
         answers = self.progress.read(line)
-        _tell(self.strategy, answers)
+        tell(self.strategy, answers)
         for i, answer in enumerate(answers):
             done, spent = self.progress.new, self.progress.seconds
             event = Evaluated(answer, i >= line.new, done, self.budget.evaluations, spent, self.budget.seconds)
@@ -259,6 +267,14 @@ class _Search:
         """Seconds since the last lap."""
         last, self.since = self.since, self.clock()
         return self.since - last
+
+
+def _as_written_down(journal: Journal) -> Outcome:
+    """What a run had found before it was stopped while it was replayed."""
+    progress = Progress()
+    for line in journal.lines:
+        progress.read(line)
+    return Outcome(tuple(progress.evaluations.values()), "interrupted", progress.new, progress.known, resumed=True)
 
 
 def _check_options(limits: Sequence[Limit], *, batch: int, patience: int) -> None:
@@ -291,58 +307,13 @@ def _as_written(header: Mapping[str, Any]) -> dict[str, Any]:
     """A header for messages: its limits as the user wrote them, not as they were resolved."""
     shown = dict(header)
     if "limits" in shown:
-        shown["limits"] = [str(Limit(**x)) if isinstance(x, Mapping) else x for x in shown["limits"]]
+        try:
+            shown["limits"] = [str(Limit(**x)) if isinstance(x, Mapping) else x for x in shown["limits"]]
+        except (TypeError, ValueError):
+            return shown  # a header that somebody else wrote: shown as it is
     if "limits_as_written" in shown:
         shown["limits"] = shown.pop("limits_as_written")
     return shown
-
-
-def _replay(
-    journal: Journal, progress: Progress, make_strategy: Callable[[], Strategy], emit: Callable[[Event], None]
-) -> Strategy:
-    """A strategy that has seen what the journal holds."""
-    lines = journal.lines
-    start = 1 + max((line.number for line in lines if line.kind == "restart"), default=-1)
-    for line in lines[:start]:
-        progress.read(line)
-    strategy = make_strategy()
-    if progress.told:
-        _tell(strategy, progress.told)
-    diverged = ""
-    for line in lines[start:]:
-        if line.kind == "ask" and not diverged:
-            diverged = _divergence(_asked(strategy, line.n), line)
-        answers = progress.read(line)
-        if answers and not diverged:
-            _tell(strategy, answers)
-    if not diverged:
-        return strategy
-    progress.read(journal.restart(diverged))
-    emit(Diverged(diverged))
-    strategy = make_strategy()
-    if progress.told:
-        _tell(strategy, progress.told)
-    return strategy
-
-
-def _asked(strategy: Strategy, n: int) -> list[Proposal]:
-    """What the strategy proposes; what is wrong with one of the user's own is told as theirs."""
-    with blaming(type(strategy)):
-        return proposals(strategy.ask(n), of=strategy)
-
-
-def _tell(strategy: Strategy, evaluations: Sequence[Evaluation]) -> None:
-    with blaming(type(strategy)):
-        strategy.tell(evaluations)
-
-
-def _divergence(asked: Sequence[Proposal], line: Line) -> str:
-    """How the answer to a question of the journal differs from what it says; empty where it does not."""
-    now, then = ([json.dumps(p.to_json(), sort_keys=True) for p in proposals] for proposals in (asked, line.proposals))
-    if now == then:
-        return ""
-    texts = (", ".join(str(p.architecture) for p in proposals) or "nothing" for proposals in (asked, line.proposals))
-    return "the strategy, asked again (line {}), proposes {} where it proposed {}".format(line.number, *texts)
 
 
 def _check_feasible(evaluations: Sequence[Evaluation], limits: Sequence[Limit]) -> None:

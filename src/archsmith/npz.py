@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from archsmith.errors import InvalidData
 
-MOST_MEMBERS = 4096
+MOST_MEMBERS = 1024
 """Arrays of one archive; examples of any network and data sets have a few."""
 LARGEST_DIRECTORY = 1 << 20
 """Bytes of the list of members at an archive's end, which is read as a whole."""

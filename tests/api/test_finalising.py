@@ -23,7 +23,7 @@ class Session:
     def __init__(self, folder, again=(), accuracy=lambda n: 10.0 * n, *, stop=False):
         fixed = {"model": None, "space": SPACE.to_json(), "data": {"fingerprint": "none"}, "device": "fake"}
         self.run = Run.begin(folder, fixed)
-        self.store = self.run.store(create=True)
+        self.store = self.run.store(writable=True)
         self.again, self.accuracy = dict(again), accuracy
         self.materials, self.checked = None, []
         self.stop, self.on_progress = (lambda: stop), (lambda _: None)

@@ -21,8 +21,8 @@ from torch import nn
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UserError
 from archsmith.export._candidate import candidate_onnx
 from archsmith.hardware import Meter, open_device
-from archsmith.hardware._wire import known_token, pack, unpack
-from archsmith.hardware.agent import Agent, Ward, own_token
+from archsmith.hardware._wire import pack, unpack
+from archsmith.hardware.agent import Agent, Ward
 from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.testing.devices import DeviceLaws, small_network
@@ -55,8 +55,8 @@ class Odd(Device):
 
 
 @contextmanager
-def agent(*options, home, without_torch=False, token=TOKEN, cwd=None):
-    """``archsmith agent`` as a process of its own; gives its process and its address."""
+def agent(*options, home, without_torch=False, token=TOKEN, cwd=None, told=None):
+    """``archsmith agent`` as a process of its own: it, and its address; ``told`` takes in all that it says."""
     block = "import sys; sys.modules['torch'] = None; " if without_torch else ""
     code = f"{block}from archsmith.cli import main; main()"
     command = [sys.executable, "-c", code, "agent", "--port", "0", "--json", *map(str, options)]
@@ -72,7 +72,9 @@ def agent(*options, home, without_torch=False, token=TOKEN, cwd=None):
                 line = p.stdout.readline()
                 assert line, p.stderr.read()
                 text += line
-            yield p, json.loads(text)["remote"].removeprefix("remote:")
+            found = json.loads(text)
+            (told if told is not None else {}).update(found)
+            yield p, found["remote"].removeprefix("remote:")
         finally:
             p.terminate()
             p.wait(20)
@@ -205,7 +207,7 @@ class TestRefusals:
 
     def test_a_wrong_token_is_refused_before_anything_is_read(self, odd, monkeypatch):
         _, device = odd
-        for wrong in ("guess", "", "ungültig"):
+        for wrong in ("guess", ""):
             monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN", wrong)
             with pytest.raises(InvalidOption, match=r"refuses the token.*ARCHSMITH_AGENT_TOKEN"):
                 open_device(device.spec).fingerprint  # noqa: B018 - asking is what is tested
@@ -225,7 +227,7 @@ class TestRefusals:
     )
     def test_nonsense_is_answered(self, odd, verb, path, body, status):
         process, device = odd
-        connection = http.client.HTTPConnection(device._host, device._port, timeout=20)
+        connection = http.client.HTTPConnection(device._at.host, device._at.port, timeout=20)
         connection.request(verb, path, body, {"Authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()
         assert answer.status == status
@@ -234,7 +236,7 @@ class TestRefusals:
 
     def test_half_a_request_does_not_stop_the_others(self, odd):
         _, device = odd
-        with socket.create_connection((device._host, device._port)) as rude:
+        with socket.create_connection((device._at.host, device._at.port)) as rude:
             rude.sendall(b"POST /networks HTTP/1.1\r\nAuthorization: Bearer " + TOKEN.encode())
             assert Remote(address=device.address).batch == 1
 
@@ -324,7 +326,16 @@ def test_whatever_else_answers_is_no_agent():
 
 
 @pytest.mark.parametrize(
-    "spec", ["remote:board", "remote:board:0", "remote:board:99999", "remote::7465", "remote:a b:1"]
+    "spec",
+    [
+        "remote:board",
+        "remote:board:0",
+        "remote:board:99999",
+        "remote::7465",
+        "remote:a b:1",
+        "remote:[::g]:1",
+        "remote:é:1",
+    ],
 )
 def test_addresses_are_checked(spec):
     with pytest.raises(InvalidOption, match="write remote:HOST:PORT"):
@@ -338,36 +349,33 @@ def test_addresses_are_read():
 
 
 class TestTokens:
-    @pytest.fixture(autouse=True)
-    def no_variable(self, monkeypatch):
-        monkeypatch.delenv("ARCHSMITH_AGENT_TOKEN")
-
-    def test_one_is_made_and_only_its_owner_reads_it(self, home):
-        token, kept = own_token()
-        assert kept == str(home / "agent.token")
-        assert (home / "agent.token").stat().st_mode & 0o077 == 0
-        assert own_token() == (token, kept)
-        assert known_token("anywhere:1") == token
-
-    def test_several_agents_have_tokens_of_their_own(self, tmp_path, monkeypatch):
-        path = tmp_path / "tokens"
-        path.write_text("board:1 first\nfallback\nphone:2 second\n")
-        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(path))
-        assert [known_token(a) for a in ("board:1", "phone:2", "else:3")] == ["first", "second", "fallback"]
-        with pytest.raises(UserError, match="should hold the agent's token and nothing else"):
-            own_token()
-
-    def test_a_file_of_tokens_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(tmp_path))
-        with pytest.raises(InvalidOption, match="cannot be read from"):
-            known_token("board:1")
-
-    def test_no_token_at_all(self, home):
-        assert known_token("board:1") == ""
-
     def test_short_tokens_are_refused(self):
         with pytest.raises(InvalidOption, match="8 characters"):
             Agent("onnxruntime", token="1234567")
+
+
+def test_tls_takes_one_command_and_one_line(far, tmp_path, monkeypatch):
+    options = ("--tls", "--host", "0.0.0.0", "--show-line")
+    with agent(*options, home=far, told=(told := {})) as (process, address):
+        assert TOKEN not in json.dumps({k: v for k, v in told.items() if k != "line"})
+        kept = Path(told["line_in"])
+        assert (kept.read_text().strip(), kept.stat().st_mode & 0o777) == (told["line"], 0o600)
+        assert told["line"] == f"{address} {TOKEN} sha256:{told['fingerprint']}"
+        assert told["remote"] == f"remote:{address}"
+        port = address.rpartition(":")[2]
+        line = told["line"].replace(address, f"127.0.0.1:{port}")  # the guess may lead through a firewall
+        monkeypatch.delenv("ARCHSMITH_AGENT_TOKEN")
+        monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN_FILE", str(tmp_path / "tokens"))
+        (tmp_path / "tokens").write_text(f"{line}\n")
+        device = open_device(f"remote:127.0.0.1:{port}")
+        call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
+        assert call()[0].shape == (1, 2)
+        (tmp_path / "tokens").write_text(line.replace(told["fingerprint"], "0" * 64))
+        with pytest.raises(DeviceLost, match="shows another certificate"):
+            call()
+        with pytest.raises(InvalidOption, match=r"shows another certificate.*nothing was sent.*agent --tls"):
+            open_device(f"remote:127.0.0.1:{port}").batch  # noqa: B018
+        assert process.poll() is None
 
 
 def test_a_device_that_does_not_work_or_a_port_that_is_taken_is_told_at_once(addresses):

@@ -155,7 +155,7 @@ def test_a_lost_version_and_a_broken_record_are_damage(tmp_path):
         _ = store.journal("search").lines
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE archsmith_evaluations SET record = '{' WHERE id = 1")
-    with Store.open(path) as store, pytest.raises(DamagedFile, match="damaged record"):
+    with Store.open(path) as store, pytest.raises(DamagedFile, match=r"evaluation 1 in .* is damaged"):
         store.evaluations()
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM archsmith_meta")
@@ -353,8 +353,21 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):
                 assert (tmp_path / "store.db.lock").read_text().startswith(f"{os.getpid()} ")
 
 
+@pytest.mark.parametrize("make", [os.symlink, os.link, lambda _, lock: os.mkfifo(lock), lambda _, lock: lock.mkdir()])
+def test_a_lock_that_is_no_file_of_its_own_is_refused_and_nothing_is_written(tmp_path, make):
+    precious = tmp_path / "precious"
+    precious.write_text("a long text that must stay")
+    make(precious, tmp_path / "store.db.lock")
+    with (
+        Store.open(tmp_path / "store.db") as store,
+        pytest.raises(UserError, match=r"lock is no regular file.*remove it"),
+    ):
+        store.journal("search").locked().__enter__()
+    assert precious.read_text() == "a long text that must stay"
+
+
 def test_a_store_that_stays_busy_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("archsmith.store._database._BUSY_S", 0.1)
+    monkeypatch.setattr("archsmith.store._sqlite.BUSY_S", 0.1)
     path = filled(tmp_path / "store.db", 1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -61,7 +61,7 @@ def check_reachable(
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(create=True))
+            store = stack.enter_context(run.store(writable=True))
             session = Session(run, store, materials, asked, (), on_progress, stop)
             session.instruments.open(stack)
             session.instruments.export_each("only a handful is measured")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from archsmith.api.front import Front, Member
 from archsmith.api.progress import Listener, nobody
 from archsmith.api.run import Run
+from archsmith.api.run_record import Finite
 from archsmith.architecture import Proposal
-from archsmith.errors import DamagedFile, Infeasible, UserError
+from archsmith.errors import DamagedFile, Infeasible, InvalidArchitecture, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import misfit, read_json
 from archsmith.metric import Limit, Objective
@@ -40,7 +41,7 @@ class LimitRecord(TypedDict):
 
     metric: str
     sense: Literal["<=", ">="]
-    bound: float
+    bound: Finite
     relative: bool
 
 
@@ -109,7 +110,15 @@ def question_of(run: Run, store: Store) -> tuple[tuple[Objective, ...], tuple[Li
     if wrong := misfit(header, Header):
         raise DamagedFile(f"the journal in {store.label} has a header of another form ({wrong}); restore a copy")
     objectives = tuple(Objective.parse(o) for o in header["objectives"])
-    return objectives, tuple(Limit(**x) for x in header["limits"]), journal.evaluations
+    evaluations = journal.evaluations
+    try:
+        run.space.rows([e.architecture for e in evaluations])
+    except InvalidArchitecture as error:
+        raise DamagedFile(
+            f"{store.label} holds evaluations of another search space than {run.path / 'run.json'} ({error}); restore "
+            "both from one copy"
+        ) from error
+    return objectives, tuple(Limit(**x) for x in header["limits"]), evaluations
 
 
 def read_front(run: Run, *, materials: Callable[[], Materials] | None = None, on_progress: Listener = nobody) -> Front:

@@ -34,7 +34,7 @@ from archsmith.api.run_record import FORMAT, State, check_record
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
-from archsmith.files import read_json, translating, write_json
+from archsmith.files import append_line, read_json, translating, write_json
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
 from archsmith.store._locks import FileLock
@@ -216,9 +216,7 @@ class Run:
         """Add a line to ``measurements.jsonl``: which network, which metric, every raw sample and its circumstances."""
         path = self.path / "measurements.jsonl"
         line = {"architecture": proposal.architecture.key, "metric": metric, **measured.to_json()}
-        with translating(path), path.open("ab+") as file:
-            torn = file.tell() and not _ends_a_line(path)  # a process was killed while it wrote
-            file.write(b"\n" * bool(torn) + json.dumps(line).encode() + b"\n")
+        append_line(path, json.dumps(line))
 
     def note(self, text: str) -> None:
         """Remember something that a reader of the results must know, once."""
@@ -259,18 +257,18 @@ class Run:
                 refuse(f"write to {folder.readlink()}")
         return folder
 
-    def store(self, *, create: bool = False) -> Store:
+    def store(self, *, writable: bool = False) -> Store:
         """The open store; close it, or use it in a ``with`` statement.
 
         Args:
-            create: whether to make one that is missing.
+            writable: for a search; it is made where it is missing. Otherwise nothing in the folder is changed.
 
         Raises:
             UserError: when it is missing and not to be made, or cannot be reached.
             Untrusted: when somebody else's run names a database elsewhere.
         """
         with names_of(self.names):
-            return Store.open(self.record["store"] or self.path / "store.db", create=create)
+            return Store.open(self.record["store"] or self.path / "store.db", create=writable, writable=writable)
 
     def journal_name(self, name: str) -> str:
         """Name of one of this run's journals: a shared database holds those of several runs."""
@@ -328,12 +326,6 @@ def _check_store(store: str | None) -> None:
             "the store's URL holds a password, which would be written into run.json; leave it out and set PGPASSWORD, "
             "or keep it in ~/.pgpass"
         )
-
-
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
 
 
 def _near(path: Path) -> str:

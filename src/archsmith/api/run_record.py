@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Annotated, Any, Required, TypedDict
+
+from msgspec import Meta
 
 from archsmith.errors import DamagedFile, RunMismatch
 from archsmith.files import misfit
+from archsmith.origin import DataOrigin, misfit_of_model
 
 FORMAT = 1
 """Of ``run.json``; a newer one is refused."""
-
-
-class Source(TypedDict, total=False):
-    """Where a model comes from: one of the first three, as :func:`archsmith.api.materials.build` reads it."""
-
-    network: str
-    model: str
-    factory: str
-    options: Required[dict[str, Any]]
-    elastic: dict[str, Any]
-
-
-class Described(TypedDict, total=False):
-    """The data of a run: live loaders have nothing but a fingerprint."""
-
-    fingerprint: Required[str]
-    spec: str | None
-    resize: int | None
-    images: int | None
-    seed: int
-    options: dict[str, Any]
+Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 
 class Fixed(TypedDict, total=False):
     """What must stay the same on resume."""
 
-    model: Required[Source | None]
+    model: Required[dict[str, Any] | None]
     space: Required[dict[str, Any]]
     device: Required[str | dict[str, str]]
-    data: Required[Described]
+    data: Required[DataOrigin]
     inputs: Any
     precisions: dict[str, Any]
     training: dict[str, Any] | None
@@ -62,13 +45,13 @@ class _Version(TypedDict):
 class State(TypedDict, total=False):
     """The content of ``state.json``: what a run found on its way."""
 
-    training: list[dict[str, float]]
+    training: list[dict[str, Finite]]
     weights: str
-    anchor_ms: float
-    anchors: dict[str, float]
+    anchor_ms: Finite
+    anchors: dict[str, Finite]
     machines: dict[str, dict[str, Any]]
     notes: list[str]
-    timing: dict[str, float]
+    timing: dict[str, Finite]
     done: str
 
 
@@ -87,9 +70,9 @@ def check_record(record: Any, path: Path) -> None:
             f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
             "pip install -U archsmith"
         )
-    model = record.get("fixed", {}).get("model") if not (wrong := misfit(record, Record)) else None
-    if not wrong and model is not None and len(model.keys() & {"network", "model", "factory"}) != 1:
-        wrong = "the model must be one of network, model and factory"
+    wrong = misfit(record, Record)
+    if not wrong and record["fixed"]["model"] is not None:
+        wrong = misfit_of_model(record["fixed"]["model"])
     if not wrong and not _is_store(record["store"]):
         wrong = f"the store must be null or a postgresql:// URL, not {record['store']!r}"
     if wrong:

@@ -188,7 +188,7 @@ def conduct(
     question.check(materials.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(create=True))
+        store = stack.enter_context(run.store(writable=True))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
         session.instruments.open(stack)
         evaluate = session.composite()
@@ -326,6 +326,9 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
             shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown
             left = total and event.done and (total - done) * (1 if timed else event.seconds / event.done)
             session.on_progress(Progress(stage, shown, done, total, left or None, timed=timed))
+        elif isinstance(event, loop.Replaying):
+            done, total = event.done, event.total
+            session.on_progress(Progress("replay", f"replaying {done}/{total} lines of the {stage}", done, total))
         elif isinstance(event, loop.Diverged):
             session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
         elif isinstance(event, loop.Noted):

@@ -11,6 +11,7 @@ from archsmith.certificate.samples import Samples
 from archsmith.errors import DamagedFile, InvalidOption
 from archsmith.export.safetensors import ARCHITECTURE
 from archsmith.files import misfit, read_json
+from archsmith.origin import DataOrigin
 
 FORMAT = "archsmith certificate"
 VERSION = 2
@@ -156,9 +157,8 @@ def _lacking(data: Mapping[str, Any]) -> str:
         return f"outputs of {data['outputs']['items']} items"
     if not {"samples", "first"} & data["outputs"].keys():
         return "it holds no outputs"
-    described = data.get("export", {}).get("data")
-    if described is not None and misfit(described, dict[str, Any]):
-        return "its data are not described"
+    if wrong := misfit(data.get("export", {}).get("data"), DataOrigin | None):
+        return f"of the data: {wrong}"
     parts = parts_of(data).items()
     return next((f"{n or 'the device'} has no spec" for n, part in parts if not part["device"].get("spec")), "")
 

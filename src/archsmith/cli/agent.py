@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archsmith.cli._console import print_json, results
 from archsmith.hardware._wire import PORT
+
+if TYPE_CHECKING:
+    from archsmith.hardware.agent import Agent
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,9 +25,16 @@ def add_to(app: typer.Typer) -> None:
 def agent(
     on: Annotated[str, typer.Option(help="Device to measure on; see `archsmith devices`.")] = "onnxruntime:threads=1",
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in, unencrypted.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in, see --tls.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = PORT,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Encrypt, with a certificate that is made once and pinned by those who search."),
+    ] = False,
+    show_line: Annotated[
+        bool, typer.Option("--show-line", help="Print the line, token and all, that the machine that searches needs.")
+    ] = False,
     token_file: Annotated[
         Path | None, typer.Option(help="Holds the token that callers must know; made where it is missing.")
     ] = None,
@@ -33,22 +44,47 @@ def agent(
 ) -> None:
     """Measure networks on this machine for a search that runs on another one (`--on remote:HOST:PORT` there).
 
-    It needs one runtime, not PyTorch. Files are measured in a process of their own, which may crash. It ends on Ctrl-C.
+    It needs one runtime, not PyTorch. Files are measured in a process of their own, which may crash. With --tls or a
+    --host for others it says where the one line lies that the other machine needs. It ends on Ctrl-C.
     """
-    from archsmith.hardware.agent import Agent, own_token
+    from archsmith.hardware._credentials import own_token
+    from archsmith.hardware.agent import Agent
 
     token, kept = own_token(token_file)
-    with Agent(on, token=token, host=host, port=port, limit_s=limit_s, max_mib=max_mib) as running:
+    with Agent(on, token=token, host=host, port=port, tls=tls, limit_s=limit_s, max_mib=max_mib) as running:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: threading.Thread(target=running.stop).start())
-        spec = f"remote:{running.address}"
+        address, _ = running.reached_at
+        line_in = running.keep_line() if tls or not address.is_here else None
         if json_output:
-            print_json({"remote": spec, "device": running.device["spec"], "token_in": kept})
+            found = {"remote": f"remote:{address}", "device": running.device["spec"], "token_in": kept}
+            more = {"line_in": str(line_in), "fingerprint": running.fingerprint} if line_in else {}
+            print_json(found | more | ({"line": running.line} if show_line else {}))
         else:
-            results.print(
-                f"measures on {running.device['spec']}; a search reaches it as --on {spec}, with the token in {kept}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            for text in _told(running, kept, line_in):
+                results.print(text, markup=False, highlight=False, soft_wrap=True)
+            if show_line:
+                results.print(running.line, markup=False, highlight=False, soft_wrap=True)
         running.serve()
+
+
+def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
+    """What the user should know, a line at a time; no token is among it."""
+    address, guessed = running.reached_at
+    found = f"measures on {running.device['spec']}; a search reaches it as --on remote:{address}"
+    if line_in is None:
+        yield f"{found}, with the token in {kept}"
+        return
+    yield found
+    if guessed:
+        yield (
+            f"{address.host} is a guess at how others reach this machine; where they know it by another address, use "
+            "that one, in the line below too"
+        )
+    yield f"the machine that searches needs the line in {line_in}, which holds the token: add it to agent.token there,"
+    yield f"  ssh {address.host} cat {line_in} >> ~/.cache/archsmith/agent.token"
+    if not running.fingerprint:
+        yield (
+            "NOTHING IS ENCRYPTED: whoever is on the way reads the token and may run networks here; the line ends in "
+            "`plain`, which says that you want that. Start the agent with --tls to encrypt"
+        )

@@ -16,6 +16,7 @@ from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidModel, Inv
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
 from archsmith.files import misfit, read_json, replacing, sha256, write_json
 from archsmith.method import OURS
+from archsmith.origin import misfit_of_model
 from archsmith.plan import Plan
 
 FORMAT = "archsmith network"
@@ -146,7 +147,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
         raise DamagedFile(f'{path} is no architecture file of archsmith; it should say "format": "{FORMAT}"')
     if data.get("version") != VERSION:
         raise DamagedFile(f"{path} has version {data.get('version')}, this archsmith reads {VERSION}: update archsmith")
-    wrong = misfit(data, _Described)
+    wrong = misfit(data, _Described) or misfit_of_model(data["source"])
     if not wrong and Path(data["weights"]["file"]).name != data["weights"]["file"]:
         wrong = "its weights are said to lie in another folder"
     if wrong:

@@ -17,21 +17,59 @@ Every request carries ``Authorization: Bearer TOKEN``. A refusal is ``{"error": 
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.errors import InvalidOption, MeasurementFailed
-from archsmith.files import home_folder
+from archsmith.errors import (
+    ArchsmithError,
+    DamagedFile,
+    DeviceLost,
+    EvaluationFailed,
+    InvalidData,
+    InvalidModel,
+    InvalidOption,
+    MeasurementFailed,
+    MissingExtra,
+    RunLocked,
+    StorageFull,
+    UnknownName,
+    UserError,
+)
 from archsmith.npz import read_npz
 
 VERSION = 1
 PORT = 7465
-TOKEN, TOKEN_FILE = "ARCHSMITH_AGENT_TOKEN", "ARCHSMITH_AGENT_TOKEN_FILE"
+LONGEST_LIMIT_S, LARGEST_MIB = 86_400.0, 4096
+"""What an agent may allow one request at most; ONNX files have 2 GiB or less."""
+LARGEST_BATCH = 1 << 16
+SLOWEST = 1 << 17
+"""Bytes a second that a network between search and agent carries at least; slower ones are given up."""
+SLACK_S = 60.0
+"""For the way to the agent and back, beside what it allows for the work itself."""
+KINDS: Mapping[str, type[ArchsmithError]] = MappingProxyType(
+    {
+        kind.__name__: kind
+        for kind in (
+            *(UserError, UnknownName, InvalidOption, InvalidModel, InvalidData, DamagedFile, MissingExtra, RunLocked),
+            *(EvaluationFailed, MeasurementFailed, DeviceLost, StorageFull),
+        )
+    }
+)
+"""What can be wrong at the other end; any other name is a failed measurement."""
+
+
+def error_of(name: str, message: str) -> ArchsmithError:
+    """The error that the other end tells of."""
+    return KINDS.get(name, MeasurementFailed)(message)
+
+
+def transfer_s(size: int) -> float:
+    """Seconds that sending so many bytes may take."""
+    return SLACK_S + size / SLOWEST
 
 
 def pack(arrays: Sequence[NDArray[Any]], content: bytes | None = None) -> bytes:
@@ -63,31 +101,3 @@ def unpack(data: bytes, *, most: int) -> tuple[list[NDArray[Any]], bytes | None]
     found = read_npz(data, most=most, what="archive of a network and its inputs")
     arrays = [found[name] for i in range(len(found)) if (name := f"array_{i}") in found]
     return arrays, found["content"].tobytes() if "content" in found else None
-
-
-def token_path() -> Path:
-    """Where the token is kept unless ``ARCHSMITH_AGENT_TOKEN`` holds it."""
-    return Path(os.environ.get(TOKEN_FILE) or home_folder() / "agent.token")
-
-
-def known_token(address: str) -> str:
-    """What this machine knows as the token of the agent at ``address``; empty where it knows none.
-
-    ``ARCHSMITH_AGENT_TOKEN``, else a line ``HOST:PORT TOKEN`` or one with a token only, in the token's file.
-
-    Raises:
-        InvalidOption: when the file cannot be read.
-    """
-    if given := os.environ.get(TOKEN, "").strip():
-        return given
-    path = token_path()
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise InvalidOption(f"the token of agents cannot be read from {path}: {error}") from error
-    for words in lines:
-        if words[0] == address and len(words) == 2:
-            return words[1]
-    return next((words[0] for words in lines if len(words) == 1), "")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -96,6 +97,7 @@ class Worker:
 
 def main() -> None:
     """Answer until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the agent ends this one
     connection = Connection(int(sys.argv[2]))
     worker: Worker | None = None
     while True:

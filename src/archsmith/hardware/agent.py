@@ -6,10 +6,8 @@ network: only a file and its example inputs travel.
 
 from __future__ import annotations
 
-import hmac
 import json
-import os
-import secrets
+import re
 import signal
 import socket
 import subprocess
@@ -17,24 +15,24 @@ import sys
 import threading
 from collections.abc import Mapping
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
-from socketserver import TCPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
-from archsmith import errors
 from archsmith.errors import InvalidOption, MeasurementFailed, UnknownName, UserError
-from archsmith.files import translating
-from archsmith.hardware._wire import TOKEN, VERSION, token_path
+from archsmith.files import misfit, parsed_json, translating
+from archsmith.hardware._credentials import SHORTEST, Address, write_secret
+from archsmith.hardware._forms import Asked, Described
+from archsmith.hardware._server import Server
+from archsmith.hardware._tls import agent_folder, own_certificate, serving
+from archsmith.hardware._wire import LARGEST_BATCH, LARGEST_MIB, LONGEST_LIMIT_S, VERSION, error_of
 
-STATUS = {"UnknownName": 410, "InvalidData": 400, "InvalidOption": 400}
-"""HTTP's words for what was wrong; anything else that a network can do wrong is a 422."""
 LONGEST_JSON = 1 << 16
 SENT = {"/networks": "prepare", "/memory": "memory"}
 """Where whole networks are sent to, and what is to be done with them."""
+ABOUT = ("/reference", "/run", "/measure")
+"""What is asked of a network that was sent, or of the reference."""
 
 
 class Ward:
@@ -107,38 +105,58 @@ class Agent:
         host: to listen on; the loopback address unless others are to reach it.
         port: to listen on; 0 for any that is free.
         token: that every request must carry.
+        tls: whether connections are encrypted; the certificate is made where there is none.
         limit_s: that one request may take.
         max_mib: that one request may hold.
     """
 
     def __init__(
-        self, on: str, *, token: str, host: str = "127.0.0.1", port: int = 0, limit_s: float = 300.0, max_mib: int = 512
+        self,
+        on: str,
+        *,
+        token: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: bool = False,
+        limit_s: float = 300.0,
+        max_mib: int = 512,
     ) -> None:
-        if len(token) < 8:
+        if not re.fullmatch(rf"[!-~]{{{SHORTEST},1000}}", token):
             raise InvalidOption(
-                "an agent's token must have 8 characters or more: whoever knows it can run networks here"
+                f"an agent's token must have {SHORTEST} characters or more, visible ones of ASCII: whoever knows it "
+                "can run networks here"
             )
-        if limit_s <= 0 or max_mib < 1:
-            raise InvalidOption(f"limit_s={limit_s} and max_mib={max_mib} must be positive")
+        if not 0 < limit_s <= LONGEST_LIMIT_S or not 1 <= max_mib <= LARGEST_MIB:
+            raise InvalidOption(
+                f"limit_s={limit_s} and max_mib={max_mib} must be positive, and {LONGEST_LIMIT_S:g} s and "
+                f"{LARGEST_MIB} MiB at most"
+            )
         self.ward, self.token, self.most = Ward(on, limit_s=limit_s), token, max_mib << 20
         self.device: dict[str, Any] = {}
-        self._listening = (host, port)
+        self.fingerprint = ""
+        """SHA-256 of the certificate; empty without TLS."""
+        self._listening, self._tls = (host.strip("[]"), port), tls
 
     def __enter__(self) -> Agent:
         """Open the device and listen.
 
         Raises:
-            UserError: when the device does not work here, or the port is taken.
+            UserError: when the device does not work here, the port is taken, or there is no certificate.
         """
+        context = None
+        if self._tls:
+            path, self.fingerprint = own_certificate()
+            context = serving(path)
         try:
             self.device, _ = self._asked({"do": "describe"})
-            self.server = _Server(self._listening, self)
-        except OSError as error:
+            if wrong := misfit(self.about(), Described):  # whoever searches would refuse it
+                raise InvalidOption(f"{self.device['spec']!r} cannot be told of: {wrong}")
+            self.server = Server(self._listening, self, context)
+        except (OSError, UnicodeError) as error:
             self.ward.close()
             host, port = self._listening
-            raise UserError(
-                f"the agent cannot listen on {host}:{port}: {error.strerror}; give another --port"
-            ) from error
+            reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+            raise UserError(f"the agent cannot listen on {host}:{port}: {reason}; give another --port") from error
         except BaseException:
             self.ward.close()
             raise
@@ -153,8 +171,34 @@ class Agent:
     @property
     def address(self) -> str:
         """``HOST:PORT`` that it listens on."""
-        host, port = self._listening[0], self.server.server_address[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return str(Address(self._listening[0], self.server.server_address[1]))
+
+    @property
+    def reached_at(self) -> tuple[Address, bool]:
+        """Where a search reaches it, and whether that is a guess: it is where it listens on all addresses."""
+        host, port = self._listening[0], int(self.server.server_address[1])
+        if host not in ("", "0.0.0.0", "::"):
+            return Address.read(str(Address(host, port))), False
+        return Address(_outward(self.server.address_family) or socket.gethostname().lower() or host, port), True
+
+    @property
+    def line(self) -> str:
+        """What whoever searches adds to the file of tokens; a secret."""
+        address, _ = self.reached_at
+        how = f" sha256:{self.fingerprint}" if self.fingerprint else "" if address.is_here else " plain"
+        return f"{address} {self.token}{how}"
+
+    def keep_line(self) -> Path:
+        """Write that line to a file that only its owner can read, for those who may to copy it.
+
+        Raises:
+            UserError: when it cannot be written.
+        """
+        address, _ = self.reached_at
+        path = agent_folder() / f"{address.port}.line"
+        with translating(path):
+            write_secret(path, f"{self.line}\n")
+        return path
 
     def serve(self) -> None:
         """Answer until :meth:`stop` or an interruption."""
@@ -164,140 +208,67 @@ class Agent:
         """End :meth:`serve`, from another thread."""
         self.server.shutdown()
 
+    def verb(self, path: str) -> str:
+        """How ``path`` is asked for.
+
+        Raises:
+            UnknownName: when there is no such path.
+        """
+        if path == "/device":
+            return "GET"
+        if path in SENT or path in ABOUT:
+            return "POST"
+        raise UnknownName(f"the agent knows no {path}")
+
+    def most_of(self, path: str) -> int:
+        """Bytes that a request to ``path`` may hold."""
+        return self.most if path in SENT else LONGEST_JSON
+
+    def about(self) -> dict[str, Any]:
+        """What is measured on, and what is allowed."""
+        limits = {"limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
+        return {**self.device, "version": VERSION, **limits}
+
     def answer(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
         """What is answered to an allowed request: plain data, or an archive."""
         if path == "/device":
-            about = {"version": VERSION, "limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
-            return {**self.device, **about}, b""
+            return self.about(), b""
         if path in SENT:
             batch, digest = int.from_bytes(body[:4], "big"), sha256(body).hexdigest()
+            if not 1 <= batch <= LARGEST_BATCH:
+                raise InvalidOption(f"a batch has 1 to {LARGEST_BATCH} inputs, not {batch}")
             return self._asked({"do": SENT[path], "network": digest, "batch": batch, "most": self.most}, body[4:])
-        do = path.strip("/")
-        if do not in ("reference", "run", "measure"):
-            raise UnknownName(f"the agent knows no {path}")
         asked = _plain(body)
-        anchor, effort = asked.get("anchor_ms"), asked.get("effort", "search")
-        if not (anchor is None or isinstance(anchor, int | float)) or not isinstance(effort, str):
-            raise InvalidOption("anchor_ms must be a number or null, and effort a word")
-        request = {"do": do, "anchor_ms": anchor, "effort": effort, "wait_s": 0.8 * self.ward.limit_s}
-        return self._asked(request | {"network": str(asked.get("network", ""))})
+        request = {"do": path.strip("/"), "network": "", "anchor_ms": None, "effort": "search", **asked}
+        return self._asked(request | {"wait_s": 0.8 * self.ward.limit_s})
 
     def _asked(self, request: Mapping[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
         found, archive = self.ward.ask(request, data)
         if "error" in found:
-            kind = getattr(errors, found["error"], MeasurementFailed)
-            raise kind(found["message"])
+            raise error_of(found["error"], found["message"])
         return found, archive
 
 
-class _Server(ThreadingHTTPServer):
-    """Listens; unlike its base it does not ask a name server what this machine is called."""
-
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], agent: Agent) -> None:
-        self.agent = agent
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a caller that is gone before its answer needs none."""
-
-    def server_bind(self) -> None:
-        """As a plain TCP server."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "agent", int(self.server_address[1])
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One request; everything that is wrong with it is answered, nothing ends the agent."""
-
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    """Seconds without a byte after which a caller is given up."""
-
-    def do_GET(self) -> None:
-        self._do()
-
-    def do_POST(self) -> None:
-        self._do()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's own name
-        """Nothing: whoever wants to know asks the search."""
-
-    def _do(self) -> None:
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self.server.agent.token.encode()):
-            return self._refuse(401, InvalidOption("the token is missing or wrong"))
-        path = urlsplit(self.path).path
-        length = self.headers.get("Content-Length", "0")
-        most = self.server.agent.most if path in SENT else LONGEST_JSON
-        if not length.isdigit() or "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return self._refuse(411, InvalidOption("a request must say how long it is"))
-        if int(length) > most:
-            size, allowed = int(length) / 2**20, most / 2**20
-            return self._refuse(
-                413,
-                MeasurementFailed(
-                    f"{size:.1f} MiB are more than the {allowed:.1f} that the agent takes; start it with a larger "
-                    "--max-mib"
-                ),
-            )
-        body = self.rfile.read(int(length))
-        try:
-            found, archive = self.server.agent.answer(path, body)
-        except errors.ArchsmithError as error:
-            return self._refuse(STATUS.get(type(error).__name__, 422), error)
-        except Exception as error:  # noqa: BLE001 - told to the caller; the agent lives on
-            return self._refuse(500, MeasurementFailed(f"the agent itself failed: {type(error).__name__}: {error}"))
-        return self._send(200, archive or json.dumps(found).encode())
-
-    def _refuse(self, status: int, error: Exception) -> None:
-        self.close_connection = True  # what was not read would be taken for the next request
-        self._send(status, json.dumps({"error": type(error).__name__, "message": str(error)}).encode())
-
-    def _send(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-
-def own_token(path: Path | None = None) -> tuple[str, str]:
-    """The token that an agent started here asks for, and where it is kept; one is made where there is none.
-
-    Args:
-        path: of the file; ``ARCHSMITH_AGENT_TOKEN`` and the usual file unless given.
-
-    Raises:
-        UserError: when the file cannot be written.
-    """
-    if path is None and (given := os.environ.get(TOKEN, "").strip()):
-        return given, TOKEN
-    path = path or token_path()
-    with translating(path):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(f"{secrets.token_urlsafe(24)}\n")
-        words = path.read_text(encoding="utf-8").split()
-    if len(words) != 1:
-        raise UserError(f"{path} should hold the agent's token and nothing else; delete it and a new one is made")
-    return words[0], str(path)
-
-
 def _plain(body: bytes) -> dict[str, Any]:
+    """What is asked about a network, without names that are not known."""
     try:
-        found = json.loads(body or b"{}")
+        found = parsed_json(body.decode("utf-8") or "{}")
     except ValueError as error:
         raise InvalidOption(f"this is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InvalidOption("a request is a JSON object")
-    return found
+    if wrong := misfit(found, Asked):
+        raise InvalidOption(f"this is no request: {wrong}")
+    return {name: found[name] for name in Asked.__annotations__ if name in found}
+
+
+def _outward(family: int) -> str:
+    """This machine's address on the way to others, as the system would choose it; nothing is sent."""
+    target = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # addresses of documentation
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return ""
 
 
 def _death(code: int) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unknown
 from archsmith.evaluation import Value
 from archsmith.files import home_folder
+from archsmith.hardware._forms import MeasurementForm, wrong_measurement
 from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
 from archsmith.hardware.lock import HardwareLock
@@ -138,11 +139,11 @@ class Measurement:
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        try:
-            raw = {name: tuple(samples) for name, samples in data.get("raw", {}).items()}
-            return cls(**{**data, "groups": tuple(data["groups"]), "raw": raw})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise DamagedFile(f"not a measurement: {str(data)[:80]!r} ({error})") from error
+        plain = dict(data) if isinstance(data, Mapping) else data
+        if wrong := wrong_measurement(plain) or ", ".join(map(repr, plain.keys() - MeasurementForm.__annotations__)):
+            raise DamagedFile(f"not a measurement: {str(plain)[:80]!r} ({wrong})")
+        raw = {name: tuple(samples) for name, samples in plain.get("raw", {}).items()}
+        return cls(**{**plain, "groups": tuple(plain["groups"]), "raw": raw})
 
     def __str__(self) -> str:
         return f"{self.latency_ms:.4g} ms [{self.low:.4g}, {self.high:.4g}]"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
 from archsmith import trust
-from archsmith.errors import DamagedFile, InvalidOption, UserError, require
+from archsmith.errors import InvalidOption, require
 from archsmith.store import _schema
 from archsmith.store._failures import damaged, explained, read_only
 from archsmith.store._locks import AdvisoryLock, FileLock
+from archsmith.store._sqlite import open_file
 
-_BUSY_S = 60.0
 _WRITERS = 0x61726368  # key of the PostgreSQL lock that makes the order of ids the order of commits
 
 
@@ -99,6 +97,7 @@ class Database:
         """Create the tables, or bring them to this version's schema; nothing is written where they fit."""
         with self.read() as connection:
             if self.path is not None:
+                _schema.check_own(connection, label=self.label)
                 _check_whole(connection, label=self.label)
             if not self.writable:
                 return _schema.check_readable(connection, label=self.label)
@@ -113,46 +112,19 @@ class Database:
         return None
 
 
-def open_database(where: str | Path, *, create: bool) -> Database:
+def open_database(where: str | Path, *, create: bool, writable: bool) -> Database:
     """The database at a path or ``postgresql://`` URL, ready for use."""
-    database = _postgres(str(where)) if "://" in str(where) else _sqlite(Path(where), create=create)
+    if "://" in str(where):
+        database = _postgres(str(where), writable=writable)
+    else:
+        engine, path, writable = open_file(Path(where), create=create, writable=writable)
+        database = Database(engine, label=str(path), path=path, writable=writable)
     try:
         database.prepare()
     except BaseException:
         database.engine.dispose()
         raise
     return database
-
-
-def _sqlite(path: Path, *, create: bool) -> Database:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the file of a store, such as {path / 'store.db'}")
-    if not path.exists():
-        if not create:
-            raise UserError(f"there is no store at {path}; has the run been started?")
-        with explained(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.resolve()
-    folder_writable = os.access(path.parent, os.W_OK)
-    writable = folder_writable and (not path.exists() or os.access(path, os.W_OK))
-    mode = ("rwc" if create else "rw") if writable else "ro" + _immutable(path, folder_writable=folder_writable)
-
-    def connect() -> sqlite3.Connection:
-        # autocommit of the driver; transactions are begun by the event below
-        connection = sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        return connection
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return Database(engine, label=str(path), path=path, writable=writable)
 
 
 def _check_whole(connection: Connection, *, label: str) -> None:
@@ -162,21 +134,7 @@ def _check_whole(connection: Connection, *, label: str) -> None:
         raise damaged(label, str(says).splitlines()[-1])
 
 
-def _immutable(path: Path, *, folder_writable: bool) -> str:
-    """SQLite reads a write-ahead log through a shared file, which it cannot make in a read-only folder."""
-    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
-    has_log = log.exists() and log.stat().st_size > 0
-    if folder_writable or (has_log and shared.exists()):
-        return ""
-    if has_log:
-        raise DamagedFile(
-            f"{log} holds evaluations that cannot be read in a read-only folder; copy {path.name} and "
-            f"{log.name} to a folder that you may write to"
-        )
-    return "&immutable=1"
-
-
-def _postgres(where: str) -> Database:
+def _postgres(where: str, *, writable: bool) -> Database:
     try:
         url = make_url(where)
     except (ArgumentError, ValueError) as error:
@@ -188,5 +146,7 @@ def _postgres(where: str) -> Database:
     trust.refuse(f"connect to {url.render_as_string(hide_password=True)}")
     require("psycopg", extra="postgres", purpose="a store in PostgreSQL")
     options: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+    if not writable:
+        options["options"] = f"-c default_transaction_read_only=on {url.query.get('options', '')}"
     engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options, pool_pre_ping=True)
-    return Database(engine, label=url.render_as_string(hide_password=True), path=None, writable=True)
+    return Database(engine, label=url.render_as_string(hide_password=True), path=None, writable=writable)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 
 from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull, UserError
 
@@ -20,6 +21,9 @@ _OTHER: tuple[type[ArchsmithError], str] = (ArchsmithError, "{label}: {detail}")
 _KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
     "NOTADB": _DAMAGED,
     "CORRUPT": _DAMAGED,
+    "TOOBIG": _DAMAGED,
+    "ERROR": _DAMAGED,  # no such table or column: what we ask is always the same
+    "42": _DAMAGED,
     "BUSY": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),
     "CANTOPEN": (UserError, "cannot open {label} ({detail}); does the folder exist, and may you write to it?"),
     "": _UNREACHABLE,
@@ -44,6 +48,8 @@ def explained(label: str) -> Iterator[None]:
         ) from error
     except DBAPIError as error:
         raise _explain(label, error) from error
+    except InvalidRequestError as error:  # such as two rows where the schema allows one
+        raise damaged(label, str(error)) from error
     except OSError as error:
         raise _explain_os(label, error) from error
 
@@ -53,6 +59,15 @@ def full(label: str) -> StorageFull:
     return StorageFull(
         f"no space left for {label}; everything committed before is intact: free some space (or raise the quota), "
         "then run the same command again to go on"
+    )
+
+
+def too_large(label: str) -> StorageFull:
+    """The error for a file that would grow beyond a limit, or that the disk refuses to write."""
+    return StorageFull(
+        f"the system refuses to write {label}: it would be larger than files may be here (ulimit -f, or the file "
+        "system's own limit), or the disk is failing; everything committed before is intact: raise the limit, or move "
+        "the run to another disk, then run the same command again to go on"
     )
 
 
@@ -69,9 +84,13 @@ def read_only(label: str) -> UserError:
 def _explain(label: str, error: DBAPIError) -> ArchsmithError:
     # sqlite3 names its errors; psycopg gives the five characters of the SQL standard
     name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
-    detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+    detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0][:300]
+    if isinstance(error.orig, sqlite3.Error) and not name:  # of the driver itself: text that is no UTF-8, say
+        return damaged(label, detail)
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
         return full(label)
+    if name in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE"):
+        return too_large(label)
     if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
         return read_only(label)
     kind, says = _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
@@ -81,6 +100,8 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
 def _explain_os(label: str, error: OSError) -> ArchsmithError:
     if error.errno in _FULL:
         return full(label)
+    if error.errno == errno.EFBIG:
+        return too_large(label)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return read_only(label)
     return UserError(f"cannot open {label}: {error.strerror or error}")

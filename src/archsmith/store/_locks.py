@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from archsmith.errors import RunLocked
+from archsmith.errors import RunLocked, UserError
 from archsmith.store._schema import LOCKS
 
 _PATIENCE_S = 2.0  # a PostgreSQL server needs a moment to notice that a killed client is gone
@@ -23,11 +25,12 @@ class FileLock:
 
     Raises:
         RunLocked: naming the process that holds it.
+        UserError: when something else than a file lies at ``path``: a link or a pipe, say.
         OSError: when the file cannot be written.
     """
 
     def __init__(self, path: Path, *, label: str) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = _opened(path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,6 +49,23 @@ class FileLock:
     def release(self) -> None:
         """Let the next process in; the file stays, because deleting it would race with its next holder."""
         os.close(self._file)
+
+
+def _opened(path: Path) -> int:
+    """The descriptor of a lock's file; in somebody else's folder its name may be that of a link to any file of ours."""
+    refused = UserError(f"{path} is no regular file, so it cannot say who writes here; remove it")
+    try:
+        # a pipe would make the call wait for its other end, unless it is told not to
+        found = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise refused from error
+        raise
+    status = os.fstat(found)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # a second name of a file is as bad as a link to it
+        os.close(found)
+        raise refused
+    return found
 
 
 class AdvisoryLock:

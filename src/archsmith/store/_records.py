@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, insert, select
 
-from archsmith.errors import DamagedFile, InvalidOption
+from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
+from archsmith.store import _forms
 from archsmith.store._schema import EVALUATIONS
 
 Identity = tuple[str, str, str, str, int]
@@ -34,18 +35,6 @@ def dump(data: Any, *, what: str) -> str:
         ) from error
 
 
-def load(text: str, *, label: str) -> Any:
-    """The inverse of :func:`dump`.
-
-    Raises:
-        DamagedFile: when the text is no JSON.
-    """
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DamagedFile(f"{label} holds a damaged record ({error}); restore it from a copy") from error
-
-
 def put(connection: Connection, evaluations: Sequence[Evaluation]) -> tuple[list[int], int]:
     """Insert those whose identity is not there yet; the row of each, and how many are new.
 
@@ -65,21 +54,26 @@ def put(connection: Connection, evaluations: Sequence[Evaluation]) -> tuple[list
 
 def find(connection: Connection, identities: Sequence[Identity], *, label: str) -> dict[Identity, Evaluation]:
     """Those of the identities that are there."""
-    return {identity: read(row.record, label=label) for identity, row in _rows(connection, identities).items()}
+    return {identity: read(row, label=label) for identity, row in _rows(connection, identities).items()}
 
 
 def by_number(connection: Connection, numbers: Sequence[int], *, label: str) -> dict[int, Evaluation]:
     """The evaluations in these rows."""
     found: dict[int, Evaluation] = {}
     for some in _chunks(numbers):
-        query = select(EVALUATIONS.c.id, EVALUATIONS.c.record).where(EVALUATIONS.c.id.in_(some))
-        found |= {row.id: read(row.record, label=label) for row in connection.execute(query)}
+        query = select(EVALUATIONS).where(EVALUATIONS.c.id.in_(some))
+        found |= {row.id: read(row, label=label) for row in connection.execute(query)}
     return found
 
 
-def read(record: str, *, label: str) -> Evaluation:
-    """An evaluation from its stored text."""
-    return Evaluation.from_json(load(record, label=label))
+def read(row: Row[Any], *, label: str) -> Evaluation:
+    """An evaluation from its row.
+
+    Raises:
+        DamagedFile: when the row is of a wrong form or contradicts itself.
+    """
+    identity = (row.space, row.key, row.evaluator, row.fidelity, row.seed)
+    return _forms.evaluation(row.record, identity=identity, what=f"evaluation {row.id} in {label}")
 
 
 def _rows(connection: Connection, identities: Sequence[Identity]) -> dict[Identity, Row[Any]]:

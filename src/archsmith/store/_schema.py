@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
@@ -91,15 +92,39 @@ def version(connection: Connection, *, label: str) -> int:
         if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
             raise DamagedFile(f"{label} is a database, but not a store of archsmith; give another file")
         return 0
-    found = connection.execute(select(META.c.value).where(META.c.name == "schema")).scalar_one_or_none()
-    if found is None or not found.isdigit():
-        raise DamagedFile(f"{label} has lost its schema version ({found!r}); restore it from a copy")
+    found = connection.execute(select(META.c.value).where(META.c.name == "schema")).scalars().first()
+    if not isinstance(found, str) or not re.fullmatch(r"[1-9][0-9]{0,5}", found):
+        raise DamagedFile(f"{label} has lost its schema version ({found!r:.80}); restore it from a copy")
     if int(found) > len(STEPS):
         raise RunMismatch(
             f"{label} was written by a newer archsmith (schema {found}; this one reads up to {len(STEPS)}): "
             "pip install -U archsmith"
         )
     return int(found)
+
+
+def check_own(connection: Connection, *, label: str) -> None:
+    """Refuse a SQLite file that would do more than keep rows.
+
+    Triggers write when we write; views, generated columns, checks and indexes of expressions compute, for hours if
+    their maker likes.
+
+    Raises:
+        DamagedFile: naming what archsmith did not make.
+    """
+    entries = connection.exec_driver_sql("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").all()
+    for kind, name, table, root, sql in entries:
+        plain = kind in ("table", "index") and root and not _COMPUTING[kind].search(sql or "")
+        if table in METADATA.tables and not plain:
+            raise DamagedFile(
+                f"{label} computes something in the {kind} {name}, which archsmith did not make; restore it from a copy"
+            )
+
+
+_COMPUTING = {
+    "table": re.compile(r"\b(as|check|generated)\b", re.IGNORECASE),
+    "index": re.compile(r"\(.*\(|\bwhere\b", re.IGNORECASE | re.DOTALL),
+}
 
 
 def upgrade(connection: Connection, *, label: str) -> None:
@@ -121,5 +146,9 @@ def check_readable(connection: Connection, *, label: str) -> None:
     """
     found = version(connection, label=label)
     if found < len(STEPS):
-        state = f"is of schema {found}, before this version's {len(STEPS)}" if found else "holds nothing yet"
-        raise UserError(f"{label} {state}, and cannot be written; make it writable or copy it")
+        if not found:
+            raise UserError(f"{label} holds nothing yet, and is only read; has the run been started?")
+        raise UserError(
+            f"{label} is of schema {found}, before this version's {len(STEPS)}, and is only read; go on with the run, "
+            "or make it writable, so that it is brought to this version's"
+        )

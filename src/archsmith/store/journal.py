@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from archsmith.architecture import Proposal
-from archsmith.errors import DamagedFile, RunLocked, RunMismatch
+from archsmith.errors import RunLocked, RunMismatch
 from archsmith.evaluation import Evaluation
-from archsmith.store import _records
+from archsmith.store import _forms, _records
 from archsmith.store._database import Database
 from archsmith.store._records import Identity
 from archsmith.store._schema import JOURNAL, RUNS
@@ -34,6 +35,7 @@ class Line:
         new: how many of them this line brought into the store.
         reason: of a restart.
         noted: the circumstances from here on.
+        generator: where that of the strategy stood after an ask, where that is known.
         seconds: of work since the line before; time in which no process ran does not count.
     """
 
@@ -45,6 +47,7 @@ class Line:
     new: int = 0
     reason: str = ""
     noted: Mapping[str, Any] | None = None
+    generator: Mapping[str, Any] | None = None
     seconds: float = 0.0
 
 
@@ -104,9 +107,11 @@ class Journal:
         with self._database.locked(self.name):
             with self._database.read() as connection:
                 self._run = connection.execute(select(RUNS.c.id).where(RUNS.c.name == self.name)).scalar_one_or_none()
-                last = select(func.max(JOURNAL.c.number)).where(JOURNAL.c.run == self._run)
-                found = connection.execute(last).scalar_one_or_none()
-            self._next = 0 if found is None else found + 1
+                found = select(func.count(), func.max(JOURNAL.c.number)).where(JOURNAL.c.run == self._run)
+                count, last = connection.execute(found).one()
+            if count and last != count - 1:
+                raise _forms.damaged(self.label, f"its last line is {last!r}, and there are {count}")
+            self._next = count
             yield
 
     def begin(self, header: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> None:
@@ -131,9 +136,19 @@ class Journal:
         """Note proposals that the caller wants evaluated, whatever the strategy says."""
         return self._append("give", {"proposals": [p.to_json() for p in proposals]}, seconds)
 
-    def ask(self, n: int, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
-        """Note that ``n`` proposals were asked for and which came."""
-        return self._append("ask", {"n": n, "proposals": [p.to_json() for p in proposals]}, seconds)
+    def ask(
+        self,
+        n: int,
+        proposals: Sequence[Proposal],
+        *,
+        generator: Mapping[str, Any] | None = None,
+        seconds: float = 0.0,
+    ) -> Line:
+        """Note that ``n`` proposals were asked for, which came, and where the strategy's generator stands now."""
+        body: dict[str, Any] = {"n": n, "proposals": [p.to_json() for p in proposals]}
+        if generator is not None:
+            body["generator"] = dict(generator)
+        return self._append("ask", body, seconds)
 
     def tell(self, evaluations: Sequence[Evaluation], *, seconds: float = 0.0) -> Line:
         """Keep evaluations and note that they are told; one transaction.
@@ -182,32 +197,55 @@ class Journal:
 
     def _header(self) -> dict[str, Any] | None:
         with self._database.read() as connection:
-            body = connection.execute(select(RUNS.c.header).where(RUNS.c.name == self.name)).scalar_one_or_none()
-        return None if body is None else _records.load(body, label=self._database.label)
+            body = connection.execute(select(RUNS.c.header).where(RUNS.c.name == self.name)).one_or_none()
+        if body is None:
+            return None
+        found: dict[str, Any] = _forms.read(body.header, _forms.HeaderForm, what=f"the header of {self.label}")
+        return found
 
     def _lines(self, *kinds: str) -> list[Line]:
-        query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name, JOURNAL.c.kind.in_(kinds))
+        query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JOURNAL.c.number)).all()
-            bodies = [_records.load(row.body, label=self._database.label) for row in rows]
+            for number, row in enumerate(rows):
+                self._check(row, number)
+            rows = [row for row in rows if row.kind in kinds]
+            bodies = [_forms.read(row.body, _forms.BODIES[row.kind], what=self._place(row.number)) for row in rows]
             wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
             stored = _records.by_number(connection, wanted, label=self._database.label)
         return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
 
+    def _check(self, row: Row[Any], number: int) -> None:
+        """What a database may hold in the columns beside the body, where somebody else wrote it."""
+        what = self._place(number)
+        if row.number != number:
+            raise _forms.damaged(what, f"line {row.number!r} stands in its place")
+        if row.kind not in _forms.BODIES:
+            raise _forms.damaged(what, f"{row.kind!r} is no kind of line")
+        if not isinstance(row.seconds, int | float) or not 0 <= row.seconds < math.inf:
+            raise _forms.damaged(what, f"it took {row.seconds!r} seconds")
+
+    def _place(self, number: int) -> str:
+        return f"line {number} of {self.label}"
+
     def _line(
         self, number: int, kind: Kind, body: Mapping[str, Any], seconds: float, stored: Mapping[int, Evaluation]
     ) -> Line:
-        try:
-            return Line(
-                number,
-                kind,
-                n=body.get("n", 0),
-                proposals=tuple(Proposal.from_json(p) for p in body.get("proposals", ())),
-                evaluations=tuple(stored[i] for i in body.get("evaluations", ())),
-                new=body.get("new", 0),
-                reason=body.get("reason", ""),
-                noted=body.get("noted"),
-                seconds=seconds,
-            )
-        except (KeyError, TypeError) as error:
-            raise DamagedFile(f"line {number} of {self.label} is damaged ({error!r}); restore a copy") from error
+        what = self._place(number)
+        told = body.get("evaluations", ())
+        if missing := [i for i in told if i not in stored]:
+            raise _forms.damaged(what, f"evaluation {missing[0]} is not in the store")
+        if body.get("new", 0) > len(told):
+            raise _forms.damaged(what, f"{body['new']} of its {len(told)} evaluations are new")
+        return Line(
+            number,
+            kind,
+            n=body.get("n", 0),
+            proposals=tuple(_forms.proposal(p, what=what) for p in body.get("proposals", ())),
+            evaluations=tuple(stored[i] for i in told),
+            new=body.get("new", 0),
+            reason=body.get("reason", ""),
+            noted=body.get("noted"),
+            generator=body.get("generator"),
+            seconds=seconds,
+        )

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
-from archsmith.store import _records
+from archsmith.store import _forms, _records
 from archsmith.store._database import Database, open_database
 from archsmith.store._records import Identity
 from archsmith.store._schema import EVALUATIONS, RUNS
@@ -27,7 +27,7 @@ class Store:
         self._database = database
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True) -> Store:
+    def open(cls, where: str | Path, *, create: bool = True, writable: bool = True) -> Store:
         """The store at a path (SQLite) or ``postgresql://`` URL.
 
         A file or folder that may only be read is opened for reading; writing to it is then refused.
@@ -35,13 +35,15 @@ class Store:
         Args:
             where: path of a file, or URL.
             create: whether to make a file that is missing, and the folders above it.
+            writable: whether it is to be written; otherwise nothing is made or changed, in a database or a folder,
+                and a file that nobody writes just now is read as it was when it was opened.
 
         Raises:
             DamagedFile: when it is no store, or one that has been cut off.
             RunMismatch: when a newer archsmith wrote it.
             UserError: when it is missing and not to be created, or cannot be reached.
         """
-        return cls(open_database(where, create=create))
+        return cls(open_database(where, create=create, writable=writable))
 
     @property
     def label(self) -> str:
@@ -66,25 +68,30 @@ class Store:
 
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
         """All evaluations in commit order, those of one space or evaluator (fingerprints) where given."""
-        query = select(EVALUATIONS.c.record).order_by(EVALUATIONS.c.id)
+        query = select(EVALUATIONS).order_by(EVALUATIONS.c.id)
         if space is not None:
             query = query.where(EVALUATIONS.c.space == space)
         if evaluator is not None:
             query = query.where(EVALUATIONS.c.evaluator == evaluator)
         with self._database.read() as connection:
-            found = connection.execute(query).scalars().all()
-        return [_records.read(record, label=self.label) for record in found]
+            found = connection.execute(query).all()
+        return [_records.read(row, label=self.label) for row in found]
 
     def journal(self, name: str) -> Journal:
         """The journal of the run called ``name``; empty until :meth:`Journal.begin`."""
         if not name or len(name) > 200:
             raise InvalidOption(f"a run's name has 1 to 200 characters, got {len(name)}")
+        if not name.isprintable():
+            raise InvalidOption(f"a run's name has no control characters, got {name!r}")
         return Journal(self._database, name)
 
     def journals(self) -> list[str]:
         """Names of the runs that have begun, in that order."""
         with self._database.read() as connection:
-            return list(connection.execute(select(RUNS.c.name).order_by(RUNS.c.id)).scalars())
+            found = list(connection.execute(select(RUNS.c.name).order_by(RUNS.c.id)).scalars())
+        if odd := [name for name in found if not isinstance(name, str)]:
+            raise _forms.damaged(f"the list of runs in {self.label}", f"{odd[0]!r} is no name")
+        return found
 
     def close(self) -> None:
         """Let go of the database."""

@@ -55,6 +55,17 @@ class Ledger:
             found.append(Proposal(architecture, parent=parents[i] if parents else None))
         return found
 
+    def recall(self, given: Sequence[Proposal]) -> None:
+        """Note what was proposed once; see :class:`archsmith.strategy.base.Recalling`.
+
+        Raises:
+            InvalidArchitecture: for an architecture that is no point of the space.
+        """
+        for proposal in given:
+            if not self.space.contains(proposal.architecture):
+                raise InvalidArchitecture(f"{proposal.architecture} is no point of the space that is searched")
+        self.propose([proposal.architecture for proposal in given])
+
     def tell(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         """Take in evaluations; all or, after an error, none of them.
 

@@ -157,6 +157,17 @@ class Surrogate:
         bounds = self._bounds(at, x, frame)
         return Belief(rows, costs, ledger.violations[at], processes, trends, bounds, self._failing())
 
+    def is_due(self, view: View) -> bool:
+        """Whether a belief of this view would tune anything; one that does not leaves nothing behind."""
+        names: list[tuple[str, ...]] = [(view, str(j)) for j in range(len(self.ledger.objectives))]
+        if not self.ledger.succeeded.all():
+            names.append(("failing",))
+        for limit in self.ledger.limits:
+            name = ("limit", str(limit))
+            if name in self._tuned or any(limit.metric in e.values for e in self.ledger.told.values()):
+                names.append(name)
+        return any(self._known(name).is_due(len(self.ledger.keys)) for name in names)
+
     def _bounds(self, at: Indices, x: Floats, frame: Frame) -> list[tuple[ChoiceGaussianProcess, float, float]]:
         """For each limit whose metric was told: a process, the bound on its scale, the sign of "at most"."""
         found = []

@@ -25,8 +25,8 @@ from archsmith.strategy._ledger import RowLedger, row_names
 from archsmith.strategy._options import number, whole
 from archsmith.strategy._surrogate import Belief, Surrogate
 from archsmith.strategy._together import evened, exchanged
-from archsmith.strategy._views import VIEWS
-from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy._views import VIEWS, View
+from archsmith.strategy.base import Handles, Recalling
 
 ENOUGH = 3
 """Successful evaluations without which nothing is fitted."""
@@ -51,7 +51,7 @@ SCREENED = 300
 """Candidates for which the improvement of three objectives is computed."""
 
 
-class Auto(Strategy):
+class Auto(Recalling):
     """The default strategy: Gaussian processes on choices and graph features, expected hypervolume improvement.
 
     After a few designs that span the space, one Gaussian process an objective
@@ -126,7 +126,7 @@ class Auto(Strategy):
         """Up to ``n`` new proposals: the first designs, then what promises most."""
         proposals: list[Proposal] = []
         known = len(usable(self._ledger))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
+        first = self._first_missing(n, known)
         if first > 0:
             proposals += self._first(first)
         if known >= ENOUGH and len(proposals) < n:
@@ -137,7 +137,28 @@ class Auto(Strategy):
         """Learn from evaluations; failed ones teach where failures are likely."""
         self._ledger.tell(evaluations)
 
+    @property
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+        return self._rng
+
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note of an answer; models are fitted only where asking tuned them, which later fits start from."""
+        known = len(usable(self._ledger))
+        if known >= ENOUGH and 0 < self._first_missing(n, known) < n:
+            self.ask(n)  # first designs and promising ones in one answer, once in a search: as it was
+            return
+        if known >= ENOUGH and n > 0 and self._first_missing(n, known) <= 0:
+            view = self._drawn_view()
+            if self._surrogate.is_due(view):
+                self._surrogate.belief(view)
+        self._ledger.recall(given)
+
     # First designs -----------------------------------------------------------------------------------------------
+
+    def _first_missing(self, n: int, known: int) -> int:
+        """How many of ``n`` proposals are to be first designs; none of them where it is not positive."""
+        return n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
 
     def _first(self, n: int) -> list[Proposal]:
         """The same relative option everywhere, as far as there are such designs; then rare options first."""
@@ -155,7 +176,7 @@ class Auto(Strategy):
     # Promising designs -------------------------------------------------------------------------------------------
 
     def _promising(self, n: int) -> list[Proposal]:
-        belief = self._surrogate.belief(VIEWS[int(self._rng.integers(len(VIEWS)))])
+        belief = self._surrogate.belief(self._drawn_view())
         best = belief.rows[constrained_ranks(belief.costs, belief.violations) == 0]
         proposals: list[Proposal] = []
         for _ in range(n):
@@ -170,6 +191,9 @@ class Auto(Strategy):
                 break
             proposals += self._ledger.propose(self._space.architectures(row[None]))
         return proposals
+
+    def _drawn_view(self) -> View:
+        return VIEWS[int(self._rng.integers(len(VIEWS)))]
 
     def _best_candidate(self, belief: Belief, best: Rows) -> Rows | None:
         """The candidate of highest expected improvement; None where none promises any."""

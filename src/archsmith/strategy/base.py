@@ -57,6 +57,27 @@ class Strategy(Method):
         """Learn from evaluations: in any order, any number, asked for or not, failed or not."""
 
 
+class Recalling(Strategy):
+    """A strategy that can be put back to where it stood without the work of asking.
+
+    Its answers depend on nothing but the calls so far and its one generator, which nothing but asking moves; what an
+    ask leaves behind beside that, :meth:`recall` leaves behind as well. A search that goes on recalls all that was
+    asked, and asks the last question only again.
+    """
+
+    @property
+    @abstractmethod
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+
+    @abstractmethod
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note that ``ask(n)`` gave these proposals, the generator standing where it stood then.
+
+        Where the generator stands afterwards is of no importance: the caller puts it to where the ask left it.
+        """
+
+
 def proposals(answer: Any, *, of: Strategy) -> list[Proposal]:
     """The answer of a strategy that was asked, checked: it may be anybody's.
 

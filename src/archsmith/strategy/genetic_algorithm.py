@@ -17,10 +17,10 @@ from archsmith.strategy._history import Indices, usable
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._offspring import mated, offspring
 from archsmith.strategy._options import between, number, one_objective, whole
-from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.base import Handles, Recalling
 
 
-class GeneticAlgorithm(Strategy):
+class GeneticAlgorithm(Recalling):
     """GENITOR: one objective, parents drawn by rank, each child pushes the worst out.
 
     Members of the population lie in order of quality; a parent is drawn with a linear preference for the front of
@@ -83,6 +83,16 @@ class GeneticAlgorithm(Strategy):
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
         self._ledger.tell(evaluations)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+        return self._rng
+
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note of an answer."""
+        del n
+        self._ledger.recall(given)
 
     def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
         ledger = self._ledger

@@ -16,13 +16,13 @@ from archsmith.strategy._evolution import Rows, best_first, breed
 from archsmith.strategy._history import usable
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._options import number, whole
-from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.base import Handles, Recalling
 
 TRIES = 20
 """Rounds of breeding, and then of mutation, before random designs fill up what is missing."""
 
 
-class Nsga2(Strategy):
+class Nsga2(Recalling):
     """NSGA-II: non-dominated sorting, crowding, binary tournaments; feasibility before everything else.
 
     Departures from Deb et al. 2002:
@@ -91,6 +91,16 @@ class Nsga2(Strategy):
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
         self._ledger.tell(evaluations)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+        return self._rng
+
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note of an answer."""
+        del n
+        self._ledger.recall(given)
 
     def _parents(self) -> Sequence[int]:
         ledger = self._ledger

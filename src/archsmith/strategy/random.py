@@ -13,10 +13,10 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
 from archsmith.strategy._ledger import Ledger
-from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.base import Handles, Recalling
 
 
-class RandomSearch(Strategy):
+class RandomSearch(Recalling):
     """Independent random draws from the space, never the same architecture twice.
 
     Draws are uniform per choice, as the space samples; limits and results change nothing, which is what makes it the
@@ -51,3 +51,13 @@ class RandomSearch(Strategy):
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Note what is known, so that it is not asked again."""
         self._ledger.tell(evaluations)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+        return self._rng
+
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note of an answer."""
+        del n
+        self._ledger.recall(given)

@@ -17,10 +17,10 @@ from archsmith.strategy._history import Indices, usable
 from archsmith.strategy._ledger import RowLedger
 from archsmith.strategy._offspring import offspring
 from archsmith.strategy._options import whole
-from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.base import Handles, Recalling
 
 
-class RegularizedEvolution(Strategy):
+class RegularizedEvolution(Recalling):
     """Regularised (ageing) evolution: mutants of the best of a random sample of the youngest designs.
 
     The population is a queue: the youngest ``population`` evaluations. Each child is a mutant, one choice changed, of
@@ -76,6 +76,16 @@ class RegularizedEvolution(Strategy):
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
         self._ledger.tell(evaluations)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The only source of randomness."""
+        return self._rng
+
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:
+        """Take note of an answer."""
+        del n
+        self._ledger.recall(given)
 
     def _mutants(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: ARG002, FBT001 - all mutants are alone
         ledger = self._ledger

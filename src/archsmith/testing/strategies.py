@@ -31,7 +31,7 @@ from archsmith.errors import InvalidArchitecture, InvalidOption
 from archsmith.evaluation import Evaluation, Value
 from archsmith.metric import Limit, Objective
 from archsmith.space import Choice, ChoiceSpace, Constraint
-from archsmith.strategy.base import Strategy
+from archsmith.strategy.base import Recalling, Strategy
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 
 Evaluate = Callable[[Proposal], Evaluation]
@@ -198,6 +198,27 @@ class StrategyConformance:
         """With another hash seed, so that no order of a set or a dictionary of objects decides."""
         there = asked_elsewhere(self.name, 3, self.budget, self.options)
         assert there == _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
+
+    def test_recalled_it_asks_what_it_would_have_asked(self) -> None:
+        """One that was only told and reminded goes on as one that was asked; with failures, limits and strangers."""
+        limits = (Limit("latency_ms", "<=", 1.5),)
+        live, recalled = self.toy(5, limits), self.toy(5, limits)
+        if not isinstance(recalled, Recalling):
+            return
+        assert isinstance(live, Recalling)
+        for step in range(22):
+            n = (1, 3, 2)[step % 3]
+            asked = live.ask(n)
+            if step in (6, 13, 14, 21):
+                assert [p.to_json() for p in recalled.ask(n)] == [p.to_json() for p in asked]
+                assert recalled.generator.bit_generator.state == live.generator.bit_generator.state
+            else:
+                recalled.recall(n, asked)
+                recalled.generator.bit_generator.state = live.generator.bit_generator.state
+            strangers = toy_space().sample(1, np.random.default_rng(step)) if step % 5 == 4 else []
+            answers = [(fail if int(p.architecture.key, 16) % 5 == 0 else toy_evaluate)(p) for p in asked[step % 2 :]]
+            for strategy in (live, recalled):
+                strategy.tell([*answers, *(toy_evaluate(Proposal(a)) for a in strangers)])
 
     def test_never_more_than_asked_for(self) -> None:
         strategy = self.toy()

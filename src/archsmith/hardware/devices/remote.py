@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
+import http
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -12,18 +11,37 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from archsmith import errors, trust
-from archsmith.errors import DamagedFile, DeviceLost, InvalidOption, MeasurementFailed, UnknownName, UserError
-from archsmith.export._inputs import as_arrays, resized
-from archsmith.hardware._wire import PORT, TOKEN, VERSION, known_token, pack, token_path, unpack
+from archsmith import trust
+from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UnknownName
+from archsmith.export._inputs import as_arrays, batch_size, has_batch, resized
+from archsmith.files import parsed_json
+from archsmith.hardware._client import Nonsense, exchange
+from archsmith.hardware._credentials import TOKEN, Address, credential_for, token_path
+from archsmith.hardware._forms import (
+    Anchor,
+    Described,
+    Measured,
+    MeasurementForm,
+    Memory,
+    Prepared,
+    Refused,
+    read_answer,
+    shown,
+    wrong_measurement,
+)
+from archsmith.hardware._wire import PORT, SLACK_S, VERSION, error_of, pack, unpack
 from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.catalogue import ROLE_NAME
-from archsmith.method import OURS, load
+from archsmith.method import OURS, load, names
 
 PATIENCE_S = 20.0
 """How long an agent that does not answer any more is waited for: it may be starting again."""
-SLACK_S = 60.0
-"""For the way to the agent and back, beside what it allows for the work itself."""
+LARGEST_JSON, LARGEST_OUTPUTS = 1 << 24, 1 << 30
+"""Bytes of an answer: of plain data, and of a network's outputs."""
+
+
+class _Refused(InvalidOption):
+    """No token may be sent there, the agent shows another certificate, or it refuses the token."""
 
 
 @final
@@ -32,7 +50,8 @@ class Remote(Device):
 
     Runtime, threads, batch and precision are the agent's. Its token is taken from ``ARCHSMITH_AGENT_TOKEN``, or from
     the file ``agent.token`` in the home of archsmith (``ARCHSMITH_AGENT_TOKEN_FILE`` names another), as a line
-    ``TOKEN`` or ``HOST:PORT TOKEN``. Nothing is sent before the device is first used.
+    ``HOST:PORT TOKEN sha256:FINGERPRINT``; see ``docs/remote-devices.md``. Nothing is sent before the device is first
+    used.
 
     Args:
         address: ``HOST:PORT`` of the agent.
@@ -44,11 +63,8 @@ class Remote(Device):
     files: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def __init__(self, *, address: str = f"127.0.0.1:{PORT}") -> None:
-        match = re.fullmatch(r"(\[[^\]]+\]|[^:\s]+):(\d{1,5})", str(address))
-        if match is None or not 0 < int(match[2]) < 65536:
-            raise InvalidOption(f"cannot read the agent's address {address!r}; write remote:HOST:PORT")
+        self.address, self._at = str(address), Address.read(str(address))
         trust.refuse(f"connect to the agent at {address}")
-        self.address, self._host, self._port = str(address), match[1].strip("[]"), int(match[2])
         self._say: Callable[[str], None] = lambda _: None  # until a meter says whom to tell
 
     @classmethod
@@ -79,7 +95,11 @@ class Remote(Device):
     @property
     def layer_precisions(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the runtime there can run single layers of a file in."""
-        return getattr(load(ROLE_NAME, str(self.agent["spec"]).partition(":")[0]), "layer_precisions", ())
+        name = str(self.agent["spec"]).partition(":")[0]
+        if name not in names(ROLE_NAME):  # a class of the agent's own; no name from a network is imported
+            return ()
+        found = getattr(load(ROLE_NAME, name), "layer_precisions", ())
+        return found if isinstance(found, tuple) else ()
 
     @property
     def weight_bits(self) -> int:
@@ -96,24 +116,23 @@ class Remote(Device):
         """What the agent says of itself: ``spec``, ``environment``, limits and more.
 
         Raises:
-            InvalidOption: when nothing answers, it is no agent, or it refuses the token.
+            InvalidOption: when no token may be sent there, nothing answers, it is no agent, or it refuses the token.
         """
         try:
-            found = json.loads(self._request("GET", "/device", timeout_s=SLACK_S))
-        except (OSError, http.client.HTTPException) as error:
+            body = self._request("GET", "/device", b"", work_s=SLACK_S, most=LARGEST_JSON)
+            version = _version(body)
+            if version == VERSION:
+                return read_answer(body, Described)
+        except OSError as error:
             raise InvalidOption(
                 f"no agent answers at {self.address} ({error}); start `archsmith agent` there, with --host where it is "
                 "another machine"
             ) from error
-        except UserError:
-            raise
-        except ValueError as error:
-            raise InvalidOption(f"what answers at {self.address} is no agent of archsmith") from error
-        if not isinstance(found, dict) or found.get("version") != VERSION:
-            raise InvalidOption(
-                f"the agent at {self.address} is of another version of archsmith; install the same on both"
-            )
-        return found
+        except (Nonsense, ValueError) as error:
+            if isinstance(error, InvalidOption):
+                raise
+            raise InvalidOption(f"what answers at {self.address} is no agent of archsmith: {error}") from error
+        raise InvalidOption(f"the agent at {self.address} is of another version of archsmith; install the same on both")
 
     def prepare(self, module: Any, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
         """Export a copy of ``module`` in memory and send it.
@@ -124,6 +143,7 @@ class Remote(Device):
         """
         from archsmith.export._candidate import candidate_onnx
 
+        self._check_size(0, example_inputs, batch or self.batch)
         inputs = resized(example_inputs, batch or self.batch)
         try:
             content = candidate_onnx(module, inputs)
@@ -172,34 +192,51 @@ class Remote(Device):
         """The anchor that the agent will use: the given one, or its own."""
         self._say = say
         say(f"{self.address} measures on {self.agent['spec']}")
-        found = self._same(json.loads(self.ask("/reference", json.dumps({"anchor_ms": anchor_ms}).encode())))
+        found = self._same(self.ask("/reference", json.dumps({"anchor_ms": anchor_ms}).encode()), Anchor)
         for message in found["messages"]:
-            say(f"{self.address}: {message}")
+            say(f"{self.address}: {shown(message)}")
+        if anchor_ms is not None and found["anchor_ms"] != anchor_ms:
+            raise self.nonsense(f"an anchor of {found['anchor_ms']} ms where {anchor_ms} ms were given")
         return float(found["anchor_ms"])
 
     def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:
         """Have a prepared network measured there; plain data of a measurement."""
-        found = self._same(json.loads(call.ask("/measure", effort=effort, anchor_ms=anchor_ms)))
-        measured: dict[str, Any] = found["measurement"]
-        return measured
+        measured: dict[str, Any] = self._same(call.ask("/measure", effort=effort, anchor_ms=anchor_ms), Measured)[
+            "measurement"
+        ]
+        if wrong := wrong_measurement(measured):
+            raise self.nonsense(wrong)
+        if (measured["anchor_ms"], measured["effort"]) != (anchor_ms, effort):
+            raise self.nonsense("a measurement with another anchor or effort than was asked for")
+        return {name: value for name, value in measured.items() if name in MeasurementForm.__annotations__}
 
     def peak_memory_mib(self, content: bytes, example_inputs: tuple[Any, ...]) -> float:
         """What loading and running a network takes there, in a process of its own."""
-        found = self._same(json.loads(self.ask("/memory", self._packed(content, example_inputs, self.batch))))
+        found = self._same(self.ask("/memory", self._packed(content, example_inputs, self.batch)), Memory)
         return float(found["peak_mib"])
 
-    def ask(self, path: str, body: bytes) -> bytes:
+    def ask(self, path: str, body: bytes, *, most: int = LARGEST_JSON) -> bytes:
         """What the agent answers; it is waited for where it does not, for a while.
 
+        Args:
+            path: of what is asked.
+            body: that is sent.
+            most: bytes that the answer may have.
+
         Raises:
-            DeviceLost: when it does not answer any more.
+            DeviceLost: when it does not answer any more, answers nonsense, or is not the one that was begun with.
         """
+        work_s = float(self.agent["limit_s"]) + SLACK_S
         deadline = time.monotonic() + PATIENCE_S
         told = False
         while True:
             try:
-                return self._request("POST", path, body, timeout_s=float(self.agent["limit_s"]) + SLACK_S)
-            except (OSError, http.client.HTTPException) as error:
+                return self._request("POST", path, body, work_s=work_s, most=most)
+            except Nonsense as error:
+                raise self.nonsense(str(error)) from error
+            except _Refused as error:  # it was taken before: no network is to blame
+                raise DeviceLost(str(error)) from error
+            except OSError as error:
                 if time.monotonic() >= deadline or isinstance(error, TimeoutError):
                     raise DeviceLost(
                         f"the agent at {self.address} does not answer any more ({error}); start it again, and give the "
@@ -210,12 +247,46 @@ class Remote(Device):
                     told = True
                 time.sleep(0.5)
 
-    @staticmethod
-    def _packed(content: bytes, example_inputs: tuple[Any, ...], batch: int) -> bytes:
+    def read(self, answer: bytes, form: Any) -> dict[str, Any]:
+        """An answer as plain data of a form.
+
+        Raises:
+            DeviceLost: when it is of another form.
+        """
+        try:
+            return read_answer(answer, form)
+        except ValueError as error:
+            raise self.nonsense(str(error)) from error
+
+    def outputs(self, answer: bytes) -> object:
+        """An answer as arrays.
+
+        Raises:
+            DeviceLost: when it holds none.
+        """
+        try:
+            return unpack(answer, most=LARGEST_OUTPUTS)[0]
+        except InvalidData as error:
+            raise self.nonsense(str(error)) from error
+
+    def _packed(self, content: bytes, example_inputs: tuple[Any, ...], batch: int) -> bytes:
+        self._check_size(len(content), example_inputs, batch)
         return batch.to_bytes(4, "big") + pack(as_arrays(resized(example_inputs, batch)), content)
 
-    def _same(self, found: dict[str, Any]) -> dict[str, Any]:
+    def _check_size(self, content: int, example_inputs: tuple[Any, ...], batch: int) -> None:
+        """Before inputs are repeated: how often is said by the agent."""
+        size, most = batch_size(example_inputs), int(self.agent["max_mib"])
+        arrays = [x for x in as_arrays(example_inputs) if has_batch(x, size)]
+        total = content + batch * sum(x.nbytes // size for x in arrays)
+        if total > most << 20:
+            raise MeasurementFailed(
+                f"{self.spec}: {total / 2**20:.1f} MiB are more than the {most:.1f} that the agent takes; start it "
+                "with a larger --max-mib"
+            )
+
+    def _same(self, answer: bytes, form: Any) -> dict[str, Any]:
         """An answer of the device that this one began with."""
+        found = self.read(answer, form)
         if found["fingerprint"] != self.fingerprint:
             raise DeviceLost(
                 f"the agent at {self.address} measures on another device than before ({self.agent['spec']}): start it "
@@ -223,25 +294,32 @@ class Remote(Device):
             )
         return found
 
-    def _request(self, verb: str, path: str, body: bytes = b"", *, timeout_s: float) -> bytes:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+    def nonsense(self, what: str) -> DeviceLost:
+        """The error for an answer that makes no sense."""
+        return DeviceLost(
+            f"the agent at {self.address} answers nonsense ({shown(what)}); start it again, of the same version as "
+            "here, and give the same command: it goes on from there"
+        )
+
+    def _request(self, verb: str, path: str, body: bytes, *, work_s: float, most: int) -> bytes:
         try:
-            headers = {"Authorization": f"Bearer {known_token(self.address)}"}
-            connection.request(verb, path, body, headers)
-            answer = connection.getresponse()
-            found = answer.read()
-        finally:
-            connection.close()
+            answer = exchange(self._at, credential_for(self._at), verb, path, body, work_s=work_s, most=most)
+        except InvalidOption as error:
+            raise _Refused(str(error)) from error
         if answer.status == http.HTTPStatus.OK:
-            return found
+            return answer.body
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
-            raise InvalidOption(
-                f"the agent at {self.address} refuses the token: put the one it was started with into {TOKEN} or "
-                f"{token_path()}"
+            raise _Refused(
+                f"the agent at {self.address} refuses the token: put the line `{self.address} TOKEN ...` that it was "
+                f"started with into {TOKEN} or {token_path()}"
             )
-        refusal = json.loads(found)
-        kind = getattr(errors, refusal["error"], MeasurementFailed)
-        raise kind(f"{self.spec}: {refusal['message']}")
+        if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            raise ConnectionError("it is asked by too many at once")
+        try:
+            refusal = read_answer(answer.body, Refused)
+        except ValueError as error:
+            raise Nonsense(f"status {answer.status}, and no reason") from error
+        raise error_of(refusal["error"], f"{self.spec}: {shown(refusal['message'])}")
 
 
 class _Sent:
@@ -249,17 +327,32 @@ class _Sent:
 
     def __init__(self, device: Remote, body: bytes) -> None:
         self._device, self._body, self._digest = device, body, sha256(body).hexdigest()
-        device.ask("/networks", body)
+        self._send()
 
     def __call__(self) -> object:
         """Its outputs on the example inputs, as arrays."""
-        return unpack(self.ask("/run"), most=1 << 40)[0]
+        return self._device.outputs(self.ask("/run", most=LARGEST_OUTPUTS))
 
-    def ask(self, path: str, **more: Any) -> bytes:
+    def ask(self, path: str, *, most: int = LARGEST_JSON, **more: Any) -> bytes:
         """What the agent answers about it."""
         request = json.dumps({"network": self._digest, **more}).encode()
         try:
-            return self._device.ask(path, request)
+            return self._device.ask(path, request, most=most)
         except UnknownName:  # it began anew, or has seen many others since
-            self._device.ask("/networks", self._body)
-            return self._device.ask(path, request)
+            self._send()
+        try:
+            return self._device.ask(path, request, most=most)
+        except UnknownName as error:
+            raise self._device.nonsense(f"it forgets what it was sent: {error}") from error
+
+    def _send(self) -> None:
+        found = self._device.read(self._device.ask("/networks", self._body), Prepared)
+        if found["network"] != self._digest:
+            raise self._device.nonsense("another network than the one that was sent")
+
+
+def _version(body: bytes) -> int | None:
+    found = parsed_json(body.decode("utf-8"))
+    if not isinstance(found, dict) or not isinstance(found.get("version"), int):
+        raise ValueError("it does not say its version")
+    return int(found["version"])

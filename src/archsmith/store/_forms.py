@@ -1,0 +1,186 @@
+"""The forms of what stands in a store: whoever wrote it, a row that reads well is one that archsmith understands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import msgspec
+from msgspec import Meta
+
+from archsmith.architecture import Proposal
+from archsmith.errors import DamagedFile
+from archsmith.evaluation import Evaluation
+from archsmith.files import misfit, parsed_json
+
+MOST_ASKED = 10**6
+"""Proposals that may be asked for at once; more would be asked again in vain when the run goes on."""
+
+Number = int | float  # never float alone: an int must be read as one, it is part of keys
+Option = int | float | str | bool | list[int | str]
+Row = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class ArchitectureForm(TypedDict):
+    """See :meth:`archsmith.architecture.Architecture.to_json`."""
+
+    space: str
+    choices: list[tuple[str, Option]]
+
+
+class ProposalForm(TypedDict):
+    """See :meth:`archsmith.architecture.Proposal.to_json`."""
+
+    architecture: ArchitectureForm
+    fidelity: dict[str, Number | str]
+    parent: str | None
+    extras: dict[str, Any]
+
+
+class ValueForm(TypedDict):
+    """See :meth:`archsmith.evaluation.Value.to_json`."""
+
+    value: Number
+    source: str
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+
+
+class EvaluationForm(TypedDict):
+    """See :meth:`archsmith.evaluation.Evaluation.to_json`."""
+
+    proposal: ProposalForm
+    values: dict[str, ValueForm]
+    evaluator: str
+    seed: int
+    status: Literal["ok", "failed"]
+    reason: str
+    environment: dict[str, Any]
+    cost: dict[str, Number]
+
+
+class HeaderForm(TypedDict):
+    """Of a run."""
+
+    header: dict[str, Any]
+    noted: dict[str, Any]
+
+
+class GiveForm(TypedDict):
+    """Proposals of the caller."""
+
+    proposals: list[ProposalForm]
+
+
+class AskForm(TypedDict):
+    """How many proposals were asked for, which came, and where the generator of the strategy stood then."""
+
+    n: Annotated[int, Meta(ge=0, le=MOST_ASKED)]
+    proposals: list[ProposalForm]
+    generator: NotRequired[dict[str, Any]]
+
+
+class TellForm(TypedDict):
+    """Rows of evaluations, and how many of them the line brought."""
+
+    evaluations: list[Row]
+    new: Annotated[int, Meta(ge=0)]
+
+
+class RestartForm(TypedDict):
+    """Why a fresh strategy asks from here on."""
+
+    reason: str
+
+
+class NotedForm(TypedDict):
+    """Other circumstances."""
+
+    noted: dict[str, Any]
+
+
+BODIES: dict[str, Any] = {
+    "give": GiveForm,
+    "ask": AskForm,
+    "tell": TellForm,
+    "restart": RestartForm,
+    "noted": NotedForm,
+}
+"""Kind of a line -> the form of its body."""
+
+
+def read(text: Any, form: Any, *, what: str) -> Any:
+    """Plain data of a form from a column's text.
+
+    Args:
+        text: as the database gives it, which may be of any type.
+        form: that the data must have.
+        what: it is and where it stands, for the message.
+
+    Raises:
+        DamagedFile: when it is no JSON, or of another form.
+    """
+    if not isinstance(text, str):
+        raise damaged(what, f"{type(text).__name__} instead of text")
+    with suppress(ValueError, RecursionError):
+        return _decoder(form).decode(text)
+    try:  # again, in Python's own dialect, which has NaN and half characters; and for the words
+        data = parsed_json(text)
+        wrong = misfit(data, form)
+    except ValueError as error:
+        raise damaged(what, str(error)) from error
+    if wrong:
+        raise damaged(what, wrong)
+    return data
+
+
+@cache
+def _decoder(form: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(form)
+
+
+def proposal(data: Any, *, what: str) -> Proposal:
+    """A proposal from data of its form.
+
+    Raises:
+        DamagedFile: when it contradicts itself.
+    """
+    with _understood(what):
+        found = Proposal.from_json(data)
+        assert found.architecture.key  # text that is none, such as half characters, shows when the key is made
+        return found
+
+
+def evaluation(text: Any, *, identity: tuple[Any, ...], what: str) -> Evaluation:
+    """An evaluation from its text.
+
+    Args:
+        text: of the record.
+        identity: what its row says that it is; a search that was answered otherwise would ask for ever.
+        what: it is and where it stands, for the message.
+
+    Raises:
+        DamagedFile: when it is none, contradicts itself, or is another one than its row says.
+    """
+    data = read(text, EvaluationForm, what=what)
+    with _understood(what):
+        found = Evaluation.from_json(data)
+        if found.identity != identity:
+            raise damaged(what, f"it is {found.identity}, not {identity}")
+        return found
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Whatever a well-formed record is wrong in becomes one error."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+        raise damaged(what, str(error)) from error
+
+
+def damaged(what: str, detail: str) -> DamagedFile:
+    """The error for a row that cannot be understood."""
+    return DamagedFile(f"{what} is damaged ({detail:.300}); restore the store from a copy")

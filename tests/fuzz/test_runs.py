@@ -1,0 +1,142 @@
+"""Damaged and hostile files of a run: every command says what is wrong with them, none calls it a bug of its own."""
+
+import json
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archsmith import cli
+from archsmith.testing.mutations import mutants
+
+RUN = Path(__file__).parent.parent / "fixtures" / "runs" / "finished"
+QUICK, ALL = 4, 48
+"""Mutants of each document in the everyday suite, and in the slow one."""
+ROWS = {"archsmith_runs": "header", "archsmith_journal": "body", "archsmith_evaluations": "record"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    shutil.copytree(RUN, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Gives a command in this process; a traceback or a bug of archsmith's fails the test."""
+
+    def give(*arguments):
+        monkeypatch.setattr(sys, "argv", ["archsmith", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "this is a bug" not in err, f"{arguments}: {err}"
+        assert (ended.value.code or 0) in (0, 1, 2), err
+        assert not any(ord(c) < 32 and c not in "\n\t" for c in out + err), "a control character reached the terminal"
+        return out + err
+
+    return give
+
+
+def network(run):
+    return sorted((run / "exports").glob("*.onnx"))[0]
+
+
+def look(run, command):
+    """What reads all of a run's own files; nothing is measured."""
+    command("show", run)
+    command("show", run, "--json")
+    command("report", run)
+
+
+def verify(run, command):
+    """An agent that nobody trusts is not asked, so that nothing is measured."""
+    command("verify", network(run), "--json")
+
+
+DOCUMENTS = {
+    "run.json": look,
+    "state.json": look,
+    "front.json": look,
+    "exports/*.certificate.json": verify,
+    "exports/*.architecture.json": verify,
+}
+
+
+def check_document(run, command, pattern, n, seed=0):
+    file = sorted(run.glob(pattern))[0]
+    for other in (run / "exports").glob("*"):
+        if not other.name.startswith(network(run).name.partition(".")[0]):
+            other.unlink()
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    certificate = sorted(run.glob("exports/*.certificate.json"))[0]
+    proof = json.loads(certificate.read_text(encoding="utf-8"))
+    proof["device"]["spec"] = "remote:127.0.0.1:1"
+    if file == certificate:
+        whole = proof
+    else:
+        certificate.write_text(json.dumps(proof), encoding="utf-8")
+    for mutant in mutants(whole, np.random.default_rng([seed, n]), n):
+        file.write_text(dumped(mutant), encoding="utf-8", errors="surrogatepass")
+        DOCUMENTS[pattern](run, command)
+
+
+def dumped(mutant):
+    try:
+        return json.dumps(mutant)
+    except RecursionError:
+        return "[" * 100_000
+
+
+def check_rows(run, command, table, n, seed=0):
+    store, column = run / "store.db", ROWS[table]
+    whole = store.read_bytes()
+    with sqlite3.connect(store) as connection:
+        rows = connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall()
+    rng = np.random.default_rng([seed, n, len(table)])
+    for _ in range(n):
+        number, text = rows[rng.integers(len(rows))]
+        [mutant] = mutants(json.loads(text), rng, 1)
+        store.write_bytes(whole)
+        with sqlite3.connect(store) as connection:
+            text = dumped(mutant).encode("utf-8", "replace").decode()
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (text, number))
+        connection.close()
+        look(run, command)
+
+
+@pytest.mark.parametrize("pattern", DOCUMENTS)
+def test_documents(run, command, pattern):
+    check_document(run, command, pattern, QUICK)
+
+
+@pytest.mark.parametrize("table", ROWS)
+def test_rows(run, command, table):
+    check_rows(run, command, table, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 3))
+@pytest.mark.parametrize("pattern", DOCUMENTS)
+def test_many_documents(run, command, pattern, seed):
+    check_document(run, command, pattern, ALL, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ROWS)
+def test_many_rows(run, command, table):
+    check_rows(run, command, table, ALL, seed=1)
+
+
+NONSENSE = ["", "null", "[]", '"²"', "{", "[" * 100_000, "\x00", "\ufeff{}", '{"format": 1e400}', "9" * 5000]
+
+
+@pytest.mark.parametrize("pattern", DOCUMENTS)
+def test_what_is_no_json(run, command, pattern):
+    file = sorted(run.glob(pattern))[0]
+    for text in NONSENSE:
+        file.write_text(text, encoding="utf-8")
+        command(*(["show", run] if DOCUMENTS[pattern] is look else ["verify", network(run)]))
