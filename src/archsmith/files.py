@@ -77,7 +77,8 @@ def translating(path: Path | str) -> Iterator[None]:
 def write_json(path: Path | str, data: Any) -> None:
     """Write plain data, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a letter becomes JSON's escape
 
 
 def append_line(path: Path | str, line: str) -> None:

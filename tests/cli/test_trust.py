@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import archsmith as archsmith_package
 from archsmith.api.run import Run
 
 EVIL = "from pathlib import Path\nPath('{}').write_text('ran')\n"
@@ -109,6 +112,34 @@ def test_verify_builds_nothing_that_a_file_names(exported, archsmith, evil, sour
     for skipped in ("rebuilt module", "accuracy on val", "latency"):
         assert checks[skipped][0] == "skipped"
         assert "--trust" in checks[skipped][1], checks[skipped]
+
+
+@pytest.mark.slow
+def test_verify_of_a_foreign_copy_imports_archsmith_and_its_dependencies_only(exported, tmp_path, evil):
+    file = exported(source={"factory": "evil:build", "options": {}}, data={"spec": "evil:data"})
+    for name in ("timm", "torchvision", "transformers", "data", "subnet", file.stem):
+        (Path.cwd() / f"{name}.py").write_text(EVIL.format(evil), encoding="utf-8")
+    code = """
+import json, sys
+from pathlib import Path
+from archsmith.cli import main
+try:
+    main()
+except SystemExit as ended:
+    files = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
+    Path(FOUND).write_text(json.dumps([ended.code or 0, [f for f in files if f]]))
+"""
+    found = tmp_path / "found.json"
+    command = [sys.executable, "-P", "-c", code.replace("FOUND", repr(str(found))), "verify", str(file)]
+    environment = {"PATH": os.environ["PATH"], "ARCHSMITH_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    code, files = json.loads(found.read_text(encoding="utf-8"))
+    places = {Path(archsmith_package.__file__).parent, *map(Path, (sys.prefix, sys.base_prefix))}
+    places |= {place.resolve() for place in places}
+    real = [f for f in files if Path(f).is_absolute()]  # torch has modules that are no files
+    strange = [f for f in real if not any(Path(f).is_relative_to(place) for place in places)]
+    assert (code, strange) == (0, [])
+    assert not evil.exists()
 
 
 def test_verify_with_trust_follows_names_but_never_looks_into_the_current_folder(

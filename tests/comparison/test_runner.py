@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from archsmith.comparison import compare, parse_contender, parse_contenders, parse_problems, search, summarise
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.record import read_record, read_records, record_path
-from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingTable, RunMismatch, UserError
+from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingTable, RunMismatch, Untrusted, UserError
 
 OWN = """
 import os
@@ -239,3 +240,31 @@ def test_labels_are_file_names_that_no_two_share(tmp_path):
     paths = {record_path(tmp_path, "p", label, 0) for label in labels}
     assert len(paths) == len(labels)
     assert all(p.parent.parent == tmp_path / "records" / "p" and len(p.parent.name) < 80 for p in paths)
+
+
+EVIL = """
+from pathlib import Path
+Path("imported").touch()
+from archsmith.testing.tables import TinyTable
+class Table(TinyTable):
+    pass
+"""
+
+
+@pytest.mark.parametrize("trust", [False, (), ("other:Table",)])
+def test_records_of_others_import_nothing(tiny, tmp_path, monkeypatch, trust):
+    """Nor does their folder, which may be the current one."""
+    compare(parse_contenders(["random"]), tiny[:1], range(1), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    [record] = (tmp_path / "records").rglob("*.json")
+    Path("theirs.py").write_text(EVIL)
+    record.write_text(record.read_text().replace(tiny[0].benchmark, "theirs:Table"))
+    with pytest.raises(Untrusted, match=r"would import theirs:Table.*--trust"):
+        summarise(tmp_path, date="2026-01-31", trust=trust)
+    assert not Path("imported").exists()
+
+
+@pytest.mark.parametrize("trust", [True, ("archsmith.testing.tables:TinyTable",)])
+def test_records_are_followed_where_the_user_trusts_or_names_them(tiny, tmp_path, trust):
+    compare(parse_contenders(["random"]), tiny[:1], range(1), tmp_path)
+    assert summarise(tmp_path, date="2026-01-31", trust=trust)["results"]

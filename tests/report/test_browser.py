@@ -3,9 +3,14 @@
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 
 import pytest
 
+from archsmith.architecture import Architecture, Proposal
+from archsmith.evaluation import Evaluation, Value
+from archsmith.metric import Limit, Metric, Objective
+from archsmith.report import FinalNetwork
 from archsmith.report.html import write_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -187,13 +192,6 @@ def test_odd_runs_draw_what_there_is(make, show, changes):
     assert browser.find_element("tag name", "h1").text
 
 
-def test_hostile_text_runs_nothing(make, show):
-    attack = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
-    browser = show(make(title=attack, notes=[attack], baselines={attack: make().baselines["random"]}))
-    assert browser.title == f"{attack} · report"
-    assert browser.find_elements("css selector", "img") == []
-
-
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_macs_against_time(make, show, width, dark):
     data = make(metrics=("accuracy_top1", "latency_ms", "params", "macs"))
@@ -215,77 +213,62 @@ def test_macs_against_time(make, show, width, dark):
 
 
 HOSTILE = (
-    "</script><script>window.owned = 1; alert(1)</script><img src=http://127.0.0.1:9/x onerror=alert(2)>"
-    '"><svg onload=alert(3)></title></style><a href="javascript:alert(4)">a</a>%{x}{{1}}\u202e\x1b[31m'
-    "<base href=http://127.0.0.1:9/><meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>"
+    "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'><svg onload=window.hit=1>"
+    "<a href='javascript:window.hit=1'>x</a>\u2028%{x}${hit=1}</title></style><base href=http://127.0.0.1:9/>\u202e"
 )
+INJECTED = """
+  const strange = 'img, [onload], [onerror], [onclick], a[href], iframe, object, embed, form, base, main script';
+  return [window.hit ?? null, ...[...document.body.querySelectorAll(strange)].map(e => e.outerHTML)]"""
 
 
-def hostile():
-    """A run in which everything that is text is hostile."""
-    from archsmith.architecture import Proposal
-    from archsmith.evaluation import Evaluation, Value
-    from archsmith.metric import Limit, Metric, Objective
-    from archsmith.report import FinalNetwork, ReportData
-    from archsmith.space import Choice, ChoiceSpace
+def hostile_run(make):
+    """A report of which every text is somebody else's."""
+    metric = f"m{HOSTILE}"
 
-    space = ChoiceSpace([Choice(HOSTILE, ("a", HOSTILE), "categorical"), Choice("width", (1, 2, 3))], name=HOSTILE)
-    name, small = f"m{HOSTILE}", f"s{HOSTILE}"
-    values = [
-        {
-            name: Value(float(i), "measured"),
-            small: Value(float(6 - i), "measured"),
-            "macs": Value(i, "computed"),
-        }
-        for i in range(6)
-    ]
-    found = [
-        Evaluation(proposal=Proposal(a), values=v, evaluator=HOSTILE)
-        for a, v in zip(space.architectures(space.enumerate_rows()), values, strict=True)
-    ]
-    bad = Evaluation(proposal=found[0].proposal, values={}, evaluator="e", status="failed", reason=HOSTILE)
-    networks = [
-        FinalNetwork(HOSTILE, e, e, {HOSTILE: 3}, {"line": HOSTILE}, HOSTILE if i else "") for i, e in enumerate(found)
-    ]
-    return ReportData(
+    def evaluation(i, **more):
+        proposal = Proposal(Architecture("5f", ((f"c{HOSTILE}", f"{i}{HOSTILE}"), ("depth", i))), parent=HOSTILE)
+        values = {metric: Value(90.0 + i, "measured", 89.0 + i, 91.0 + i), "latency_ms": Value(1.0 + i, "measured")}
+        return Evaluation(**({"proposal": proposal, "values": values, "evaluator": HOSTILE} | more))
+
+    found = [evaluation(i) for i in range(6)]
+    failed = evaluation(7, values={}, status="failed", reason=HOSTILE)
+    networks = [FinalNetwork(f"n{HOSTILE}", found[0], found[0], files={f"exports/{HOSTILE}.onnx": 9})]
+    networks += [FinalNetwork(f"d{HOSTILE}", found[1], dropped=HOSTILE)]
+    return replace(
+        make(),
         title=HOSTILE,
         run=HOSTILE,
-        objectives=(Objective(name, "max"), Objective(small, "min")),
-        limits=(Limit(small, "<=", 5.0),),
-        evaluations=[*found, bad],
-        space=space,
-        baselines={HOSTILE: found},
-        networks=networks,
-        metrics={name: Metric(name, HOSTILE, "max", HOSTILE), small: Metric(small, HOSTILE, "min", HOSTILE)},
-        settings={HOSTILE: HOSTILE},
-        environment={HOSTILE: {HOSTILE: HOSTILE}},
-        timing={HOSTILE: 1.0},
-        training=[{"epoch": i, HOSTILE: 1.0 / i} for i in (1, 2)],
         notes=[HOSTILE],
+        space=None,
+        evaluations=[*found, failed],
+        baselines={HOSTILE: found[2:]},
+        networks=networks,
+        largest=found[5],
+        objectives=(Objective(metric, "max"), Objective("latency_ms", "min")),
+        limits=[Limit(metric, ">=", 1.0)],
+        metrics={metric: Metric(metric, HOSTILE, "max", HOSTILE)},
+        settings={HOSTILE: HOSTILE, "strategy": HOSTILE},
+        seeds={HOSTILE: 1},
+        environment={HOSTILE: {HOSTILE: HOSTILE}, "cpu": HOSTILE},
+        timing={HOSTILE: 1.0, "measuring": 2.0},
+        training=[{"epoch": i, HOSTILE: 1.0 / i, "smallest": float("nan")} for i in (1, 2, 3)],
     )
 
 
-def test_nothing_in_a_hostile_run_is_run_followed_or_fetched(show):
-    from selenium.webdriver.common.action_chains import ActionChains
+HOVER = """
+  const shown = arguments[0]._fullData.map((trace, i) => [trace, i]).filter(([trace]) => trace.hoverinfo !== "skip");
+  for (const [trace, i] of shown) Plotly.Fx.hover(arguments[0], [{curveNumber: i, pointNumber: 0}]);"""
 
-    browser = show(hostile())
-    for point in browser.find_elements("css selector", "#plot-front .trace .point")[-1:]:
-        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
-        ActionChains(browser).move_to_element(point).perform()
-    found = browser.execute_script("""
-        const every = (what) => document.querySelectorAll(what).length;
-        return {owned: window.owned ?? 0, elements: every('img, iframe, base, script[src], meta[http-equiv=refresh]'),
-                links: every('a'), handlers: every('[onload], [onerror], svg:not(.main-svg):not([role]) *[onload]'),
-                scripts: every('script:not([type])'), title: document.title}""")
-    assert found["title"].startswith("</script><script>window.owned")
-    assert "\u202e" not in found["title"]
-    assert {k: v for k, v in found.items() if k != "title"} == {
-        "owned": 0,
-        "elements": 0,
-        "links": 0,
-        "handlers": 0,
-        "scripts": 2,
-    }
+
+def test_texts_of_others_do_nothing(make, show):
+    page = show(hostile_run(make))
+    assert page.execute_script(INJECTED) == [None]
+    assert page.title.startswith("</script><script>")
+    assert "\\u202e" in page.title
+    assert "<img src=x" in page.find_element("css selector", "body").text
+    for plot in page.find_elements("css selector", ".plot"):
+        page.execute_script(HOVER, plot)
+    assert page.execute_script(INJECTED) == [None]
 
 
 def test_a_script_that_is_no_part_of_the_page_does_not_run(browser, make, tmp_path):

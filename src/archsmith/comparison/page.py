@@ -64,7 +64,7 @@ def _json(summary: Summary) -> str:
 
 def _write(path: Path, content: str) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def html(summary: Summary) -> str:

@@ -19,7 +19,7 @@ from archsmith.report import _networks, sections
 from archsmith.report._markup import Child, Markup, element, join
 from archsmith.report.data import ReportData
 
-# Whatever the page is made to hold, the browser fetches nothing, and runs the page's own scripts only.
+# Whatever the page is made to hold, the browser fetches and sends nothing, and runs the page's own scripts only.
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
     "script-src {}"
@@ -39,7 +39,7 @@ def write_html(data: ReportData, path: Path | str) -> Path:
     with np.errstate(all="ignore"):  # of values at the ends of what numbers can be
         text = page(data)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files can be half letters
     return Path(path)
 
 
@@ -104,7 +104,7 @@ def _data(name: str, figure: Any) -> Markup:
 
 
 def _finite(node: Any) -> Any:
-    """Plain data without what JSON has no numbers for: differences of enormous values are infinite."""
+    """Plain data without what JSON has no numbers for, as in files of others or where enormous values overflow."""
     if isinstance(node, float):
         return node if math.isfinite(node) else None
     if isinstance(node, Mapping):
