@@ -8,11 +8,11 @@ import pytest
 
 from archsmith import space as spaces
 from archsmith.architecture import Architecture, Proposal
-from archsmith.errors import DamagedFile, InvalidSpace, unknown
+from archsmith.errors import DamagedFile, InvalidOption, InvalidSpace, unknown
 from archsmith.evaluation import Evaluation, Value
 from archsmith.metric import Limit, Objective
 from archsmith.plan import Plan, TensorPlan, WeightPolicy
-from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable, Isomorphic, Node, Subset, Wiring
+from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable, Isomorphic, Node, Size, Subset, Wiring
 from archsmith.testing.mutations import mutants, survives
 
 PROPOSAL = Proposal(
@@ -180,3 +180,47 @@ def test_text_that_is_held_against_many_options():
 def test_a_wrong_name_of_any_length_is_told_soon():
     soon(lambda name: unknown("choice", name, ["ab" * 50_000] * 5), "ba" * 50_000)
     soon(lambda name: unknown("choice", name, ["ab" * 37 + f"{i}" for i in range(2000)]), "ba" * 40)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (written([choice(f"c{i}", range(30_000)) for i in range(40)]), "1,200,000 options in all"),
+        (written([choice("a")], [" + ".join(["a"] * 140) + " < 400"] * 500), "characters in all"),
+    ],
+    ids=["options", "constraints"],
+)
+def test_what_is_large_in_all_is_refused_before_it_is_built(data, said):
+    start = time.process_time()
+    with pytest.raises(DamagedFile, match=said):
+        spaces.from_json(data)
+    assert time.process_time() - start < 1
+
+
+def test_many_choices_have_a_size_that_can_be_said():
+    space = spaces.from_json(written([choice(f"c{i}", range(100)) for i in range(2200)]))
+    assert str(space.size()) == "1.00e+4400 architectures"
+    for n in (10**9, 10**15 - 1, 10**15, 10**300 + 1):
+        exponent = len(str(n)) - 1
+        assert str(Size.counted(n)) == f"{n // 10 ** (exponent - 2) / 100:.2f}e+{exponent} architectures"
+
+
+def test_rules_about_more_choices_than_arrays_have_dimensions():
+    names = [f"c{i}" for i in range(70)]
+    space = spaces.from_json(
+        written([choice(n, (1,)) for n in names] + [choice("a")], [f"{' + '.join(names)} >= 70 * a"])
+    )
+    assert set(space.sample_rows(300, np.random.default_rng(0))[:, -1].tolist()) == {0}
+
+
+def test_graphs_of_many_nodes_in_many_settings():
+    choices = [choice(f"c{i}", (0, 1) if i < 16 else (0,)) for i in range(200)]
+    nodes = [Node(c["name"], (c["name"],)).to_json() for c in choices]
+    with pytest.raises(DamagedFile, match="too many to be compared"):
+        spaces.from_json(written(choices, symmetries=[{"isomorphic": {"nodes": nodes, "output": []}}]))
+
+
+@pytest.mark.parametrize("given", [None, 3, float("inf"), [], {}])
+def test_what_is_no_text_is_no_objective(given):
+    with pytest.raises(InvalidOption):
+        Objective.parse(given)

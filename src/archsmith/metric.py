@@ -85,7 +85,7 @@ class Objective:
         >>> Objective.parse("min latency_ms")
         Objective(metric='latency_ms', goal='min')
         """
-        goal, _, metric = text.partition(" ")
+        goal, _, metric = text.partition(" ") if isinstance(text, str) else ("", "", "")
         if goal not in ("max", "min") or not metric:
             raise InvalidOption(f"cannot read the objective {text!r}; write 'max METRIC' or 'min METRIC'")
         return cls(metric, goal)  # type: ignore[arg-type]

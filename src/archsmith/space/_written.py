@@ -9,6 +9,10 @@ from archsmith.errors import InvalidSpace
 
 _MOST_WRITTEN = {"choices": 20_000, "constraints": 2000, "symmetries": 1000}
 """Of each in a file: far more than networks have; building a space takes more than linear time."""
+_MOST_OPTIONS = 10**6
+"""Of all choices of a file together: more take minutes and gigabytes."""
+_MOST_TEXT = 2**18
+"""Characters of all constraints of a file together."""
 _MOST_SWAPPED = 10**7
 """Names in all symmetries of a file times their number: each is held against each."""
 
@@ -29,6 +33,12 @@ def check_size(data: Mapping[str, Any]) -> None:
     for what, most in _MOST_WRITTEN.items():
         if len(data[what]) > most:
             raise InvalidSpace(f"it has {len(data[what]):,} {what}, at most {most:,} are read")
+    options = sum(len(given) for c in data["choices"] if isinstance(given := c.get("options"), list))
+    if options > _MOST_OPTIONS:
+        raise InvalidSpace(f"its choices have {options:,} options in all, at most {_MOST_OPTIONS:,} are read")
+    text = sum(len(given) for c in data["constraints"] if isinstance(given := c.get("expression"), str))
+    if text > _MOST_TEXT:
+        raise InvalidSpace(f"its constraints have {text:,} characters in all, at most {_MOST_TEXT:,} are read")
     groups = [group for s in data["symmetries"] for group in s.get("groups", ())]
     swapped = sum(map(len, groups)) * len(data["symmetries"])
     if swapped > _MOST_SWAPPED:

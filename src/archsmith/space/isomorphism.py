@@ -14,6 +14,8 @@ from archsmith.space.wiring import Wiring
 
 LARGEST = 2**17
 """Settings of the choices of a wiring at most: all of them are compared once."""
+_MOST_EDGES = 2**29
+"""Pairs of nodes in the graphs of all settings, a byte each."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Isomorphic:
             raise InvalidSpace(
                 f"isomorphic graphs are told by comparing all {count:,} settings of the wiring's choices, at most "
                 f"{LARGEST:,}; declare what can be swapped as Interchangeable instead"
+            )
+        if count * (len(self.wiring.nodes) + 2) ** 2 > _MOST_EDGES:
+            raise InvalidSpace(
+                f"{count:,} settings of a wiring of {len(self.wiring.nodes)} nodes are too many to be compared; "
+                "declare what can be swapped as Interchangeable instead"
             )
 
     def overlaps(self, other: Any) -> bool:

@@ -135,7 +135,8 @@ class _Table:
         """All settings of the columns in lexicographic order, all else 0, ``(N, d)``."""
         numbers = np.arange(math.prod(self._cardinalities))
         settings = np.zeros((len(numbers), self._width), dtype=np.int16)
-        settings[:, self.columns] = np.stack(np.unravel_index(numbers, self._cardinalities), axis=1)
+        for column, stride, cardinality in zip(self.columns, self._strides, self._cardinalities, strict=True):
+            settings[:, column] = numbers // stride % cardinality  # NumPy unravels 64 dimensions at most
         return settings
 
     def numbers(self, rows: Rows) -> NDArray[np.int64]:

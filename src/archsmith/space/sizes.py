@@ -54,5 +54,6 @@ def _part(share: float, of: int) -> int:
 def _readable(n: int) -> str:
     if n < 10**9:
         return f"{n:,}"
-    exponent = len(str(n)) - 1
+    exponent = int(math.log10(n))  # Python writes no number of more than 4300 digits
+    exponent += (n >= 10 ** (exponent + 1)) - (n < 10**exponent)  # where the logarithm was rounded over the edge
     return f"{n // 10 ** (exponent - 2) / 100:.2f}e+{exponent}"
