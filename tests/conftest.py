@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -63,6 +65,22 @@ def home(tmp_path_factory, monkeypatch):
     path = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("ARCHSMITH_HOME", str(path))
     return path
+
+
+@pytest.fixture
+def archsmith(monkeypatch, capfd):
+    """Runs one command in this process: its exit code, what it printed and what it said beside."""
+
+    from archsmith import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["archsmith", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err)
+
+    return run
 
 
 @pytest.fixture(autouse=True, scope="session")

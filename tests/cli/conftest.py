@@ -25,20 +25,6 @@ MEASURED = [
 ]
 
 
-@pytest.fixture
-def archsmith(monkeypatch, capfd):
-    """Runs one command in this process: its exit code, what it printed and what it said beside."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archsmith", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        return SimpleNamespace(code=ended.value.code or 0, out=out, err=err)
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def start():
     """Starts a command as a process of its own."""

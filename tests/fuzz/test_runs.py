@@ -3,13 +3,11 @@
 import json
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from archsmith import cli
 from archsmith.testing.mutations import mutants
 
 RUN = Path(__file__).parent.parent / "fixtures" / "runs" / "finished"
@@ -25,18 +23,15 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch, capfd):
-    """Gives a command in this process; a traceback or a bug of archsmith's fails the test."""
+def command(archsmith):
+    """Gives a command in this process; a bug of archsmith's, or a control character on the terminal, fails the test."""
 
     def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archsmith", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "this is a bug" not in err, f"{arguments}: {err}"
-        assert (ended.value.code or 0) in (0, 1, 2), err
-        assert not any(ord(c) < 32 and c not in "\n\t" for c in out + err), "a control character reached the terminal"
-        return out + err
+        ended = archsmith(*arguments)
+        shown = ended.out + ended.err
+        assert "this is a bug" not in shown, f"{arguments}: {shown}"
+        assert ended.code in (0, 1, 2), shown
+        assert not any(ord(c) < 32 and c not in "\n\t" for c in shown), f"{arguments}: {shown!r}"
 
     return give
 

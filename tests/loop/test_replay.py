@@ -141,7 +141,7 @@ def plain_search(store, make, *, budget, stop=lambda: False, clock=time.monotoni
     return outcome, [e for e in events if not isinstance(e, loop.Evaluated)]
 
 
-@pytest.mark.parametrize(("name", "first", "then"), [("nsga2", 30, 40), ("auto", 15, 18)])
+@pytest.mark.parametrize(("name", "first", "then"), [("nsga2", 30, 40), ("auto", 14, 18)])
 def test_only_the_last_question_is_asked_again(folder, monkeypatch, name, first, then):
     make = Counting(monkeypatch, name)
     with Store.open(folder / "unbroken.db") as store:

@@ -39,7 +39,7 @@ def test_two_runs_may_be_written_at_once(url):
 
 @pytest.mark.postgres
 def test_a_newer_schema_is_refused(url):
-    with Store.open(url) as store, store._database.write() as connection:
+    with Store.open(url) as store, store._database.engine.begin() as connection:
         connection.execute(_schema.META.update().values(value="7"))
     with pytest.raises(RunMismatch, match="schema 7; this one reads up to 1"):
         Store.open(url)
@@ -51,7 +51,7 @@ def test_a_writer_whose_connection_was_lost_does_not_write_over_another(url):
         mine, theirs = one.journal("search"), two.journal("search")
         with mine.locked():
             mine.begin({})
-            with two._database.write() as connection:
+            with two._database.engine.begin() as connection:
                 ours = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> :me")
                 me = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
                 assert connection.execute(ours, {"me": me}).scalar_one()

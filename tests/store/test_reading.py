@@ -154,7 +154,7 @@ def test_a_server_is_only_read(postgres_url):
         assert len(store.evaluations()) == 1
         with pytest.raises(UserError, match="read-only"):
             store.add(evaluation(2))
-        with store._database.read() as connection:
+        with store._database.engine.begin() as connection:
             assert connection.exec_driver_sql("SHOW default_transaction_read_only").scalar_one() == "on"
 
 

@@ -279,7 +279,7 @@ def test_a_full_disk_is_said_and_loses_nothing(small_disk):
     written = []
     with Store.open(folder / "store.db") as store:
         if not mounted:
-            with store._database.read() as connection:
+            with store._database.engine.begin() as connection:
                 connection.exec_driver_sql("PRAGMA max_page_count=40")
         journal = store.journal("search")
 
@@ -382,6 +382,6 @@ def test_a_store_that_stays_busy_is_said(tmp_path, monkeypatch):
 
 
 def test_commits_are_synchronous_and_logged_ahead(tmp_path):
-    with Store.open(tmp_path / "store.db") as store, store._database.read() as connection:
+    with Store.open(tmp_path / "store.db") as store, store._database.engine.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection, Engine
 
-from archsmith import trust
-from archsmith.errors import InvalidOption, require
 from archsmith.store import _schema
 from archsmith.store._failures import damaged, explained, read_only
 from archsmith.store._locks import AdvisoryLock, FileLock
+from archsmith.store._postgres import open_server
 from archsmith.store._sqlite import open_file
+from archsmith.store._waiting import Patience
 
-_WRITERS = 0x61726368  # key of the PostgreSQL lock that makes the order of ids the order of commits
+T = TypeVar("T")
 
 
 class Database:
@@ -28,36 +27,59 @@ class Database:
         label: how errors name it.
         path: of the file, where it is one.
         writable: whether it may be written at all.
+        say: hears that a server is waited for.
     """
 
-    def __init__(self, engine: Engine, *, label: str, path: Path | None, writable: bool) -> None:
+    def __init__(
+        self, engine: Engine, *, label: str, path: Path | None, writable: bool, say: Callable[[str], None]
+    ) -> None:
         self.engine = engine
         self.label = label
         self.path = path
         self.writable = writable
+        self.patience = Patience(label, say)
         self._held: dict[str, tuple[FileLock | AdvisoryLock, int]] = {}
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One consistent view."""
-        with explained(self.label), self.engine.begin() as connection:
-            yield connection
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` finds in one transaction; it is called again where the server was lost meanwhile."""
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: all of it or nothing, one writer at a time.
+        def transaction(again: bool) -> T:  # noqa: FBT001 - the form of Patience
+            if again:
+                self._renew()
+            with self.engine.begin() as connection:
+                return work(connection)
+
+        return self._ended(transaction)
+
+    def write(self, work: Callable[[Connection], T], done: Callable[[Connection], T | None] = lambda _: None) -> T:
+        """What ``work`` gives back, once all that it does is durable; all of it or nothing.
+
+        Args:
+            work: is called again where the server was lost meanwhile.
+            done: is asked before that: what ``work`` would give back, where all that it does is there already,
+                because the server was lost after it had committed.
 
         Raises:
-            UserError: when the store is read-only.
+            UserError: when the store is read-only, or the server stays away.
             StorageFull: when the disk is full; what was committed before is intact.
         """
         if not self.writable:
             raise read_only(self.label)
         writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
-        with explained(self.label), writing.begin() as connection:
-            if self.path is None:
-                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
-            yield connection
+
+        def transaction(again: bool) -> T:  # noqa: FBT001 - the form of Patience
+            if again:
+                self._renew()
+            with writing.begin() as connection:
+                found = done(connection) if again else None
+                return work(connection) if found is None else found
+
+        return self._ended(transaction)
+
+    def _ended(self, transaction: Callable[[bool], T]) -> T:
+        again = False
+        with explained(self.label):
+            return self.patience(transaction) if self.path is None else transaction(again)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -87,38 +109,48 @@ class Database:
             raise read_only(self.label)
         with explained(self.label):
             if self.path is None:
-                return AdvisoryLock(self.engine, name, label=f"run {name!r} in {self.label}")
+                label = f"run {name!r} in {self.label}"
+                return self.patience(lambda _: AdvisoryLock(self.engine, name, label=label))
             return FileLock(self.path.with_name(self.path.name + ".lock"), label=self.label)
+
+    def _renew(self) -> None:
+        """Take the locks again that a server forgot when it lost the connection."""
+        for lock, _ in self._held.values():
+            if isinstance(lock, AdvisoryLock):
+                lock.renew()
 
     def _scope(self, name: str) -> str:
         return name if self.path is None else ""
 
     def prepare(self) -> None:
         """Create the tables, or bring them to this version's schema; nothing is written where they fit."""
-        with self.read() as connection:
-            if self.path is not None:
-                _schema.check_own(connection, label=self.label)
-                _check_whole(connection, label=self.label)
-            if not self.writable:
-                return _schema.check_readable(connection, label=self.label)
-            found = _schema.version(connection, label=self.label)
+        found = self.read(self._looked_at)
+        if not self.writable or found == len(_schema.STEPS):
+            return
         if found == 0 and self.path is not None:
             # stays with the file, and cannot be set inside a transaction
             with explained(self.label), self.engine.execution_options(begin="SELECT 1").connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        if found < len(_schema.STEPS):
-            with self.write() as connection:
-                _schema.upgrade(connection, label=self.label)
-        return None
+        self.write(lambda connection: _schema.upgrade(connection, label=self.label))
+
+    def _looked_at(self, connection: Connection) -> int:
+        """The version of the schema, once nothing speaks against reading what is there."""
+        if self.path is not None:
+            _schema.check_own(connection, label=self.label)
+            _check_whole(connection, label=self.label)
+        if not self.writable:
+            _schema.check_readable(connection, label=self.label)
+        return _schema.version(connection, label=self.label)
 
 
-def open_database(where: str | Path, *, create: bool, writable: bool) -> Database:
+def open_database(where: str | Path, *, create: bool, writable: bool, say: Callable[[str], None]) -> Database:
     """The database at a path or ``postgresql://`` URL, ready for use."""
     if "://" in str(where):
-        database = _postgres(str(where), writable=writable)
+        engine, label = open_server(str(where), writable=writable)
+        database = Database(engine, label=label, path=None, writable=writable, say=say)
     else:
         engine, path, writable = open_file(Path(where), create=create, writable=writable)
-        database = Database(engine, label=str(path), path=path, writable=writable)
+        database = Database(engine, label=str(path), path=path, writable=writable, say=say)
     try:
         database.prepare()
     except BaseException:
@@ -132,21 +164,3 @@ def _check_whole(connection: Connection, *, label: str) -> None:
     says = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if says != "ok":
         raise damaged(label, str(says).splitlines()[-1])
-
-
-def _postgres(where: str, *, writable: bool) -> Database:
-    try:
-        url = make_url(where)
-    except (ArgumentError, ValueError) as error:
-        raise InvalidOption(f"cannot read the store's URL: {error}") from error
-    if url.get_backend_name() != "postgresql":
-        raise InvalidOption(
-            f"{url.get_backend_name()}:// is no kind of store; give a path (SQLite) or postgresql://USER@HOST/DATABASE"
-        )
-    trust.refuse(f"connect to {url.render_as_string(hide_password=True)}")
-    require("psycopg", extra="postgres", purpose="a store in PostgreSQL")
-    options: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
-    if not writable:
-        options["options"] = f"-c default_transaction_read_only=on {url.query.get('options', '')}"
-    engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options, pool_pre_ping=True)
-    return Database(engine, label=url.render_as_string(hide_password=True), path=None, writable=writable)

@@ -7,12 +7,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, IntegrityError, MultipleResultsFound, NoResultFound
 
 from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull, UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
+_PASSWORD = (
+    UserError,
+    "{label} asks for a password in a form that others can read or replay ({detail}), so none was sent; have it ask by "
+    "scram-sha-256, or, where you trust the network, put require_auth= with its method into the URL",
+)
 _UNREACHABLE = (UserError, "cannot reach {label} ({detail}); check host, port, database, user and password")
 _DAMAGED_TEXT = "{label} cannot be read ({detail}): restore it from a copy, or move it away and start anew"
 _DAMAGED = (DamagedFile, _DAMAGED_TEXT)
@@ -25,6 +30,7 @@ _KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
     "ERROR": _DAMAGED,  # no such table or column: what we ask is always the same
     "42": _DAMAGED,
     "BUSY": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),
+    "55": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),  # lock_timeout
     "CANTOPEN": (UserError, "cannot open {label} ({detail}); does the folder exist, and may you write to it?"),
     "": _UNREACHABLE,
     "08": _UNREACHABLE,
@@ -48,7 +54,7 @@ def explained(label: str) -> Iterator[None]:
         ) from error
     except DBAPIError as error:
         raise _explain(label, error) from error
-    except InvalidRequestError as error:  # such as two rows where the schema allows one
+    except (MultipleResultsFound, NoResultFound) as error:  # such as two rows where the schema allows one
         raise damaged(label, str(error)) from error
     except OSError as error:
         raise _explain_os(label, error) from error
@@ -93,7 +99,11 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
         return too_large(label)
     if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
         return read_only(label)
-    kind, says = _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
+    kind, says = (
+        _PASSWORD
+        if "authentication method requirement" in detail
+        else _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
+    )
     return kind(says.format(label=label, detail=f"{detail}, {name}" if name else detail))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -18,47 +18,7 @@ from archsmith.files import misfit, parsed_json
 MOST_ASKED = 10**6
 """Proposals that may be asked for at once; more would be asked again in vain when the run goes on."""
 
-Number = int | float  # never float alone: an int must be read as one, it is part of keys
-Option = int | float | str | bool | list[int | str]
 Row = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-
-
-class ArchitectureForm(TypedDict):
-    """See :meth:`archsmith.architecture.Architecture.to_json`."""
-
-    space: str
-    choices: list[tuple[str, Option]]
-
-
-class ProposalForm(TypedDict):
-    """See :meth:`archsmith.architecture.Proposal.to_json`."""
-
-    architecture: ArchitectureForm
-    fidelity: dict[str, Number | str]
-    parent: str | None
-    extras: dict[str, Any]
-
-
-class ValueForm(TypedDict):
-    """See :meth:`archsmith.evaluation.Value.to_json`."""
-
-    value: Number
-    source: str
-    low: NotRequired[Number]
-    high: NotRequired[Number]
-
-
-class EvaluationForm(TypedDict):
-    """See :meth:`archsmith.evaluation.Evaluation.to_json`."""
-
-    proposal: ProposalForm
-    values: dict[str, ValueForm]
-    evaluator: str
-    seed: int
-    status: Literal["ok", "failed"]
-    reason: str
-    environment: dict[str, Any]
-    cost: dict[str, Number]
 
 
 class HeaderForm(TypedDict):
@@ -71,14 +31,14 @@ class HeaderForm(TypedDict):
 class GiveForm(TypedDict):
     """Proposals of the caller."""
 
-    proposals: list[ProposalForm]
+    proposals: list[dict[str, Any]]
 
 
 class AskForm(TypedDict):
     """How many proposals were asked for, which came, and where the generator of the strategy stood then."""
 
     n: Annotated[int, Meta(ge=0, le=MOST_ASKED)]
-    proposals: list[ProposalForm]
+    proposals: list[dict[str, Any]]
     generator: NotRequired[dict[str, Any]]
 
 
@@ -164,7 +124,7 @@ def evaluation(text: Any, *, identity: tuple[Any, ...], what: str) -> Evaluation
     Raises:
         DamagedFile: when it is none, contradicts itself, or is another one than its row says.
     """
-    data = read(text, EvaluationForm, what=what)
+    data = read(text, dict[str, Any], what=what)
     with _understood(what):
         found = Evaluation.from_json(data)
         if found.identity != identity:

@@ -76,26 +76,45 @@ class AdvisoryLock:
     """
 
     def __init__(self, engine: Engine, name: str, *, label: str) -> None:
-        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._name = name
+        self._engine, self._name, self._label = engine, name, label
+        self._connect()
+
+    def renew(self) -> None:
+        """Take it again where the connection was lost, and the lock with it.
+
+        Raises:
+            RunLocked: when another process was quicker.
+        """
+        if not self._connection.closed:  # it is where the server was not back yet when this was tried before
+            with suppress(DBAPIError):
+                self._connection.execute(select(1))
+                return
+            self._connection.close()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            self._take(label)
+            self._take()
         except BaseException:
             self._connection.close()
             raise
 
-    def _take(self, label: str) -> None:
+    def _take(self) -> None:
+        own = (os.getpid(), socket.gethostname())
         give_up = time.monotonic() + _PATIENCE_S
         while not _advisory(self._connection, "pg_try_advisory_lock", self._name):
             if time.monotonic() > give_up:
                 holder = self._connection.execute(select(LOCKS).where(LOCKS.c.name == self._name)).first()
-                raise _locked(label, str(holder.pid) if holder else "", holder.host if holder else "")
+                raise _locked(self._label, str(holder.pid) if holder else "", holder.host if holder else "")
             time.sleep(0.05)
         self._connection.execute(delete(LOCKS).where(LOCKS.c.name == self._name))
-        self._connection.execute(insert(LOCKS).values(name=self._name, pid=os.getpid(), host=socket.gethostname()))
+        self._connection.execute(insert(LOCKS).values(name=self._name, pid=own[0], host=own[1]))
 
     def release(self) -> None:
         """Let the next process in."""
+        if self._connection.closed:
+            return
         with suppress(DBAPIError):  # of a connection that broke, the server has let go already
             self._connection.execute(delete(LOCKS).where(LOCKS.c.name == self._name))
             _advisory(self._connection, "pg_advisory_unlock", self._name)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
@@ -38,18 +39,28 @@ def dump(data: Any, *, what: str) -> str:
 def put(connection: Connection, evaluations: Sequence[Evaluation]) -> tuple[list[int], int]:
     """Insert those whose identity is not there yet; the row of each, and how many are new.
 
-    Check and insert do not race: the caller's transaction is the only one that writes.
+    Two runs may bring the same identity at once: the first one stands, the second waits for it and finds it.
     """
     rows = {identity: row.id for identity, row in _rows(connection, [e.identity for e in evaluations]).items()}
-    before = len(rows)
+    new = 0
     for evaluation in evaluations:
         if evaluation.identity in rows:
             continue
         values = dict(zip(_IDENTITY, evaluation.identity, strict=True))
         record = dump(evaluation.to_json(), what="an evaluation")
-        query = insert(EVALUATIONS).values(record=record, **values).returning(EVALUATIONS.c.id)
-        rows[evaluation.identity] = connection.execute(query).scalar_one()
-    return [rows[e.identity] for e in evaluations], len(rows) - before
+        query = _insert(connection).values(record=record, **values).on_conflict_do_nothing()
+        number = connection.execute(query.returning(EVALUATIONS.c.id)).scalar_one_or_none()
+        new += number is not None
+        if number is None:
+            number = _rows(connection, [evaluation.identity])[evaluation.identity].id
+        rows[evaluation.identity] = number
+    return [rows[e.identity] for e in evaluations], new
+
+
+def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(EVALUATIONS)
+    return postgresql.insert(EVALUATIONS)
 
 
 def find(connection: Connection, identities: Sequence[Identity], *, label: str) -> dict[Identity, Evaluation]:

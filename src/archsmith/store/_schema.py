@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     insert,
     inspect,
     select,
@@ -25,6 +26,8 @@ from sqlalchemy import (
 from archsmith.errors import DamagedFile, RunMismatch, UserError
 
 METADATA = MetaData()
+_UPGRADES = 0x61726368
+"""Key of the PostgreSQL lock of those who create or upgrade the tables."""
 
 META = Table(
     "archsmith_meta",
@@ -36,7 +39,7 @@ META = Table(
 EVALUATIONS = Table(
     "archsmith_evaluations",
     METADATA,
-    Column("id", Integer, primary_key=True),  # ascending in the order of commits
+    Column("id", Integer, primary_key=True),  # ascending in the order of inserts
     Column("space", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("evaluator", Text, nullable=False),
@@ -128,7 +131,9 @@ _COMPUTING = {
 
 
 def upgrade(connection: Connection, *, label: str) -> None:
-    """Take the missing steps, inside the caller's transaction."""
+    """Take the missing steps, inside the caller's transaction; one process at a time."""
+    if connection.dialect.name == "postgresql":  # SQLite's transaction has begun with its lock
+        connection.execute(select(func.pg_advisory_xact_lock(_UPGRADES)))
     found = version(connection, label=label)  # again: another process may have been quicker
     for step in STEPS[found:]:
         step(connection)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, Row, func, insert, select
 
@@ -18,6 +18,7 @@ from archsmith.store._database import Database
 from archsmith.store._records import Identity
 from archsmith.store._schema import JOURNAL, RUNS
 
+T = TypeVar("T")
 Kind = Literal["give", "ask", "tell", "restart", "noted"]
 
 
@@ -89,13 +90,13 @@ class Journal:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """What has been told in this run so far, each evaluation once, in the order of commits."""
+        """What has been told in this run so far, each evaluation once, in the order of its lines."""
         return list({e.identity: e for line in self._lines("tell") for e in line.evaluations}.values())
 
     def known(self, identities: Sequence[Identity]) -> dict[Identity, Evaluation]:
         """Those of the identities that the store has, whoever brought them there."""
-        with self._database.read() as connection:
-            return _records.find(connection, identities, label=self._database.label)
+        label = self._database.label
+        return self._database.read(lambda connection: _records.find(connection, identities, label=label))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -105,14 +106,17 @@ class Journal:
             RunLocked: naming the process that has it.
         """
         with self._database.locked(self.name):
-            with self._database.read() as connection:
-                self._run = connection.execute(select(RUNS.c.id).where(RUNS.c.name == self.name)).scalar_one_or_none()
-                found = select(func.count(), func.max(JOURNAL.c.number)).where(JOURNAL.c.run == self._run)
-                count, last = connection.execute(found).one()
-            if count and last != count - 1:
-                raise _forms.damaged(self.label, f"its last line is {last!r}, and there are {count}")
-            self._next = count
+            self._run, self._next = self._database.read(self._found)
             yield
+
+    def _found(self, connection: Connection) -> tuple[int | None, int]:
+        """The run's row, and the number of its next line."""
+        run = connection.execute(select(RUNS.c.id).where(RUNS.c.name == self.name)).scalar_one_or_none()
+        lines = select(func.count(), func.max(JOURNAL.c.number)).where(JOURNAL.c.run == run)
+        count, last = connection.execute(lines).one()
+        if count and last != count - 1:
+            raise _forms.damaged(self.label, f"its last line is {last!r}, and there are {count}")
+        return run, count
 
     def begin(self, header: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> None:
         """Write the header of a new run.
@@ -125,12 +129,14 @@ class Journal:
             RunMismatch: when the run has begun already.
         """
         body = _records.dump({"header": dict(header), "noted": dict(noted or {})}, what=f"the header of {self.label}")
-        with self._writing() as connection:
-            if self._run is not None:
-                raise RunMismatch(f"{self.label} has begun already; continue it, or choose another name")
-            self._run = connection.execute(
-                insert(RUNS).values(name=self.name, header=body).returning(RUNS.c.id)
-            ).scalar_one()
+        if self._run is not None:
+            raise RunMismatch(f"{self.label} has begun already; continue it, or choose another name")
+        new = insert(RUNS).values(name=self.name, header=body).returning(RUNS.c.id)
+        there = select(RUNS.c.id).where(RUNS.c.name == self.name, RUNS.c.header == body)
+        self._run = self._write(
+            lambda connection: int(connection.execute(new).scalar_one()),
+            lambda connection: connection.execute(there).scalar_one_or_none(),
+        )
 
     def give(self, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
         """Note proposals that the caller wants evaluated, whatever the strategy says."""
@@ -156,12 +162,25 @@ class Journal:
         Returns:
             The line, with each evaluation as it is stored: where an identity was there before, the first one.
         """
-        with self._writing() as connection:
+        label = self._database.label
+
+        def put(connection: Connection) -> Line:
             numbers, new = _records.put(connection, evaluations)
             body = {"evaluations": numbers, "new": new}
             self._insert(connection, "tell", body, seconds)
-            stored = _records.by_number(connection, sorted(set(numbers)), label=self._database.label)
-            line = self._line(self._next, "tell", body, seconds, stored)
+            return read(connection, body)
+
+        def put_before(connection: Connection) -> Line | None:
+            text = self._there(connection, "tell", seconds)
+            numbers, _ = _records.put(connection, evaluations)
+            body = {} if text is None else _forms.read(text, _forms.TellForm, what=self._place(self._next))
+            return read(connection, body) if body.get("evaluations") == numbers else None
+
+        def read(connection: Connection, body: dict[str, Any]) -> Line:
+            stored = _records.by_number(connection, sorted(set(body["evaluations"])), label=label)
+            return self._line(self._next, "tell", body, seconds, stored)
+
+        line = self._write(put, put_before)
         self._next += 1
         return line
 
@@ -173,46 +192,57 @@ class Journal:
         """Note other circumstances."""
         return self._append("noted", {"noted": dict(noted)}, seconds)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _write(self, work: Callable[[Connection], T], done: Callable[[Connection], T | None]) -> T:
         if not self._database.holds(self.name):
             raise RunLocked(f"{self.label} may be written only by the holder of its lock: with journal.locked(): ...")
-        with self._database.write() as connection:
-            yield connection
+        return self._database.write(work, done)
 
     def _append(self, kind: Kind, body: dict[str, Any], seconds: float) -> Line:
-        with self._writing() as connection:
+        line, text = self._line(self._next, kind, body, seconds, {}), self._text(body)
+
+        def append(connection: Connection) -> Line:
             self._insert(connection, kind, body, seconds)
-        line = self._line(self._next, kind, body, seconds, {})
+            return line
+
+        self._write(append, lambda connection: line if self._there(connection, kind, seconds) == text else None)
         self._next += 1
         return line
+
+    def _there(self, connection: Connection, kind: Kind, seconds: float) -> str | None:
+        """The body of the next line, where one of this kind and time was committed by the connection that was lost."""
+        at = (JOURNAL.c.run == self._run, JOURNAL.c.number == self._next)
+        query = select(JOURNAL.c.body).where(*at, JOURNAL.c.kind == kind, JOURNAL.c.seconds == seconds)
+        return connection.execute(query).scalar_one_or_none()
+
+    def _text(self, body: Mapping[str, Any]) -> str:
+        return _records.dump(body, what=f"a line of {self.label}")
 
     def _insert(self, connection: Connection, kind: Kind, body: dict[str, Any], seconds: float) -> None:
         if self._run is None:
             raise RunMismatch(f"{self.label} has no header yet; begin it first")
-        text = _records.dump(body, what=f"a line of {self.label}")
-        connection.execute(
-            insert(JOURNAL).values(run=self._run, number=self._next, kind=kind, body=text, seconds=seconds)
-        )
+        values = {"kind": kind, "body": self._text(body), "seconds": seconds}
+        connection.execute(insert(JOURNAL).values(run=self._run, number=self._next, **values))
 
     def _header(self) -> dict[str, Any] | None:
-        with self._database.read() as connection:
-            body = connection.execute(select(RUNS.c.header).where(RUNS.c.name == self.name)).one_or_none()
+        query = select(RUNS.c.header).where(RUNS.c.name == self.name)
+        body = self._database.read(lambda connection: connection.execute(query).one_or_none())
         if body is None:
             return None
         found: dict[str, Any] = _forms.read(body.header, _forms.HeaderForm, what=f"the header of {self.label}")
         return found
 
     def _lines(self, *kinds: str) -> list[Line]:
-        query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(JOURNAL.c.number)).all()
-            for number, row in enumerate(rows):
-                self._check(row, number)
-            rows = [row for row in rows if row.kind in kinds]
-            bodies = [_forms.read(row.body, _forms.BODIES[row.kind], what=self._place(row.number)) for row in rows]
-            wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
-            stored = _records.by_number(connection, wanted, label=self._database.label)
+        return self._database.read(lambda connection: self._read(connection, kinds))
+
+    def _read(self, connection: Connection, kinds: Sequence[str]) -> list[Line]:
+        query = select(JOURNAL).join(RUNS).where(RUNS.c.name == self.name).order_by(JOURNAL.c.number)
+        rows = connection.execute(query).all()
+        for number, row in enumerate(rows):
+            self._check(row, number)
+        rows = [row for row in rows if row.kind in kinds]
+        bodies = [_forms.read(row.body, _forms.BODIES[row.kind], what=self._place(row.number)) for row in rows]
+        wanted = sorted({number for body in bodies for number in body.get("evaluations", ())})
+        stored = _records.by_number(connection, wanted, label=self._database.label)
         return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
 
     def _check(self, row: Row[Any], number: int) -> None:

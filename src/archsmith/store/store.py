@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
@@ -13,6 +14,7 @@ from archsmith.store import _forms, _records
 from archsmith.store._database import Database, open_database
 from archsmith.store._records import Identity
 from archsmith.store._schema import EVALUATIONS, RUNS
+from archsmith.store._waiting import nobody
 from archsmith.store.journal import Journal
 
 
@@ -27,7 +29,14 @@ class Store:
         self._database = database
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True, writable: bool = True) -> Store:
+    def open(
+        cls,
+        where: str | Path,
+        *,
+        create: bool = True,
+        writable: bool = True,
+        on_message: Callable[[str], None] = nobody,
+    ) -> Store:
         """The store at a path (SQLite) or ``postgresql://`` URL.
 
         A file or folder that may only be read is opened for reading; writing to it is then refused.
@@ -37,13 +46,15 @@ class Store:
             create: whether to make a file that is missing, and the folders above it.
             writable: whether it is to be written; otherwise nothing is made or changed, in a database or a folder,
                 and a file that nobody writes just now is read as it was when it was opened.
+            on_message: hears, in words, that a server has gone away and is waited for: for a minute at most, then the
+                call that wanted it fails. Whatever it raises ends the wait.
 
         Raises:
             DamagedFile: when it is no store, or one that has been cut off.
             RunMismatch: when a newer archsmith wrote it.
             UserError: when it is missing and not to be created, or cannot be reached.
         """
-        return cls(open_database(where, create=create, writable=writable))
+        return cls(open_database(where, create=create, writable=writable, say=on_message))
 
     @property
     def label(self) -> str:
@@ -57,24 +68,27 @@ class Store:
 
     def get(self, identity: Identity) -> Evaluation | None:
         """The evaluation of that identity, or ``None``."""
-        with self._database.read() as connection:
-            return _records.find(connection, [identity], label=self.label).get(identity)
+        return self._database.read(
+            lambda connection: _records.find(connection, [identity], label=self.label).get(identity)
+        )
 
     def add(self, evaluation: Evaluation) -> Evaluation:
         """Keep an evaluation and return it; where its identity is there already, that first one is returned."""
-        with self._database.write() as connection:
+
+        def put(connection: Connection) -> Evaluation:
             _records.put(connection, [evaluation])
             return _records.find(connection, [evaluation.identity], label=self.label)[evaluation.identity]
 
+        return self._database.write(put)
+
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
-        """All evaluations in commit order, those of one space or evaluator (fingerprints) where given."""
+        """All evaluations in the order of their inserts, of one space or evaluator (fingerprints) where given."""
         query = select(EVALUATIONS).order_by(EVALUATIONS.c.id)
         if space is not None:
             query = query.where(EVALUATIONS.c.space == space)
         if evaluator is not None:
             query = query.where(EVALUATIONS.c.evaluator == evaluator)
-        with self._database.read() as connection:
-            found = connection.execute(query).all()
+        found = self._database.read(lambda connection: connection.execute(query).all())
         return [_records.read(row, label=self.label) for row in found]
 
     def journal(self, name: str) -> Journal:
@@ -87,8 +101,8 @@ class Store:
 
     def journals(self) -> list[str]:
         """Names of the runs that have begun, in that order."""
-        with self._database.read() as connection:
-            found = list(connection.execute(select(RUNS.c.name).order_by(RUNS.c.id)).scalars())
+        query = select(RUNS.c.name).order_by(RUNS.c.id)
+        found = list(self._database.read(lambda connection: connection.execute(query).scalars().all()))
         if odd := [name for name in found if not isinstance(name, str)]:
             raise _forms.damaged(f"the list of runs in {self.label}", f"{odd[0]!r} is no name")
         return found

@@ -1,0 +1,103 @@
+"""A server that has gone away is waited for: it may be restarting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from archsmith.errors import UserError
+
+WAIT_S = 60.0
+"""How long a server that has gone away is waited for."""
+SAY_EVERY_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+_GONE = ("08", "57P", "25P03")  # connections, operators (shutdown, crash, start), a session that was idle for too long
+_AGAIN = ("40001", "40P01")  # of two writers at once, the server asked this one to begin anew
+_STARTING = "the database system is "  # starting up, shutting down, in recovery: the driver gives no code for it
+
+T = TypeVar("T")
+
+
+def nobody(message: str) -> None:
+    """A listener that does not listen."""
+    del message
+
+
+class Patience:
+    """Repeats whole transactions while the server is away.
+
+    Args:
+        label: of the store, for messages.
+        say: hears that a server is waited for, every ten seconds.
+        clock: in seconds.
+        sleep: for so many seconds; whatever it raises, such as ``KeyboardInterrupt``, ends the wait.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        say: Callable[[str], None] = nobody,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._label, self._say = label, say
+        self._clock, self._sleep = clock, sleep
+        self.reached = False
+        """Whether the server has answered before; one that never did may be another one than was meant."""
+
+    def __call__(self, transaction: Callable[[bool], T]) -> T:
+        """The result of ``transaction(again)``, which is repeated until it ends otherwise than by a lost server.
+
+        Raises:
+            UserError: when the server stays away.
+        """
+        since, said, pause, again = self._clock(), -SAY_EVERY_S, FIRST_PAUSE_S, False
+        while True:
+            try:
+                found = transaction(again)
+            except DBAPIError as error:
+                detail, waited = _line(error), self._clock() - since
+                if not self._may_wait(error, detail):
+                    raise
+                if waited >= WAIT_S:
+                    raise UserError(
+                        f"{self._label} has not answered for {waited:.0f} s ({detail}); everything committed before is "
+                        "kept: once the server is back, run the same command again to go on"
+                    ) from error
+                if _code(error) not in _AGAIN and waited >= said + SAY_EVERY_S:
+                    said = waited
+                    self._say(
+                        f"{self._label} does not answer ({detail}); waiting for it, {WAIT_S - waited:.0f} s at most"
+                    )
+                again = True
+            else:
+                self.reached = True
+                return found
+            self._sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _may_wait(self, error: DBAPIError, detail: str) -> bool:
+        code = _code(error)
+        if code in _AGAIN or _STARTING in detail:
+            return True
+        return self.reached and (code.startswith(_GONE) if code else is_lost(error))
+
+
+def is_lost(error: DBAPIError) -> bool:
+    """Whether the connection is broken, or none could be made."""
+    lost = error.connection_invalidated or type(error.orig).__name__ == "OperationalError"
+    return bool(lost) or _code(error).startswith(_GONE)
+
+
+def _code(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _line(error: DBAPIError) -> str:
+    lines = (str(error.orig).strip() or type(error.orig).__name__).splitlines()
+    return next((line for line in lines if _STARTING in line), lines[0])[:300]
