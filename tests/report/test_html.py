@@ -1,5 +1,6 @@
 """The page as text: it holds what it promises, escapes what it is given, and is written whole."""
 
+import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.errors import MissingExtra
+from archsmith.errors import MissingExtra, StorageFull
 from archsmith.evaluation import Evaluation, Value
 from archsmith.metric import Limit, Metric, Objective
 from archsmith.report import FinalNetwork, ReportData
@@ -224,9 +225,15 @@ def test_hostile_names_stay_text():
 def test_a_report_is_replaced_whole(make, tmp_path, monkeypatch):
     path = write_html(make(n=5), tmp_path / "report.html")
     before = path.read_text(encoding="utf-8")
-    monkeypatch.setattr("archsmith.report.html.page", lambda data: "\udc80 no utf-8")
-    with pytest.raises(UnicodeEncodeError):
-        write_html(make(n=5), path)
+
+    def half(file, text, **_):
+        file.write_bytes(text[:1000].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "write_text", half)
+        with pytest.raises(StorageFull):
+            write_html(make(n=5), path)
     assert path.read_text(encoding="utf-8") == before
     assert list(tmp_path.iterdir()) == [path]
 
