@@ -39,7 +39,7 @@ class OnnxFile:
         runtime = require("onnxruntime", extra="onnx", purpose="Running an ONNX file")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised as well; names in files are printed as they are
         given = source if isinstance(source, bytes) else str(source)
         try:
             self._session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])

@@ -58,7 +58,7 @@ def session(
     options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised as well; names in files are printed as they are
     opened = runtime.InferenceSession(source, options, providers=list(providers))
     wanted = opened.get_inputs()
     check_inputs(name, [[d if isinstance(d, int) else None for d in i.shape] for i in wanted], arrays)
