@@ -180,3 +180,9 @@ def test_text_that_is_held_against_many_options():
 def test_a_wrong_name_of_any_length_is_told_soon():
     soon(lambda name: unknown("choice", name, ["ab" * 50_000] * 5), "ba" * 50_000)
     soon(lambda name: unknown("choice", name, ["ab" * 37 + f"{i}" for i in range(2000)]), "ba" * 40)
+
+
+def test_a_node_that_reads_nothing():
+    wiring = Wiring((Node("a", ("a.op",), inputs=()), Node("b", ("b.op",), inputs=("input", "a"))))
+    space = ChoiceSpace(CHOICES, wiring=wiring)
+    assert not space.graphs(space.sample_rows(4, np.random.default_rng(0))).edges[:, :, 1].any()
