@@ -246,9 +246,9 @@ class TestSafetensors:
         [
             (lambda d: d.update(format="x"), "no architecture file"),
             (lambda d: d.update(version=2), "has version 2, this archsmith reads 1: update"),
-            (lambda d: d.pop("plan"), "lacks a part"),
-            (lambda d: d.update(weights=3), "lacks a part"),
-            (lambda d: d["weights"].update(file="../other.safetensors"), "lacks a part"),
+            (lambda d: d.pop("plan"), "no whole architecture file"),
+            (lambda d: d.update(weights=3), "no whole architecture file"),
+            (lambda d: d["weights"].update(file="../other.safetensors"), "no whole architecture file"),
         ],
     )
     def test_a_damaged_architecture_file_is_named(self, saved, change, message):

@@ -118,5 +118,5 @@ class TestTable:
 
     def test_a_damaged_table_is_refused(self, tmp_path):
         (tmp_path / "counting-operators.json").write_text("[1]")
-        with pytest.raises(DamagedFile, match=r"no table of operators.*the operators are measured anew"):
+        with pytest.raises(DamagedFile, match=r"table of operators.*the operators are measured anew"):
             OperatorTable(Machine(), folder=tmp_path)

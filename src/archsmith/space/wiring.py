@@ -162,7 +162,7 @@ class Wiring:
             found = table[tuple(rows[:, columns].T)]
             labels[:, at] = np.where(active[:, columns].all(axis=1), found, operations[SKIPPED])
             present = labels[:, at] != ABSENT
-            sources = np.array([place[name] for name in node.inputs])
+            sources = np.array([place[name] for name in node.inputs], dtype=np.intp)
             if node.link:
                 edges[np.arange(n), sources[rows[:, column[node.link]]], at] = True
             else:
