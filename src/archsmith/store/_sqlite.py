@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -68,9 +69,10 @@ def _check_place(where: Path, *, create: bool) -> None:
 def _check_companions(path: Path) -> None:
     """SQLite reads, writes and deletes what lies under these names, wherever a link leads."""
     for companion in _companions(path):
-        if not companion.is_symlink() and not companion.exists():
+        try:
+            found = companion.lstat()
+        except FileNotFoundError:  # asked in one call: the last one who closes the store takes them away
             continue
-        found = companion.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise DamagedFile(f"{companion} is no file of {path.name}'s own, but a link or a device; remove it")
 
@@ -123,7 +125,11 @@ def _reader(path: Path) -> Connect:
 
 def _has_log(path: Path) -> bool:
     log, _, rollback = _companions(path)
-    return any(x.exists() and x.stat().st_size > 0 for x in (log, rollback))
+    for companion in (log, rollback):
+        with suppress(FileNotFoundError):
+            if companion.stat().st_size:
+                return True
+    return False
 
 
 def _copied(data: bytearray) -> Connect:
