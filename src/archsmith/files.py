@@ -17,7 +17,7 @@ import msgspec
 
 from archsmith.errors import DamagedFile, StorageFull, UserError
 
-LARGEST_JSON = 1 << 28
+LARGEST_JSON = 1 << 25
 """Bytes of the largest JSON file that is read: what archsmith writes is far below."""
 
 
@@ -91,6 +91,9 @@ def append_line(path: Path | str, line: str) -> None:
     with translating(path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         with os.fdopen(descriptor, "ab+") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise UserError(f"cannot write {path}: it is a link to a file elsewhere, or none; move it away")
             torn = file.tell() and os.pread(descriptor, 1, file.tell() - 1) != b"\n"
             file.write(b"\n" * bool(torn) + line.encode() + b"\n")
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from archsmith.errors import ArchsmithError, Untrusted
 from archsmith.files import home_folder, read_json, sha256, write_json
@@ -45,6 +46,9 @@ class Names:
     own: bool
     imports_from: tuple[Path, ...] | None = None
 
+
+LARGEST_SIZE = 4096
+"""Of a width, a depth, an image or a batch that somebody else's file names: what it costs grows with its square."""
 
 _READ: ContextVar[Names | None] = ContextVar("names of a file", default=None)
 
@@ -76,6 +80,29 @@ def refuse(what: str) -> None:
         )
 
 
+def refuse_large(what: str, data: Any) -> None:
+    """Asked before numbers are used as sizes: those in somebody else's file are at most ``LARGEST_SIZE``.
+
+    Args:
+        what: using them would do.
+        data: numbers, and lists and mappings of them; everything else is passed over.
+
+    Raises:
+        Untrusted: naming the first that is larger.
+    """
+    if not foreign():
+        return
+    waiting = [data]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            waiting += found.values()
+        elif isinstance(found, list | tuple):
+            waiting += found
+        elif isinstance(found, int | float) and not abs(found) <= LARGEST_SIZE:
+            refuse(f"{what} with a size of {found:.6g}, more than {LARGEST_SIZE:,}")
+
+
 def foreign() -> bool:
     """Whether names of somebody else's file are being read."""
     names = _READ.get()
@@ -98,7 +125,7 @@ def remember(file: Path, *, anywhere: bool = False, imports_from: Path | None = 
         anywhere: whether it stays so when it is moved or copied.
         imports_from: the folder that its modules were found in.
     """
-    found = _Remembered(file=str(file.resolve()), imports_from=None if imports_from is None else str(imports_from))
+    found = _Remembered(file=str(_where(file)), imports_from=None if imports_from is None else str(imports_from))
     with suppress(ArchsmithError, OSError):
         write_json(_place(file, anywhere=anywhere), found)
 
@@ -118,10 +145,35 @@ def recall(file: Path, *, anywhere: bool = False) -> Names:
     return Names(file, own=True, imports_from=() if folder is None else (Path(folder),))
 
 
+def check_own_folder(folder: Path, *, writing: bool) -> None:
+    """Refuse a folder of somebody else's in which links lie in place of files.
+
+    Args:
+        folder: of a run.
+        writing: whether files in it will be written, so that a second name of a file elsewhere counts, too.
+
+    Raises:
+        Untrusted: naming the link.
+    """
+    for file in (*folder.iterdir(), *folder.glob("*/*")):
+        found = file.lstat()
+        shared = writing and stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+        if stat.S_ISLNK(found.st_mode) or shared or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise Untrusted(
+                f"{file} is a link to something elsewhere, or no file, and {folder} was not made here: copy the folder "
+                f"without links (cp -rL copies what they lead to), if you trust its maker"
+            )
+
+
 def _place(file: Path, *, anywhere: bool) -> Path:
     """Where it is remembered: content and, unless it may lie anywhere, path make the name."""
-    text = f"{'' if anywhere else file.resolve()}\0{sha256(file)}"
+    text = f"{'' if anywhere else _where(file)}\0{sha256(file)}"
     return home_folder() / "trusted" / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
+
+
+def _where(file: Path) -> Path:
+    """Its path; a link is another file than the one that it leads to."""
+    return file.parent.resolve() / file.name
 
 
 def _forgetful() -> str:

@@ -21,7 +21,7 @@ from archsmith.certificate import Certificate, Exported
 from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidOption, UserError
 from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin, check_suffix
-from archsmith.export.safetensors import Safetensors
+from archsmith.export.safetensors import ARCHITECTURE, Safetensors
 from archsmith.files import sha256
 from archsmith.hardware import Measurement, Meter, open_device
 from archsmith.hardware.profiling import Profile
@@ -142,6 +142,9 @@ def export_member(
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
+    weights = path.with_suffix(".safetensors")
+    if weights.exists() and not path.with_suffix(ARCHITECTURE).exists():  # a run's own, say
+        raise UserError(f"{weights} exists and belongs to no exported network; give another name with --output")
     with names_of(materials.names):
         return _exported(member, path, materials, meters, build)
 
@@ -238,7 +241,7 @@ def _judged(written: Written, pick: Sequence[str]) -> Written:
                     f"[{found['low']:.4g}, {found['high']:.4g}]: the limit no longer holds for certain; pick with a "
                     "tighter one to be on the safe side"
                 )
-    return replace(written, warnings=tuple(warnings))
+    return replace(written, warnings=(*written.warnings, *warnings))
 
 
 def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop: Stop) -> list[Written]:
@@ -246,6 +249,9 @@ def _export_all(run: Run, members: Sequence[Member], on_progress: Listener, stop
     found = {m.name: _intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
     build = builds(on_progress)
+    if not run.names.own:  # the run came with them: they are as good as its maker's word
+        said = "was exported where the run was made, and nothing of it was proved here: archsmith verify does that"
+        found = {name: w and replace(w, warnings=(f"{w.path.name} {said}",)) for name, w in found.items()}
     with ExitStack() as stack:
         meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):

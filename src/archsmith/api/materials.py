@@ -36,7 +36,7 @@ from archsmith.models import FORMS, refuse_fetching, source_named
 from archsmith.space import ChoiceSpace
 from archsmith.supernet import Supernet
 from archsmith.supernet._calibration import Batch
-from archsmith.trust import Names, foreign, names_of
+from archsmith.trust import Names, foreign, names_of, refuse_large
 
 EVALUATION_BATCH = 256
 """Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
@@ -44,6 +44,8 @@ WEIGHTS = ("supernet", "calibration")
 """The files that :func:`save_weights` writes, without ``.safetensors``."""
 UNIFORM = 8
 """Random networks in one precision that a search over precisions begins with."""
+_MANY = ("classes", "tokens", "vocabulary")
+"""Sizes that are large without harm."""
 SHAPE = ("channels", "classes", "image_size", "tokens", "vocabulary")
 """What a source of models is told of the data."""
 _WAY_OUT = "restore it, or give the run's search again: it makes the file anew"
@@ -164,6 +166,7 @@ def check_model(model: str, elastic: Mapping[str, Any]) -> None:
 def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -> Supernet:
     options, wanted = dict(source["options"]), plain_elastic(source.get("elastic", {}))
     name = next(source[kind] for kind in ("network", "model", "factory") if kind in source)
+    refuse_large(f"build {name}", [{k: v for k, v in options.items() if k not in _MANY}, wanted])
     if "network" in source:
         network = registry.load("supernet.networks", name)
         registry.check_options(network.build, options)
@@ -375,7 +378,7 @@ def joint_space(
 def _load(run: Run, name: str) -> dict[str, Tensor]:
     safetensors = require("safetensors.torch", extra="torch", purpose="loading the supernet's weights")
     path = run.path / f"{name}.safetensors"
-    if not path.exists():
+    if not path.is_file():
         raise DamagedFile(f"{path} is missing; give the run's `archsmith search` command again to make it")
     try:
         found: dict[str, Tensor] = safetensors.load_file(path)
@@ -397,10 +400,12 @@ def _batches(flat: Mapping[str, Tensor]) -> list[Any]:
     grouped: dict[int, dict[str, Tensor]] = {}
     for name, tensor in flat.items():
         number, _, key = name.partition(".")
+        if not (number.isascii() and number.isdigit()):
+            raise DamagedFile(f"calibration batches are called NUMBER.INPUT, not {name!r}; {_WAY_OUT}")
         grouped.setdefault(int(number), {})[key] = tensor
     found: list[Any] = []
     for _, parts in sorted(grouped.items()):
-        positional = all(key.isdigit() for key in parts)
+        positional = all(key.isascii() and key.isdigit() for key in parts)
         inputs = tuple(parts[k] for k in sorted(parts, key=int)) if positional else parts
         found.append((inputs, None))  # as a pair of inputs and targets, of which only the inputs are read
     return found

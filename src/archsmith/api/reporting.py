@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from archsmith.api.reading import checked, question_of
 from archsmith.api.run import Run
+from archsmith.errors import UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import read_json
 from archsmith.report import html
@@ -72,8 +73,13 @@ def write_report(run: Run, path: Path | None = None) -> Path:
     Args:
         run: finished or not.
         path: ``report.html`` in the run's folder unless given.
+
+    Raises:
+        UserError: when something else than a page lies there: a file of the run, say.
     """
     target = path or run.path / "report.html"
+    if target.is_file() and not html.is_page(target):
+        raise UserError(f"{target} exists and is no report; give another name with --output, or move it away")
     html.write_html(report_data(run), target)
     return target
 
@@ -116,8 +122,12 @@ def _networks(run: Run, store: Store, evaluations: list[Evaluation]) -> list[Fin
                 name=c.name,
                 evaluation=c.belief,
                 final=c.final,
-                files={str(f.relative_to(run.path)): f.stat().st_size for f in sorted(run.exports.glob(f"{c.name}.*"))},
-                certificate=read_json(certificate, what=what, form=_Proven) if certificate.exists() else None,
+                files={
+                    str(f.relative_to(run.path)): f.stat().st_size
+                    for f in sorted(run.exports.glob(f"{c.name}.*"))
+                    if f.is_file()
+                },
+                certificate=read_json(certificate, what=what, form=_Proven) if certificate.is_file() else None,
                 dropped=c.dropped,
             )
         )

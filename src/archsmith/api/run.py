@@ -38,7 +38,7 @@ from archsmith.files import append_line, read_json, translating, write_json
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
 from archsmith.store._locks import FileLock
-from archsmith.trust import Names, names_of, recall, refuse, remember
+from archsmith.trust import Names, check_own_folder, names_of, recall, refuse, remember
 
 if TYPE_CHECKING:
     from archsmith.api.front import Front
@@ -78,14 +78,16 @@ class Run:
         if not (path / "run.json").exists():
             raise UserError(f"no run at {path}: it has no run.json{_near(path)}")
         file = path / "run.json"
+        if not (own := recall(file).own):
+            check_own_folder(path, writing=trust)
         record = read_json(file, what="the description of a run")
         check_record(record, path)
-        if trust:
+        if trust and not own:
             remember(file, imports_from=Path.cwd())
         names = recall(file)
         if names.own or trust:
             folders = names.imports_from or ()
-            names = replace(names, own=True, imports_from=(*folders, Path.cwd()))
+            names = replace(names, own=True, imports_from=tuple(dict.fromkeys((*folders, Path.cwd()))))
         return cls(path, record, names)
 
     @classmethod
@@ -106,7 +108,7 @@ class Run:
             run = cls.open(path)
             if not (changed := run._changed(fixed, store)):
                 return cls.open(path, trust=True)  # whoever calls names everything that it names
-            if run._spent:
+            if run._spent or not run.names.own:
                 raise RunMismatch(
                     f"{path} was begun with something else (then -> now): {'; '.join(changed)}. "
                     "Give the same command again to resume it, or another --run for a new one."

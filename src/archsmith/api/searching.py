@@ -328,7 +328,7 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
             session.on_progress(Progress(stage, shown, done, total, left or None, timed=timed))
         elif isinstance(event, loop.Replaying):
             done, total = event.done, event.total
-            session.on_progress(Progress("replay", f"replaying {done}/{total} lines of the {stage}", done, total))
+            session.on_progress(Progress("replaying", f"lines of what the {stage} did before", done, total))
         elif isinstance(event, loop.Diverged):
             session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
         elif isinstance(event, loop.Noted):

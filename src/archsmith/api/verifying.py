@@ -67,9 +67,10 @@ def _names(proof: Certificate, *, trust: bool) -> Names:
     file = proof.path
     if trust:
         remember(file, anywhere=True)
-        return Names(file, own=True, imports_from=())
     architecture = proof.architecture
     found = recall(file, anywhere=True)
+    if trust and not found.own:  # where nothing can be remembered
+        found = Names(file, own=True, imports_from=())
     if found.own and architecture.is_file() and sha256(architecture) == proof.files[architecture][1]:
         return found
     return _names_of_run(proof) or replace(found, own=False)

@@ -70,6 +70,8 @@ def agent(
 
 def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
     """What the user should know, a line at a time; no token is among it."""
+    from archsmith.hardware._credentials import token_path
+
     address, guessed = running.reached_at
     found = f"measures on {running.device['spec']}; a search reaches it as --on remote:{address}"
     if line_in is None:
@@ -82,7 +84,8 @@ def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
             "that one, in the line below too"
         )
     yield f"the machine that searches needs the line in {line_in}, which holds the token: add it to agent.token there,"
-    yield f"  ssh {address.host} cat {line_in} >> ~/.cache/archsmith/agent.token"
+    fetch = "" if address.is_here else f"ssh {address.host} "
+    yield f"  {fetch}cat {line_in} >> {token_path() if address.is_here else '~/.cache/archsmith/agent.token'}"
     if not running.fingerprint:
         yield (
             "NOTHING IS ENCRYPTED: whoever is on the way reads the token and may run networks here; the line ends in "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from archsmith.data.base import Loader, OnProgress, Tokens
 from archsmith.errors import ArchsmithError, InvalidData, InvalidOption, require
-from archsmith.files import LARGEST_JSON, read_bytes
+from archsmith.files import read_bytes
 
 LONGEST = 128
 """Tokens that texts are cut to unless the user says otherwise."""
@@ -19,6 +19,9 @@ _PADDING = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
 _CHUNK = 2048
 
 Text = str | tuple[str, str]
+
+LARGEST_TOKENIZER = 1 << 28
+"""Bytes of a file of a tokenizer; those of many languages have some tens of millions."""
 
 
 def text_loader(texts: Callable[[int], Text], tokenizer: str | None, max_length: int, spec: str) -> Loader:
@@ -113,7 +116,7 @@ def _opened(tokenizer: str, max_length: int) -> Any:
     try:
         if file.is_file():
             library = require("tokenizers", extra="zoo", purpose=f"The tokenizer {tokenizer!r}")
-            found = library.Tokenizer.from_buffer(read_bytes(file, most=LARGEST_JSON))
+            found = library.Tokenizer.from_buffer(read_bytes(file, most=LARGEST_TOKENIZER))
         else:
             library = require("transformers", extra="zoo", purpose=f"The tokenizer {tokenizer!r}")
             found = library.AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)._tokenizer

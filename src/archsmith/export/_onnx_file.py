@@ -40,6 +40,8 @@ class OnnxFile:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised as well; names in files are printed as they are
+        if isinstance(source, Path) and not source.is_file():  # a pipe would be waited for
+            raise DamagedFile(f"{source} is missing, or no file")
         given = source if isinstance(source, bytes) else str(source)
         try:
             self._session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])

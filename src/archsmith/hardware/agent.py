@@ -82,7 +82,7 @@ class Ward:
             return self._process, self._connection
         self._end()
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "archsmith.hardware._worker", self.spec, str(theirs.fileno())]
+        command = [sys.executable, "-P", "-m", "archsmith.hardware._worker", self.spec, str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self._connection = Connection(ours.detach())

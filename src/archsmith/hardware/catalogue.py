@@ -8,6 +8,7 @@ from typing import Any
 from archsmith.errors import InvalidOption, unknown
 from archsmith.hardware.base import Device
 from archsmith.method import describe, load, names, option_names
+from archsmith.trust import refuse_large
 
 ROLE_NAME = "hardware.devices"
 
@@ -58,6 +59,7 @@ def open_device(spec: str | Device) -> Device:
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
+    refuse_large(f"measure on {spec}", options)
     if why := method.unavailable():
         raise InvalidOption(f"the device {name} does not work here: {why}")
     return method(**options)

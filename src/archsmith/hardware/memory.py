@@ -44,7 +44,7 @@ def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, .
     if (elsewhere := device.measured_elsewhere()) is not None:
         return elsewhere.peak_memory_mib(content, example_inputs)
     archive = pack(as_arrays(resized(example_inputs, device.batch)), content)
-    command = [sys.executable, "-m", "archsmith.hardware.memory", device.spec]
+    command = [sys.executable, "-P", "-m", "archsmith.hardware.memory", device.spec]
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     try:
         done = subprocess.run(

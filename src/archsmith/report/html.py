@@ -43,6 +43,15 @@ def write_html(data: ReportData, path: Path | str) -> Path:
     return Path(path)
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file is a page, or holds nothing: only such a one is replaced by a report."""
+    with path.open("rb") as file:
+        return file.read(len(_BEGINNING)).lower() in (_BEGINNING, b"")
+
+
+_BEGINNING = b"<!doctype html>"
+
+
 def page(data: ReportData) -> str:
     """The whole page as text."""
     require("plotly.offline", extra="report", purpose="the report")

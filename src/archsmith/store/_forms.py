@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -84,12 +82,20 @@ def read(text: Any, form: Any, *, what: str) -> Any:
     """
     if not isinstance(text, str):
         raise damaged(what, f"{type(text).__name__} instead of text")
-    with suppress(ValueError, RecursionError):
+    try:
         return _decoder(form).decode(text)
-    try:  # again, in Python's own dialect, which has NaN and half characters; and for the words
+    except (ValueError, RecursionError):
+        return _read_again(text, form, what=what)
+
+
+def _read_again(text: str, form: Any, *, what: str) -> Any:
+    try:  # now in Python's own dialect, which has NaN and half characters; and for the words
         data = parsed_json(text)
         wrong = misfit(data, form)
-    except ValueError as error:
+        for proposed in [] if wrong else [*data.get("proposals", ()), data.get("proposal")]:
+            if proposed is not None:  # no key can be made of half characters
+                assert Proposal.from_json(proposed).architecture.key
+    except _WRONG as error:
         raise damaged(what, str(error)) from error
     if wrong:
         raise damaged(what, wrong)
@@ -107,38 +113,37 @@ def proposal(data: Any, *, what: str) -> Proposal:
     Raises:
         DamagedFile: when it contradicts itself.
     """
-    with _understood(what):
+    try:
         found = Proposal.from_json(data)
-        assert found.architecture.key  # text that is none, such as half characters, shows when the key is made
-        return found
+    except _WRONG as error:
+        raise damaged(what, str(error)) from error
+    return found
 
 
-def evaluation(text: Any, *, identity: tuple[Any, ...], what: str) -> Evaluation:
+def evaluation(text: Any, *, what: str, identity: tuple[Any, ...] | None = None) -> Evaluation:
     """An evaluation from its text.
 
     Args:
         text: of the record.
-        identity: what its row says that it is; a search that was answered otherwise would ask for ever.
         what: it is and where it stands, for the message.
+        identity: what it must be, where it was looked up by it; a search that was answered otherwise would ask for
+            ever. Its key costs as much as reading the record.
 
     Raises:
-        DamagedFile: when it is none, contradicts itself, or is another one than its row says.
+        DamagedFile: when it is none, contradicts itself, or is another one than was looked up.
     """
     data = read(text, dict[str, Any], what=what)
-    with _understood(what):
-        found = Evaluation.from_json(data)
-        if found.identity != identity:
-            raise damaged(what, f"it is {found.identity}, not {identity}")
-        return found
-
-
-@contextmanager
-def _understood(what: str) -> Iterator[None]:
-    """Whatever a well-formed record is wrong in becomes one error."""
     try:
-        yield
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+        found = Evaluation.from_json(data)
+        if identity is not None and found.identity != identity:
+            raise damaged(what, f"it is {found.identity}, not {identity}")
+    except _WRONG as error:
         raise damaged(what, str(error)) from error
+    return found
+
+
+_WRONG = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+"""Whatever a well-formed record may still be wrong in."""
 
 
 def damaged(what: str, detail: str) -> DamagedFile:

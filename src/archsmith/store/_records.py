@@ -65,26 +65,26 @@ def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:
 
 def find(connection: Connection, identities: Sequence[Identity], *, label: str) -> dict[Identity, Evaluation]:
     """Those of the identities that are there."""
-    return {identity: read(row, label=label) for identity, row in _rows(connection, identities).items()}
+    rows = _rows(connection, identities)
+    return {identity: read(row, label=label, identity=identity) for identity, row in rows.items()}
 
 
 def by_number(connection: Connection, numbers: Sequence[int], *, label: str) -> dict[int, Evaluation]:
     """The evaluations in these rows."""
     found: dict[int, Evaluation] = {}
     for some in _chunks(numbers):
-        query = select(EVALUATIONS).where(EVALUATIONS.c.id.in_(some))
+        query = select(EVALUATIONS.c.id, EVALUATIONS.c.record).where(EVALUATIONS.c.id.in_(some))
         found |= {row.id: read(row, label=label) for row in connection.execute(query)}
     return found
 
 
-def read(row: Row[Any], *, label: str) -> Evaluation:
-    """An evaluation from its row.
+def read(row: Any, *, label: str, identity: Identity | None = None) -> Evaluation:
+    """An evaluation from its row; it must be of ``identity`` where it was looked up by it.
 
     Raises:
         DamagedFile: when the row is of a wrong form or contradicts itself.
     """
-    identity = (row.space, row.key, row.evaluator, row.fidelity, row.seed)
-    return _forms.evaluation(row.record, identity=identity, what=f"evaluation {row.id} in {label}")
+    return _forms.evaluation(row.record, what=f"evaluation {row.id} in {label}", identity=identity)
 
 
 def _rows(connection: Connection, identities: Sequence[Identity]) -> dict[Identity, Row[Any]]:

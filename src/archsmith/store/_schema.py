@@ -118,7 +118,7 @@ def check_own(connection: Connection, *, label: str) -> None:
     entries = connection.exec_driver_sql("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").all()
     for kind, name, table, root, sql in entries:
         plain = kind in ("table", "index") and root and not _COMPUTING[kind].search(sql or "")
-        if table in METADATA.tables and not plain:
+        if str(table).lower() in METADATA.tables and not plain:
             raise DamagedFile(
                 f"{label} computes something in the {kind} {name}, which archsmith did not make; restore it from a copy"
             )

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -59,6 +60,8 @@ def _check_place(where: Path, *, create: bool) -> None:
     if where.exists():
         if not where.is_file():  # a pipe would be waited for
             raise UserError(f"{where} is no regular file, so it is no store; give another path")
+        if create and where.stat().st_nlink > 1:
+            trust.refuse(f"write to {where}, which has another name elsewhere")
     elif create:
         where.parent.mkdir(parents=True, exist_ok=True)
     else:
@@ -68,11 +71,24 @@ def _check_place(where: Path, *, create: bool) -> None:
 def _check_companions(path: Path) -> None:
     """SQLite reads, writes and deletes what lies under these names, wherever a link leads."""
     for companion in _companions(path):
-        if not companion.is_symlink() and not companion.exists():
+        try:
+            found = companion.lstat()
+        except FileNotFoundError:  # asked in one call: the last one who closes the store takes them away
             continue
-        found = companion.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise DamagedFile(f"{companion} is no file of {path.name}'s own, but a link or a device; remove it")
+        if companion.name.endswith("-journal") and _ends_with(companion, _JOURNAL):
+            raise DamagedFile(f"{companion} names a file that SQLite would delete, which no store does; remove it")
+
+
+_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""Begins a rollback journal; ends one that names a journal over several databases, a file that is deleted with it."""
+
+
+def _ends_with(file: Path, ending: bytes) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - len(ending)))
+        return opened.read() == ending
 
 
 def _companions(path: Path) -> list[Path]:
@@ -123,7 +139,11 @@ def _reader(path: Path) -> Connect:
 
 def _has_log(path: Path) -> bool:
     log, _, rollback = _companions(path)
-    return any(x.exists() and x.stat().st_size > 0 for x in (log, rollback))
+    for companion in (log, rollback):
+        with suppress(FileNotFoundError):
+            if companion.stat().st_size:
+                return True
+    return False
 
 
 def _copied(data: bytearray) -> Connect:

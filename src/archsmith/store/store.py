@@ -83,7 +83,7 @@ class Store:
 
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
         """All evaluations in the order of their inserts, of one space or evaluator (fingerprints) where given."""
-        query = select(EVALUATIONS).order_by(EVALUATIONS.c.id)
+        query = select(EVALUATIONS.c.id, EVALUATIONS.c.record).order_by(EVALUATIONS.c.id)
         if space is not None:
             query = query.where(EVALUATIONS.c.space == space)
         if evaluator is not None:

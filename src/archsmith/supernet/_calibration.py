@@ -93,6 +93,14 @@ def statistics(shadow: Shadow, subnet: Program, batches: Iterable[Batch]) -> dic
             here = map_tensors(lambda x: x.to(device), batch)
             try:
                 shadow.model(*here.inputs, **here.keywords)
+            except (RuntimeError, TypeError, IndexError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                shapes = [list(x.shape) for x in (*here.inputs, *here.keywords.values()) if isinstance(x, torch.Tensor)]
+                raise InvalidData(
+                    f"the network cannot run the calibration batch of shapes {shapes}: {str(error)[:300]}; record "
+                    "batches like those that it is trained on"
+                ) from error
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise

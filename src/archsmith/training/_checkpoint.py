@@ -77,7 +77,7 @@ class Checkpoint:
             DamagedFile: when it cannot be read, or was written by a newer version.
         """
         path = folder / NAME
-        if not path.exists():
+        if not path.is_file():
             if folder.exists() and not folder.is_dir():
                 raise UserError(f"checkpoint={str(folder)!r} is a file; give a folder, new or of an earlier training")
             return None

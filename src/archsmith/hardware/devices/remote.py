@@ -303,15 +303,19 @@ class Remote(Device):
 
     def _request(self, verb: str, path: str, body: bytes, *, work_s: float, most: int) -> bytes:
         try:
-            answer = exchange(self._at, credential_for(self._at), verb, path, body, work_s=work_s, most=most)
+            credential = credential_for(self._at)
+            answer = exchange(self._at, credential, verb, path, body, work_s=work_s, most=most)
         except InvalidOption as error:
             raise _Refused(str(error)) from error
         if answer.status == http.HTTPStatus.OK:
             return answer.body
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            lacking = f"no token for {self.address} is known here, and the agent there asks for one"
+            wrong = f"the agent at {self.address} refuses the token that is known for it here"
             raise _Refused(
-                f"the agent at {self.address} refuses the token: put the line `{self.address} TOKEN ...` that it was "
-                f"started with into {TOKEN} or {token_path()}"
+                f"{wrong if credential is not None and credential.token else lacking}: put a line "
+                f"`{self.address} TOKEN` with the agent's own token, which it keeps in its agent.token, into "
+                f"{token_path()} or {TOKEN}"
             )
         if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
             raise ConnectionError("it is asked by too many at once")
