@@ -163,7 +163,8 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise UnknownName(
                 f"cannot find the module of the {what} {path!r}: {error}; looked for it in "
-                f"{', '.join([*map(str, trust.import_folders()), 'the installed packages'])}: name its folder in PYTHONPATH"
+                f"{', '.join([*map(str, trust.import_folders()), 'the installed packages'])}; name its folder in "
+                "PYTHONPATH"
             ) from error
         raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
     for part in attribute.split("."):

@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 import archsmith as archsmith_package
 from archsmith.api.run import Run
+from archsmith.errors import RunMismatch, Untrusted, UserError
+from archsmith.files import append_line
 
 EVIL = "from pathlib import Path\nPath('{}').write_text('ran')\n"
 
@@ -223,7 +226,7 @@ def test_exports_of_somebody_elses_run_stay_in_its_folder(foreign, archsmith, tm
     (run / "exports").symlink_to(tmp_path / "elsewhere")
     command = archsmith("export", run)
     assert command.code == 2
-    assert "--trust" in command.err
+    assert "exports is a link" in command.err
     assert not any((tmp_path / "elsewhere").iterdir())
 
 
@@ -246,3 +249,99 @@ def test_report_replaces_no_device(finished, tmp_path, archsmith):
     assert command.code == 2
     assert "it is a pipe, not a file" in command.err
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("own_file", ["run.json", "store.db", "front.json"])
+def test_a_report_replaces_reports_only(finished, tmp_path, archsmith, own_file):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    before = (tmp_path / "run" / own_file).read_bytes()
+    command = archsmith("report", tmp_path / "run", "--output", tmp_path / "run" / own_file)
+    assert command.code == 2
+    assert "exists and is no report" in command.err
+    assert (tmp_path / "run" / own_file).read_bytes() == before
+    assert archsmith("report", tmp_path / "run").code == 0  # the page that is there is one
+
+
+def test_an_export_replaces_no_weights_of_the_run(finished, archsmith):
+    before = (finished.folder / "supernet.safetensors").read_bytes()
+    name = finished.front["front"][0]["name"]
+    command = archsmith("export", finished.folder, "--name", name, "--output", finished.folder / "supernet.onnx")
+    assert command.code == 2
+    assert "belongs to no exported network" in command.err
+    assert (finished.folder / "supernet.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["training", "state.json", "exports/note.txt", "run.json"])
+def test_somebody_elses_folder_with_links_is_not_read(foreign, archsmith, tmp_path, where):
+    run, elsewhere = foreign(), tmp_path / "elsewhere"
+    if (run / where).is_dir() or (run / where).exists():
+        (run / where).rename(elsewhere)
+    else:
+        elsewhere.write_text("mine", encoding="utf-8")
+    (run / where).symlink_to(elsewhere)
+    command = archsmith("show", run)
+    assert command.code == 2
+    assert "is a link to something elsewhere" in command.err
+
+
+def test_a_link_to_a_run_of_ones_own_makes_no_folder_ones_own(tmp_path):
+    fixed = {"model": None, "space": {}, "device": "onnxruntime", "data": {"fingerprint": "f"}}
+    Run.begin(tmp_path / "mine", fixed)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "run.json").symlink_to(tmp_path / "mine" / "run.json")
+    with pytest.raises(Untrusted, match="is a link"):
+        Run.open(tmp_path / "theirs")
+
+
+def test_somebody_elses_folder_is_not_begun_anew_nor_written_through_other_names(tmp_path):
+    fixed = {"model": None, "space": {}, "device": "onnxruntime", "data": {"fingerprint": "f"}}
+    Run.begin(tmp_path / "mine", fixed)
+    shutil.copytree(tmp_path / "mine", tmp_path / "theirs")
+    with pytest.raises(RunMismatch, match="was begun with something else"):
+        Run.begin(tmp_path / "theirs", {**fixed, "device": "openvino"})
+    (tmp_path / "diary").write_text("mine", encoding="utf-8")
+    (tmp_path / "theirs" / "measurements.jsonl").hardlink_to(tmp_path / "diary")
+    with pytest.raises(Untrusted, match=r"measurements[.]jsonl is a link"):
+        Run.begin(tmp_path / "theirs", fixed)
+    with pytest.raises(UserError, match="it is a link to a file elsewhere"):
+        append_line(tmp_path / "theirs" / "measurements.jsonl", "{}")
+    assert (tmp_path / "diary").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("sizes", [{"depths": [1, 10**6]}, {"widths": [[4, 5000]]}, {"image_size": [10**5, 10**5]}])
+def test_sizes_in_somebody_elses_file_are_bounded(exported, finished, archsmith, sizes):
+    name = finished.front["front"][0]["name"]
+    described = finished.folder / "exports" / f"{name}.architecture.json"
+    source = json.loads(described.read_text(encoding="utf-8"))["source"]
+    source["options"] |= sizes
+    file = exported(source=source, data={"spec": "evil:data"}, device="onnxruntime:threads=1,batch=3000000")
+    checks = statuses(archsmith("verify", file, "--json"))
+    assert "more than 4,096" in checks["rebuilt module"][1]
+    assert "more than 4,096" in checks["latency"][1]
+
+
+def test_a_network_that_is_a_pipe_or_missing_is_said_once(exported, archsmith):
+    file = exported(data={"spec": "evil:data"})
+    file.unlink()
+    os.mkfifo(file)
+    checks = statuses(archsmith("verify", file.with_suffix(".certificate.json"), "--json"))
+    assert [name for name, (status, _) in checks.items() if status == "failed"] == [f"file {file.name}"]
+    file.unlink()
+    command = archsmith("verify", file.with_suffix(".certificate.json"), "--json")
+    assert command.code == 1
+    assert [n for n, (status, _) in statuses(command).items() if status == "failed"] == [f"file {file.name}"]
+
+
+def test_calibration_that_the_network_cannot_run_is_named(foreign, archsmith, tmp_path):
+    from safetensors.torch import save_file
+
+    run = foreign()
+    name = json.loads((run / "front.json").read_text(encoding="utf-8"))["front"][0][:8]
+    for tensors, said in (
+        ({"0.0": torch.zeros(2, 7, 8, 8)}, "cannot run the calibration batch of shapes [[2, 7, 8, 8]]"),
+        ({"\u00b2.0": torch.zeros(2, 1, 8, 8)}, "calibration batches are called NUMBER.INPUT"),
+    ):
+        save_file(tensors, run / "calibration.safetensors")
+        command = archsmith("export", run, "--name", name, "--output", tmp_path / "x.onnx")
+        assert command.code == 2
+        assert said in command.err

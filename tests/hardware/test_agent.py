@@ -419,3 +419,14 @@ def test_a_worker_that_died_while_idle_is_replaced():
     ward._process.wait()
     assert ward.ask({"do": "describe"})[0] == first
     ward.close()
+
+
+def test_the_worker_imports_nothing_of_the_current_folder(tmp_path, monkeypatch):
+    for name in ("msgspec", "numpy", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ward = Ward("onnxruntime:threads=1,batch=1", limit_s=60)
+    try:
+        assert ward.ask({"do": "describe"})[0]["batch"] == 1
+    finally:
+        ward.close()

@@ -3,14 +3,16 @@
 import os
 import shutil
 import sqlite3
+import struct
 import threading
 from pathlib import Path
 
 import pytest
 
-from archsmith.errors import DamagedFile, RunLocked, UserError
+from archsmith.errors import DamagedFile, RunLocked, Untrusted, UserError
 from archsmith.store import Store, _sqlite
 from archsmith.testing.stores import evaluation, proposal
+from archsmith.trust import Names, names_of
 
 
 def filled(path, n=5):
@@ -165,3 +167,42 @@ def test_the_fixture_of_schema_1_can_be_read(tmp_path):
         assert len(store.journal("search").lines) == 6
     assert seen(tmp_path) == before
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def rollback_journal(path, named):
+    """A hot rollback journal over several databases, as SQLite writes it: rolled back, it deletes the file it names."""
+    magic, page = bytes.fromhex("d9d505f920a163d7"), 4096
+    head = magic + struct.pack(">IIIII", 0, 0, path.stat().st_size // page, 512, page)
+    name = str(named).encode()
+    tail = struct.pack(">I", 0x40000000 // page + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    return head.ljust(512, b"\0") + tail
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_journal_deletes_no_file_that_it_names(tmp_path, writable):
+    path, diary = filled(tmp_path / "store.db"), tmp_path / "diary"
+    diary.write_text("mine", encoding="utf-8")
+    (tmp_path / "store.db-journal").write_bytes(rollback_journal(path, diary))
+    content = bytearray(path.read_bytes())
+    content[18:20] = b"\x01\x01"  # not written with a log
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match="names a file that SQLite would delete"):
+        Store.open(path, create=False, writable=writable)
+    assert diary.exists()
+
+
+def test_views_in_capitals_are_no_tables_either(tmp_path):
+    path = filled(tmp_path / "store.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE archsmith_journal RENAME TO kept")
+        connection.execute("CREATE VIEW ARCHSMITH_JOURNAL AS SELECT * FROM kept")
+    connection.close()
+    with pytest.raises(DamagedFile, match="computes something in the view"):
+        reading(path)
+
+
+def test_a_store_with_another_name_elsewhere_is_not_written_for_somebody_else(tmp_path):
+    path = filled(tmp_path / "store.db")
+    (tmp_path / "other.db").hardlink_to(path)
+    with names_of(Names(tmp_path / "run.json", own=False)), pytest.raises(Untrusted, match="another name elsewhere"):
+        Store.open(path)
