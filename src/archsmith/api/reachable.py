@@ -61,7 +61,7 @@ def check_reachable(
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(writable=True))
+            store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
             session = Session(run, store, materials, asked, (), on_progress, stop)
             session.instruments.open(stack)
             session.instruments.export_each("only a handful is measured")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsmith import space as spaces
 from archsmith.api.devices import ALONE, named_devices
-from archsmith.api.progress import Listener, nobody
+from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.api.run_record import FORMAT, State, check_record
 from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
@@ -251,18 +251,24 @@ class Run:
         """Folder of the exported networks."""
         return self.path / "exports"
 
-    def store(self, *, writable: bool = False) -> Store:
+    def store(self, *, writable: bool = False, on_progress: Listener = nobody) -> Store:
         """The open store; close it, or use it in a ``with`` statement.
 
         Args:
             writable: for a search; it is made where it is missing. Otherwise nothing in the folder is changed.
+            on_progress: hears that a server is waited for.
 
         Raises:
             UserError: when it is missing and not to be made, or cannot be reached.
             Untrusted: when somebody else's run names a database elsewhere.
         """
         with names_of(self.names):
-            return Store.open(self.record["store"] or self.path / "store.db", create=writable, writable=writable)
+            return Store.open(
+                self.record["store"] or self.path / "store.db",
+                create=writable,
+                writable=writable,
+                on_message=lambda text: on_progress(Progress("store", text)),
+            )
 
     def journal_name(self, name: str) -> str:
         """Name of one of this run's journals: a shared database holds those of several runs."""

@@ -188,7 +188,7 @@ def conduct(
     question.check(materials.space)
     _keep_weights(run, supernet)
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(writable=True))
+        store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
         session.instruments.open(stack)
         evaluate = session.composite()
