@@ -187,8 +187,16 @@ def conduct(
     check_known(question.metrics, available_metrics(metrics, materials.on))
     question.check(materials.space)
     _keep_weights(run, supernet)
+
+    def waiting(event: Progress) -> None:
+        on_progress(event)
+        if stop():
+            raise Interrupted(
+                f"stopped while {run.record['store']} was waited for; the same command goes on from there"
+            )
+
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
+        store = stack.enter_context(run.store(writable=True, on_progress=waiting))
         session = Session(run, store, materials, question, metrics, on_progress, stop)
         session.instruments.open(stack)
         evaluate = session.composite()
