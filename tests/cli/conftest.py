@@ -43,12 +43,15 @@ def finished(tmp_path_factory, one_thread):
     folder = tmp_path_factory.mktemp("cli") / "digits"
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setenv("ARCHSMITH_HOME", str(tmp_path_factory.mktemp("home")))
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("ARCHSMITH_HOME", str(home))
         patch.setattr(sys, "argv", ["archsmith", "search", "--run", str(folder), *MEASURED, "--json"])
         with suppress(SystemExit):
             cli.main()
     assert (folder / "report.html").exists(), err.getvalue()
-    return SimpleNamespace(folder=folder, front=json.loads(out.getvalue()), err=err.getvalue(), command=MEASURED)
+    return SimpleNamespace(
+        folder=folder, front=json.loads(out.getvalue()), err=err.getvalue(), command=MEASURED, home=home
+    )
 
 
 @pytest.fixture(scope="session")

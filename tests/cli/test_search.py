@@ -44,7 +44,8 @@ def test_the_journals_hold_what_was_asked_for(finished):
     assert run.header()["limits_as_written"] == ["latency_ms<=90%"]
 
 
-def test_the_same_command_again_answers_at_once(finished, archsmith):
+def test_the_same_command_again_answers_at_once(finished, archsmith, monkeypatch):
+    monkeypatch.setenv("ARCHSMITH_HOME", str(finished.home))  # where it is known as one's own
     before = (finished.folder / "store.db").read_bytes()
     again = archsmith("search", "--run", finished.folder, *finished.command, "--json")
     assert again.code == 0
