@@ -345,3 +345,11 @@ def test_calibration_that_the_network_cannot_run_is_named(foreign, archsmith, tm
         command = archsmith("export", run, "--name", name, "--output", tmp_path / "x.onnx")
         assert command.code == 2
         assert said in command.err
+
+
+def test_exports_that_came_with_a_run_are_not_taken_for_proved_here(foreign, finished, archsmith, monkeypatch):
+    command = archsmith("export", foreign())
+    assert command.code == 0
+    assert command.out.count("nothing of it was proved here") == len(finished.front["front"])
+    monkeypatch.setenv("ARCHSMITH_HOME", str(finished.home))
+    assert "proved here" not in archsmith("export", finished.folder).out
