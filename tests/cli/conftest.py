@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
+import termios
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from types import SimpleNamespace
 
@@ -33,6 +36,36 @@ def start():
         command = [sys.executable, "-c", "from archsmith.cli import main; main()", *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, **pipes, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def through_a_terminal():
+    """Runs Python with arguments on a terminal of its own: all that it writes there, as text.
+
+    It is started by :mod:`subprocess`: a process with threads, as one that has run networks, cannot fork safely.
+    """
+
+    def run(*arguments, columns=300, environment=os.environ):
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, columns))
+        child = subprocess.Popen(
+            [sys.executable, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+        )
+        os.close(theirs)
+        found = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not part:
+                break
+            found += part
+        os.close(ours)
+        assert child.wait() == 0, found.decode(errors="replace")
+        return found.decode()
 
     return run
 

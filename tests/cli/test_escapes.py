@@ -3,10 +3,7 @@
 import io
 import json
 import os
-import pty
 import re
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
@@ -57,26 +54,6 @@ c._Lines()(Progress(text, text, 1, 2))
 """
 
 
-def through_a_terminal(code):
-    """The bytes that Python code writes to a terminal, as text."""
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "300", "PYTHONIOENCODING": "utf-8"}
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    found = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not part:
-            break
-        found += part
-    os.close(ours)
-    assert child.wait() == 0, found.decode(errors="replace")
-    return found.decode()
-
-
 def raw_controls(text):
     """Controls and reordering characters that are left when newlines and what rich writes of its own are gone."""
     rest = OURS.sub("", text.replace("\r\n", "\n").replace("\r", ""))
@@ -85,8 +62,9 @@ def raw_controls(text):
     )
 
 
-def test_nothing_that_is_printed_holds_a_command_to_the_terminal():
-    shown = through_a_terminal(CODE.replace("HOSTILE", ascii(HOSTILE)))
+def test_nothing_that_is_printed_holds_a_command_to_the_terminal(through_a_terminal):
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "300", "PYTHONIOENCODING": "utf-8"}
+    shown = through_a_terminal("-c", CODE.replace("HOSTILE", ascii(HOSTILE)), environment=environment)
     assert not raw_controls(shown)
     assert "\x1b[31m" not in shown  # neither as rich would write it: nothing here is red
     assert "\x1b]8" not in shown

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import pexpect
 import pytest
 
 import archsmith as smith
@@ -363,20 +362,15 @@ def test_options_are_numbers_words_tuples_or_json():
         parse_options(["f=[[8, 16"])
 
 
-def test_a_terminal_of_80_columns_shows_how_far_and_how_long_still(tmp_path):
+def test_a_terminal_of_80_columns_shows_how_far_and_how_long_still(tmp_path, through_a_terminal):
     arguments = ["search", "--run", str(tmp_path / "r"), *COUNTED, "--budget", "3"]
     command = ["-c", "from archsmith.cli import main; main()", *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
-    child = pexpect.spawn(
-        sys.executable, command, dimensions=(40, 80), encoding="utf-8", timeout=120, env=environment | {"TERM": "xterm"}
-    )
-    child.expect(pexpect.EOF)
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", child.before)
+    shown = through_a_terminal(*command, columns=80, environment=environment | {"TERM": "xterm"})
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert re.search(r"train +\S+ +[1-4]/5 ", shown), shown
     assert re.search(r"search +\S+ +[0-2]/3 +\d+ s left +accuracy_top1", shown), shown
     assert re.search(r"report +\S+ +0/\? +writing report.html", shown), shown
-    child.close()
-    assert child.exitstatus == 0
 
 
 def test_debug_shows_the_traceback(tmp_path, archsmith):
