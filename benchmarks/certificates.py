@@ -41,15 +41,17 @@ import numpy as np
 import torch
 
 import archsmith as smith
-from archsmith.api.exporting import export_member
 from archsmith.api.front import Member
-from archsmith.api.materials import Materials, materials_of, rebuild
 from archsmith.certificate import read_certificate
-from archsmith.evaluation import Evaluation, Value
-from archsmith.export._onnx_file import OnnxFile
+from archsmith.delivery.files import export_member
+from archsmith.evaluation import Evaluation
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.hardware import Meter, environment, open_device
 from archsmith.hardware.machine import load_average
+from archsmith.runs.context import Materials, materials_of
+from archsmith.source.building import rebuild
 from archsmith.testing.torchvision_stub import define_torchvision_operators
+from archsmith.value import Value
 
 RUNTIMES = ("onnxruntime:threads=1", "openvino:threads=1")
 NEAR, FAR = 0.03, 0.08
@@ -143,7 +145,7 @@ def spells(path: Path, device: str, times: int) -> dict[str, Any]:
     call = opened.prepare_file(str(path), OnnxFile(path).example_inputs())
     fresh, open_one = [], []
     code = (
-        "import sys, pathlib; from archsmith.api.exporting import measure_file; "
+        "import sys, pathlib; from archsmith.delivery.files import measure_file; "
         f"print(measure_file(pathlib.Path(sys.argv[1]), on={device!r}).latency_ms)"
     )
     for _ in range(times):

@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from archsmith.evaluator._tally import Tally, tally
 from archsmith.evaluator.counts import count
 from archsmith.evaluator.footprint import intensity
-from archsmith.export._candidate import candidate_onnx
+from archsmith.evaluator.kit.operator_counter import Tally, tally
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.hardware import Meter, environment, open_device
 from archsmith.hardware.machine import load_average
 from archsmith.hardware.memory import peak_memory_mib

@@ -33,7 +33,7 @@ import archsmith as smith
 from archsmith.architecture import Proposal
 from archsmith.benchmark import open_benchmark
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.evaluator._latency_models import AUTO, Known, judged
+from archsmith.evaluator.kit.latency_models import AUTO, Known, judged
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.hardware import Meter, environment, open_device

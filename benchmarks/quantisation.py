@@ -35,12 +35,12 @@ from sst2_minilm import TOKENS, elastic, minilm
 
 import archsmith as smith
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluator._composite import Composite
-from archsmith.evaluator._files import Candidates
-from archsmith.evaluator._precisions import JointSpace, Precisions
-from archsmith.evaluator._quantised_files import QuantisedFiles
+from archsmith.candidates.files import Candidates
+from archsmith.candidates.precisions import JointSpace, Precisions
+from archsmith.candidates.quantised_files import QuantisedFiles
 from archsmith.evaluator.file_accuracy import FileAccuracy
 from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.latency import Latency
 from archsmith.hardware import Meter, environment, open_device
 from archsmith.hardware.machine import load_average

@@ -40,12 +40,12 @@ from coverage_models import Entry, catalogue  # noqa: E402
 
 import archsmith as smith  # noqa: E402
 from archsmith.errors import DamagedFile  # noqa: E402
-from archsmith.export._candidate import candidate_onnx  # noqa: E402
-from archsmith.export._compare import difference  # noqa: E402
-from archsmith.export._inputs import resized  # noqa: E402
-from archsmith.export._onnx_file import OnnxFile  # noqa: E402
-from archsmith.export._positional import positional  # noqa: E402
-from archsmith.export._sliced import Doubtful, NotSliceable, SlicedExport  # noqa: E402
+from archsmith.export.onnx_tools.by_position import positional  # noqa: E402
+from archsmith.export.onnx_tools.comparing import difference  # noqa: E402
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx  # noqa: E402
+from archsmith.export.onnx_tools.inputs import resized  # noqa: E402
+from archsmith.export.onnx_tools.onnx_file import OnnxFile  # noqa: E402
+from archsmith.export.slicing.sliced_export import Doubtful, NotSliceable, SlicedExport  # noqa: E402
 from archsmith.hardware import Meter, open_device  # noqa: E402
 from archsmith.supernet import Supernet  # noqa: E402
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.store import Store
+from archsmith.value import Value
 
 COMMITS, TOTAL = 1000, 10_000
 

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.method import load
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume, is_non_dominated
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy._evolution import evolve
+from archsmith.strategy.kit.variation import evolve
+from archsmith.value import Value
 
 Floats = NDArray[np.float64]
 OBJECTIVES = (Objective("accuracy", "max"), Objective("latency", "min"))

@@ -27,10 +27,10 @@ from torch import nn
 
 import archsmith as smith
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Value
 from archsmith.evaluator.latency import Latency
 from archsmith.hardware import Meter, open_device
 from archsmith.testing.torchvision_stub import define_torchvision_operators
+from archsmith.value import Value
 
 ON, TOKENS = "onnxruntime:threads=1,batch=1", 32  # 78 % of the sentences have at most 32 tokens
 SIZES = {"*.heads": (8, 10, 12), "*.intermediate.dense.width": (512, 768, 1024, 1536)}

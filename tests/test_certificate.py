@@ -10,15 +10,15 @@ from torch import nn
 from archsmith.certificate import Exported, certificate_path, certify, read_certificate, verify
 from archsmith.certificate.samples import GRID, _input, _tensor
 from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
-from archsmith.evaluation import Value
-from archsmith.export._inputs import random_like, resized
-from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
+from archsmith.export.onnx_tools.inputs import random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import Safetensors
 from archsmith.hardware import Meter, open_device
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.clock import FakeClock, FakeDevice
+from archsmith.value import Value
 
 INPUTS = (torch.zeros(2, 3, 4, 4),)
 SOURCE = {"factory": "tests:tiny", "options": {}}
@@ -205,7 +205,7 @@ def test_only_files_that_a_certificate_is_about_are_verified(certificate):
 def test_a_swapped_network_with_a_doctored_hash_is_noticed(certificate, copy, exported):
     """Whoever changes file and hash together still has to give the recorded outputs."""
     other = copy.supernet.extract(copy.supernet.largest)
-    from archsmith.export._candidate import candidate_onnx
+    from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
     from archsmith.files import sha256
 
     copy.path.write_bytes(candidate_onnx(other, (torch.zeros(8, 3, 4, 4),)))

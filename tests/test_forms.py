@@ -9,11 +9,12 @@ import pytest
 from archsmith import space as spaces
 from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import DamagedFile, InvalidOption, InvalidSpace, unknown
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.plan import Plan, TensorPlan, WeightPolicy
 from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable, Isomorphic, Node, Size, Subset, Wiring
 from archsmith.testing.mutations import mutants, survives
+from archsmith.value import Value
 
 PROPOSAL = Proposal(
     Architecture("5f", (("depth", 2), ("w", (1, "b")), ("op", "conv"))), {"epochs": 3}, "ab", {"x": [1]}

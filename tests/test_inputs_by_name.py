@@ -16,15 +16,15 @@ from archsmith.errors import EvaluationFailed, InvalidData, InvalidModel, Invali
 from archsmith.evaluator.accuracy import Accuracy, count_correct
 from archsmith.evaluator.counts import Counts, count
 from archsmith.evaluator.latency import Latency
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._compare import difference
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._positional import Positional, positional
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
+from archsmith.export.onnx_tools.by_position import Positional, positional
+from archsmith.export.onnx_tools.comparing import difference
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import Safetensors, load_network
 from archsmith.hardware import Meter, open_device
-from archsmith.supernet.calls import arguments, in_order, logits_of, map_tensors
+from archsmith.structure.calls import arguments, in_order, logits_of, map_tensors
 from archsmith.testing.clock import FakeClock, FakeDevice
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 

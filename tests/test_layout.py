@@ -1,4 +1,7 @@
-"""The layout is a test: who may import whom, what is heavy, how long a file may be, what a role's folder holds."""
+"""The layout is a test: who may import whom, what is heavy, how long a file may be, what a role's folder holds.
+
+Every check gathers all that it finds, so that one run tells everything there is to mend.
+"""
 
 import ast
 import graphlib
@@ -11,77 +14,82 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import archsmith
 from archsmith import method
 
 ROOT = Path(archsmith.__file__).parent
 TESTS = Path(__file__).parent
 
-VOCABULARY = {"errors", "architecture", "metric", "evaluation", "plan", "method", "events", "changes"}
-VOCABULARY |= {"files", "forms", "npz", "origin", "texts", "trust"}
-
-# place -> the other places it may import; the vocabulary is open to all
+# Frozen values and what reads them from files: open to all, and they import each other only.
+VOCABULARY = {
+    *("errors", "architecture", "value", "metric", "evaluation", "plan", "method", "progress", "fingerprint"),
+    *("files", "events", "changes", "forms", "npz", "origin", "quantities", "texts", "trust"),
+}
+LOWER = {
+    *("pareto", "feasibility", "graph", "space", "encoding", "predictor", "data", "models", "benchmark"),
+    *("structure", "running", "discovery", "supernet", "export", "hardware", "candidates", "training"),
+    *("strategy", "evaluator", "store", "engine", "loop"),
+}
+# room -> all other rooms that it may import; imports in functions and for type checkers count too
 MAY_IMPORT = {
     "pareto": set(),
+    "feasibility": {"pareto"},
     "graph": set(),
     "space": {"graph"},
     "encoding": {"space", "graph"},
-    "benchmark": {"space"},
-    "models": set(),
+    "predictor": {"encoding", "graph", "space"},
     "data": set(),
-    "supernet": {"graph", "space"},
-    "predictor": {"encoding", "graph"},
-    "training": {"supernet", "space", "graph", "predictor", "encoding"},
-    "compress": {"graph", "supernet"},
-    "export": {"graph"},
+    "models": set(),
+    "benchmark": {"space", "graph"},
+    "structure": {"graph", "space"},
+    "running": {"graph", "space", "structure"},
+    "discovery": {"graph", "space", "structure", "running"},
+    "supernet": {"graph", "space", "structure", "running", "discovery"},
+    "export": {"graph", "structure"},
     "hardware": {"graph", "export"},
-    "differentiable": {"supernet", "space", "training", "hardware"},
-    "proxy": {"graph"},
+    "candidates": {"space", "graph", "structure", "running", "supernet", "export", "hardware", "benchmark"},
+    "training": {
+        *("candidates", "supernet", "running", "structure", "space", "graph", "data", "predictor", "encoding"),
+        *("hardware", "pareto"),
+    },
     "strategy": {"space", "encoding", "pareto", "predictor"},
     "evaluator": {
-        *("pareto", "graph", "space", "encoding", "benchmark", "models", "data", "supernet", "predictor"),
-        *("training", "compress", "export", "hardware", "proxy"),
+        *("candidates", "training", "benchmark", "data", "hardware", "export", "supernet", "predictor", "encoding"),
+        *("space", "graph"),
     },
     "store": set(),
     "engine": {"evaluator"},
-    "replay": {"strategy", "store"},
-    "loop": {"strategy", "evaluator", "engine", "store", "replay"},
-    "retrieval": {"graph", "encoding", "store"},
-    "certificate": {"supernet", "export", "hardware", "evaluator"},
-    "report": {"pareto", "space", "store"},
-    "comparison": {"benchmark", "strategy", "pareto", "space", "encoding", "predictor", "report"},
+    "loop": {"strategy", "engine", "store", "feasibility"},
+    "source": LOWER,
+    "runs": LOWER | {"source"},
+    "certificate": LOWER | {"source", "runs"},
+    "delivery": LOWER | {"source", "runs", "certificate"},
+    "orchestration": LOWER | {"source", "runs", "certificate", "delivery"},
+    "report": {"pareto", "feasibility", "space", "graph", "store", "runs"},
 }
-EVERYTHING = VOCABULARY | set(MAY_IMPORT)
+MAY_IMPORT["comparison"] = MAY_IMPORT["report"] | {
+    *("report", "strategy", "benchmark", "training", "evaluator", "predictor", "encoding", "candidates", "supernet"),
+    *("data", "source"),
+}
 MAY_IMPORT["api"] = set(MAY_IMPORT)
-MAY_IMPORT["cli"] = {"api", "loop", "report", "hardware", "comparison"}
-MAY_IMPORT["testing"] = EVERYTHING | {"api", "cli"}
+MAY_IMPORT["cli"] = {"api", "report", "comparison", "hardware"}
+MAY_IMPORT["testing"] = set(MAY_IMPORT)
 
-# torch at the top of a module: whole folders, or in some only the files of single methods
-TORCH = {"models", "data", "supernet", "training", "compress", "export", "differentiable", "proxy", "evaluator"}
-TORCH |= {"certificate", "api", "testing"}
-TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy", "retrieval"}
+# torch at the top of a module: whole rooms, or in some only the files of single methods
+TORCH = {"models", "data", "structure", "running", "discovery", "supernet", "candidates", "training", "export"}
+TORCH |= {"evaluator", "source", "runs", "certificate", "delivery", "orchestration", "api", "testing"}
+TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy"}
 HEAVY = ("torch", "sklearn", "pandas", "plotly", "onnx", "onnxruntime", "onnxscript", "pyarrow", "scipy.stats")
-HEAVY += (
-    "pymoo",
-    "optuna",
-    "botorch",
-    "gpytorch",
-    "timm",
-    "torchvision",
-    "transformers",
-    "tokenizers",
-    "openvino",
-    "cryptography",
-)
+HEAVY += ("pymoo", "optuna", "botorch", "gpytorch", "timm", "torchvision", "transformers", "tokenizers")
+HEAVY += ("openvino", "cryptography")
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_API = 400, 60, 1200
 
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
 MODULES["__init__"] = MODULES.pop("__init__", ROOT / "__init__.py")
 
 
-def place(module):
+def room(module):
     return module.partition(".")[0]
 
 
@@ -111,6 +119,11 @@ def imported(nodes):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def all_imports(module):
+    return tuple(imported(ast.walk(tree(MODULES[module]))))
+
+
 def own(names):
     """Of dotted names, the modules of ours that they reach; ``archsmith`` itself aside."""
     for name in names:
@@ -122,145 +135,144 @@ def own(names):
             yield found
 
 
+@cache
+def uses(module):
+    return frozenset(own(all_imports(module))) - {module}
+
+
 def outside(names):
     return [n for n in names if n.split(".")[0] != "archsmith"]
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_follow_the_table(module):
-    here = place(module)
-    if here == "__init__":
-        return
-    assert here in EVERYTHING | set(MAY_IMPORT), f"{here} is a new place: say in MAY_IMPORT whom it may import"
-    allowed = VOCABULARY | {here} | MAY_IMPORT.get(here, set())
-    for name in own(imported(ast.walk(tree(MODULES[module])))):
-        assert place(name) in allowed, f"{module} imports archsmith.{name}; {here} may import {sorted(allowed)}"
+def none(found):
+    """Nothing was found; else all of it is told at once."""
+    assert not found, "\n".join(["", *map(str, found)])
 
 
-def test_the_table_has_no_ring():
-    tuple(graphlib.TopologicalSorter({k: v - {k} for k, v in MAY_IMPORT.items()}).static_order())
-
-
-def test_no_ring_of_modules():
+def test_imports_follow_the_table():
+    """By any import: rooms, rings of files, and what is private."""
+    found = []
+    for module in sorted(MODULES.keys() - {"__init__"}):
+        here = room(module)
+        if here not in VOCABULARY | MAY_IMPORT.keys():
+            found.append(f"{here} is a new room: say in MAY_IMPORT whom it may import")
+        allowed = VOCABULARY | {here} | MAY_IMPORT.get(here, set())
+        found += [f"{module} imports {name}" for name in uses(module) if room(name) not in allowed]
+        across = (name for name in all_imports(module) if name.startswith("archsmith.") and name.split(".")[1] != here)
+        private = (n for n in across if any(part.startswith("_") and part != "__version__" for part in n.split(".")))
+        found += [f"{module} imports the private {name}" for name in private if here != "testing"]
+    none(found)
+    tuple(graphlib.TopologicalSorter({k: v - {k} for k, v in MAY_IMPORT.items() if k != "testing"}).static_order())
     # Importing a.b runs a/__init__ first; that a package loads its own parts is no ring.
-    arrows = {
-        m: {x for x in own(imported(at_import(tree(f)))) if x != m and not m.startswith(f"{x}.")}
-        for m, f in MODULES.items()
-    }
+    arrows = {m: {x for x in uses(m) if not m.startswith(f"{x}.")} for m in MODULES}
     tuple(graphlib.TopologicalSorter(arrows).static_order())
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_heavy_packages_are_imported_where_they_are_used(module):
-    names = outside(imported(at_import(tree(MODULES[module]))))
-    heavy = {h for n in names for h in HEAVY if n == h or n.startswith(f"{h}.")}
-    stem = module.rpartition(".")[2]
-    if place(module) in TORCH or (place(module) in TORCH_IN_METHODS and is_method_file(module, stem)):
-        heavy -= {"torch"}
-    assert not heavy, f"{module} loads {sorted(heavy)} when it is imported; import inside the function that needs it"
-
-
-def is_method_file(module, stem):
-    role = module.rpartition(".")[0]
-    return role in method.roles() and stem != "base" and not stem.startswith("_")
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_no_global_generators_and_no_prints(module):
-    if place(module) == "testing":
-        return  # the suites look at the global generators to see that nobody moves them
-    for node in ast.walk(tree(MODULES[module])):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
-            assert place(module) == "cli", f"{module}:{node.lineno} prints; return or raise instead"
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random"):
-            modern = ("default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "bit_generator")
-            assert node.attr in modern, f"{module}:{node.lineno} draws from numpy's global generator"
-    names = set(outside(imported(ast.walk(tree(MODULES[module])))))
-    assert not any(n == "random" or n.startswith("random.") for n in names), f"{module}: use numpy's default_rng"
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_files_stay_short(module):
-    lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
-    assert lines <= 450, f"{module} has {lines} lines: it does more than one thing"
-    for node in ast.walk(tree(MODULES[module])):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
-            length = (node.end_lineno or 0) - body[0].lineno + 1  # signature and docstring may be as long as they need
-            assert length <= 60, f"{module}.{node.name} has {length} lines of code"
-
-
-def test_no_module_shares_its_name_with_a_public_function():
-    # The command line is apart: its functions are named after its commands.
+def test_what_is_loaded_drawn_and_printed():
+    """Heavy packages where they are used; NumPy's generators that are handed down; output by the command line only."""
+    found = []
+    modern = ("default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "bit_generator")
     for module, file in MODULES.items():
-        if place(module) == "cli":
-            continue
+        names = outside(imported(at_import(tree(file))))
+        heavy = {h for n in names for h in HEAVY if n == h or n.startswith(f"{h}.")}
+        if room(module) in TORCH or (room(module) in TORCH_IN_METHODS and is_method_file(file)):
+            heavy -= {"torch"}
+        found += [f"{module} loads {name} when it is imported; import it where it is used" for name in heavy]
+        if room(module) == "testing":
+            continue  # the suites look at the global generators to see that nobody moves them
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and room(module) != "cli":
+                found.append(f"{module}:{node.lineno} prints; return or raise instead")
+            drawn = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random")
+            if drawn and node.attr not in modern:
+                found.append(f"{module}:{node.lineno} draws from NumPy's global generator")
+        if any(n == "random" or n.startswith("random.") for n in outside(all_imports(module))):
+            found.append(f"{module} imports random: use NumPy's default_rng")
+    none(found)
+
+
+def is_method_file(file):
+    return any(file in method.sources(role).values() for role in method.roles())
+
+
+def test_sizes_and_names():
+    """Short files and functions, a thin api, and no module that is called as a public function beside it."""
+    found, api = [], 0
+    for module, file in MODULES.items():
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        api += lines * (room(module) == "api")
+        if lines > LONGEST_FILE:
+            found.append(f"{module} has {lines} lines: it does more than one thing")
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                length = (node.end_lineno or 0) - body[0].lineno + 1  # signature and docstring are as long as they need
+                if length > LONGEST_FUNCTION:
+                    found.append(f"{module}.{node.name} has {length} lines of code")
+        if room(module) == "cli":
+            continue  # its functions are named after its commands
         package = module.rpartition(".")[0] if file.name != "__init__.py" else module
         inside = f"{package}." if package else ""
         near = {m.removeprefix(inside).partition(".")[0] for m in MODULES if m.startswith(inside)}
         for node in tree(file).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                assert node.name not in near, f"{module}.{node.name} is also the name of a module beside it"
-    assert not {place(m) for m in MODULES} & set(archsmith.__all__)
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and node.name in near:
+                found.append(f"{module}.{node.name} is also the name of a module beside it")
+    if api > LONGEST_API:
+        found.append(f"api has {api} lines: it is to be thin")
+    none([*found, *({room(m) for m in MODULES} & set(archsmith.__all__))])
 
 
-@pytest.mark.parametrize("role", sorted(method.roles()))
-def test_a_role_holds_one_documented_method_a_file(role):
-    for info in method.describe(role):
-        file = ROOT / Path(*role.split(".")) / f"{info.name}.py"
-        if not file.exists():
-            continue  # a third party's
-        classes = [n for n in tree(file).body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
-        methods = [c for c in classes if method._paper_node(c) is not None]
-        assert len(methods) == 1, f"{file.name} holds {[c.name for c in methods]}; a file is one method"
-        assert re.fullmatch(r"[A-Z`].{9,118}[.]", info.summary), (
-            f"{role} {info.name}: first docstring line {info.summary!r}"
-        )
-        assert info.paper.title
-        assert method.load(role, info.name).__name__ == methods[0].name
-
-
-@pytest.mark.parametrize("module", sorted(m for m in MODULES if m != "__init__" and "._" not in m))
-def test_everything_public_is_documented(module):
-    loaded = importlib.import_module(f"archsmith.{module}")
-    for name, thing in vars(loaded).items():
-        if (
-            name.startswith(("_", "test_"))
-            or getattr(thing, "__module__", "") != loaded.__name__
-            or not callable(thing)
-        ):
-            continue
-        assert inspect.getdoc(thing), f"{module}.{name} says nothing about itself"
-        for part, member in vars(thing).items() if isinstance(thing, type) else ():
-            if not part.startswith(("_", "test_")) and inspect.isfunction(member):
-                assert inspect.getdoc(getattr(thing, part)), f"{module}.{name}.{part} says nothing about itself"
+def test_methods_and_documentation():
+    """One documented method a file; everything public says what it is."""
+    found = []
+    for role in method.roles():
+        for info in method.describe(role):
+            if info.name not in method.sources(role):
+                continue  # a third party's
+            classes = [n for n in tree(method.sources(role)[info.name]).body if isinstance(n, ast.ClassDef)]
+            methods = [c.name for c in classes if not c.name.startswith("_") and method._paper_node(c) is not None]
+            if methods != [method.load(role, info.name).__name__]:
+                found.append(f"{role} {info.name} holds {methods}; a file is one method")
+            if not re.fullmatch(r"[A-Z`].{9,118}[.]", info.summary) or not info.paper.title:
+                found.append(f"{role} {info.name}: first docstring line {info.summary!r}")
+    for module in sorted(m for m in MODULES if m != "__init__" and "._" not in m):
+        loaded = importlib.import_module(f"archsmith.{module}")
+        for name, thing in vars(loaded).items():
+            ours = getattr(thing, "__module__", "") == loaded.__name__ and callable(thing)
+            if not ours or name.startswith(("_", "test_")):
+                continue
+            parts = vars(thing) if isinstance(thing, type) else {}
+            members = [p for p in parts if not p.startswith(("_", "test_")) and inspect.isfunction(parts[p])]
+            silent = [p for p in members if not inspect.getdoc(getattr(thing, p))]
+            found += [f"{module}.{name}.{p} says nothing about itself" for p in silent]
+            if not inspect.getdoc(thing):
+                found.append(f"{module}.{name} says nothing about itself")
+    none(found)
 
 
 def test_every_public_module_is_tested():
     sources = [*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py"), *(ROOT / "testing").glob("*.py")]
     everything = "\n".join(f.read_text(encoding="utf-8") for f in sources if f != Path(__file__))
     reached = {m for m in MODULES if is_named(m, everything)}
-    while more := {x for m in reached for x in uses(m) if place(x) == place(m)} - reached:
+    while more := {x for m in reached for x in uses(m) if room(x) == room(m)} - reached:
         reached |= more  # a part of what is tested
-    missed = [m for m, f in MODULES.items() if is_public_part(m, f) and m not in reached]
-    assert not missed, f"no test and no conformance suite reaches {missed}"
+    none([m for m in MODULES if is_public_part(m) and m not in reached])
 
 
-def is_public_part(module, file):
+def is_public_part(module):
     stem = module.rpartition(".")[2]
-    apart = ("testing", "api", "cli")  # the verbs are tested as a user gives them: see tests/test_docs.py
-    return file.name != "__init__.py" and stem != "base" and not stem.startswith("_") and place(module) not in apart
-
-
-def uses(module):
-    return set(own(imported(ast.walk(tree(MODULES[module])))))
+    apart = ("testing", "orchestration", "api", "cli")  # verbs are tested as users give them: see tests/test_docs.py
+    outer = MODULES[module].name == "__init__.py" or stem == "base" or stem.startswith("_")
+    return not outer and room(module) not in apart
 
 
 def is_named(module, tests):
     """Whether tests name something public of the module, or all methods of its role."""
-    parent, _, stem = module.rpartition(".")
-    if parent in method.roles() and (f'names("{parent}")' in tests or f'"{stem}"' in tests):
-        return True
+    stem = module.rpartition(".")[2]
+    for role in method.roles():
+        if MODULES[module] in method.sources(role).values() and (f'names("{role}")' in tests or f'"{stem}"' in tests):
+            return True
     defined = {n.name for n in tree(MODULES[module]).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     public = "|".join(n for n in defined if not n.startswith("_"))
     if ">>>" in MODULES[module].read_text(encoding="utf-8"):
@@ -275,11 +287,5 @@ def run(code):
 
 
 def test_importing_archsmith_loads_nothing_heavy():
-    code = f"import sys, archsmith; print([m for m in {HEAVY} if m in sys.modules])"
-    assert run(code) == "[]"
-
-
-def test_importing_archsmith_takes_less_than_three_tenths_of_a_second():
-    # CPU time, and the least of a few runs: other programs on the machine do not count.
-    code = "import time; t = time.process_time(); import archsmith; print(time.process_time() - t)"
-    assert min(float(run(code)) for _ in range(3)) < 0.3
+    loaded = run("import sys, archsmith; print(*sorted({m.partition('.')[0] for m in sys.modules}))").split()
+    none(set(loaded) & {*HEAVY, "numpy", "sqlalchemy", "rich"})

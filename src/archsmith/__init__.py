@@ -10,18 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded when they are used
-    from archsmith.api.building import elastic
     from archsmith.api.front import Front
     from archsmith.api.job import Job
     from archsmith.api.run import Run
     from archsmith.api.searching import search
+    from archsmith.candidates.precisions import Precisions
     from archsmith.data import open_data
+    from archsmith.delivery.verifying import verify_file
     from archsmith.errors import ArchsmithError
-    from archsmith.evaluator._precisions import Precisions
     from archsmith.evaluator.user_metric import UserMetric
+    from archsmith.source.elasticity import elastic
     from archsmith.space import Choice, ChoiceSpace
     from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
-    from archsmith.training._loop import train
+    from archsmith.training.kit.loop import train
 
 __version__ = "0.1.0"
 
@@ -35,17 +36,18 @@ _WHERE = {
     "Job": "archsmith.api.job",
     "Kernel": "archsmith.supernet",
     "Optional": "archsmith.supernet",
-    "Precisions": "archsmith.evaluator._precisions",
+    "Precisions": "archsmith.candidates.precisions",
     "Relaxed": "archsmith.supernet",
     "Run": "archsmith.api.run",
     "Supernet": "archsmith.supernet",
     "Switch": "archsmith.supernet",
     "UserMetric": "archsmith.evaluator.user_metric",
     "Width": "archsmith.supernet",
-    "elastic": "archsmith.api.building",
+    "elastic": "archsmith.source.elasticity",
     "open_data": "archsmith.data",
     "search": "archsmith.api.searching",
-    "train": "archsmith.training._loop",
+    "train": "archsmith.training.kit.loop",
+    "verify_file": "archsmith.delivery.verifying",
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "open_data",
     "search",
     "train",
+    "verify_file",
 ]
 
 

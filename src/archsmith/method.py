@@ -2,8 +2,10 @@
 
 A *role* is a folder whose ``__init__.py`` holds ``ROLE = "..."``, the sentence that says what its methods do.
 Every public module in it, other than ``base``, holds exactly one public class with a ``paper``: the method,
-whose name is the file's name. Listing reads sources and imports nothing, so that it works with no extra
-installed. Other packages join through the entry-point group ``archsmith.<role>``.
+whose name is the file's name. Sub-folders are families: their methods belong to the role under the same flat names.
+A sub-folder whose ``__init__.py`` begins with a comment holds parts of methods and no methods. Listing reads sources
+and imports nothing, so that it works with no extra installed. Other packages join through the entry-point group
+``archsmith.<role>``.
 """
 
 from __future__ import annotations
@@ -112,8 +114,15 @@ def names(role: str) -> list[str]:
     """
     if role not in roles():
         raise unknown("role", role, roles())
-    ours = [f.stem for f in (ROOT / Path(*role.split("."))).glob("*.py") if _is_public(f.stem)]
-    return sorted({*ours, *(e.name for e in entry_points(group=f"archsmith.{role}"))})
+    return sorted({*sources(role), *(e.name for e in entry_points(group=f"archsmith.{role}"))})
+
+
+@cache
+def sources(role: str) -> Mapping[str, Path]:
+    """Name -> file of archsmith's own methods of a role, those of its families among them."""
+    folder = ROOT / Path(*role.split("."))
+    inside = [folder, *(init.parent for init in sorted(folder.glob("*/__init__.py")) if _is_family(init))]
+    return {f.stem: f for part in inside for f in sorted(part.glob("*.py")) if _is_public(f.stem)}
 
 
 def load(role: str, name: str) -> type[Any]:
@@ -131,8 +140,9 @@ def load(role: str, name: str) -> type[Any]:
         return own
     if name not in names(role):
         raise unknown(role.rpartition(".")[2].removesuffix("s"), name, names(role))
-    if (ROOT / Path(*role.split(".")) / f"{name}.py").exists():
-        module = importlib.import_module(f"archsmith.{role}.{name}")
+    if name in sources(role):
+        path = sources(role)[name].relative_to(ROOT).with_suffix("")
+        module = importlib.import_module(".".join([ROOT.name, *path.parts]))
         found: type[Any] = next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
         return found
     [entry] = entry_points(group=f"archsmith.{role}", name=name)
@@ -290,9 +300,8 @@ def describe(role: str) -> list[MethodInfo]:
     """What is known of each method of a role, read from the sources."""
     found = []
     for name in names(role):
-        file = ROOT / Path(*role.split(".")) / f"{name}.py"
-        if file.exists():
-            tree = ast.parse(file.read_text(encoding="utf-8"))
+        if name in sources(role):
+            tree = ast.parse(sources(role)[name].read_text(encoding="utf-8"))
             node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and _paper_node(n) is not None)
             summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
             found.append(MethodInfo(role, name, summary, _read_paper(node)))
@@ -300,6 +309,12 @@ def describe(role: str) -> list[MethodInfo]:
             method = load(role, name)
             found.append(MethodInfo(role, name, (inspect.getdoc(method) or "").partition("\n")[0], method.paper))
     return found
+
+
+def _is_family(init: Path) -> bool:
+    """Whether a sub-folder holds methods of the role that it lies in: no parts, and no role of its own."""
+    text = init.read_text(encoding="utf-8")
+    return not text.startswith("#") and "\nROLE = " not in text
 
 
 def _is_public(stem: str) -> bool:

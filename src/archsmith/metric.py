@@ -6,14 +6,20 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from archsmith.errors import InvalidOption, unknown
-
-if TYPE_CHECKING:
-    from archsmith.evaluation import Evaluation
+from archsmith.value import Value
 
 Goal = Literal["max", "min"]
+
+
+class Valued(Protocol):
+    """What has values by metric, such as an :class:`archsmith.evaluation.Evaluation`."""
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Metric name -> value."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ class Limit:
         """The absolute limit, given the largest network's values; itself where it is absolute already."""
         return Limit(self.metric, self.sense, largest[self.metric] * self.bound / 100) if self.relative else self
 
-    def violation(self, evaluation: Evaluation) -> float:
+    def violation(self, evaluation: Valued) -> float:
         """How far the bound is exceeded, as a share of it; 0 where it holds.
 
         The pessimistic end of the value's interval counts: the upper for ``<=``, the lower for ``>=``.

@@ -79,7 +79,7 @@ class Plan:
             and of branches that give zeros.
         overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
         stand_ins: branch in ``skipped`` -> where the tensor enters it that passes through, and what is answered in its
-            place, as :mod:`archsmith.supernet.passing` describes; branches of one tensor need none.
+            place, as :mod:`archsmith.structure.passing` describes; branches of one tensor need none.
         inputs: input of a call, its position in digits or its name -> height and width of the images that it gets.
     """
 

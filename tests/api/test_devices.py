@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import archsmith as smith
-from archsmith.api.devices import device_metrics, named_devices, recorded
-from archsmith.api.verifying import verify_file
 from archsmith.certificate import devices, read_certificate
+from archsmith.delivery.verifying import verify_file
 from archsmith.errors import DeviceLost, InvalidOption, RunMismatch, UnknownName
 from archsmith.hardware import Measurement
-from archsmith.hardware.agent import Agent
+from archsmith.hardware.agents.agent import Agent
 from archsmith.hardware.devices.remote import Remote
+from archsmith.hardware.named import device_metrics, named_devices, recorded
 from archsmith.hardware.statistics import ratio_of_minima, ratio_of_trimmed_means
 
 TWO = ["onnxruntime:batch=4", "other=openvino:batch=4"]

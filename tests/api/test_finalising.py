@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from archsmith.api.finalising import finalise
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible, Interrupted
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
+from archsmith.orchestration.finalising import finalise
 from archsmith.space import Choice, ChoiceSpace
+from archsmith.value import Value
 
 SPACE = ChoiceSpace([Choice("n", (1, 2, 3, 4, 5))])
 OBJECTIVES = (Objective("accuracy_top1", "max"), Objective("latency_ms", "min"))

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 import archsmith as smith
-from archsmith.api.exporting import export_from_run
-from archsmith.api.materials import Materials
-from archsmith.api.verifying import verify_file
+from archsmith.api.exports import export_from_run
+from archsmith.delivery.verifying import verify_file
 from archsmith.errors import InvalidOption, RunMismatch
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._quantised import is_quantised
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.export.onnx_tools.quantising import is_quantised
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.openvino import OpenVino
+from archsmith.runs.context import Materials
 
 ON = "onnxruntime:threads=1,batch=4"
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import archsmith as smith
-from archsmith.api.materials import load_weights
 from archsmith.certificate import read_certificate
 from archsmith.errors import Infeasible, InvalidData, InvalidModel, InvalidOption, RunMismatch, UnknownName, UserError
 from archsmith.evaluator import file_size
+from archsmith.runs.weights import load_weights
 
 COUNTED = {"maximize": "accuracy_top1", "minimize": "params", "budget": 8}
 

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archsmith as smith
-from archsmith.api import reachable
 from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit
+from archsmith.orchestration import reachable
 from archsmith.space import Choice, ChoiceSpace
+from archsmith.value import Value
 
 WIDTHS = (8, 16, 24, 32)
 

@@ -9,10 +9,10 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.benchmark import describe_benchmark, import_benchmark, open_benchmark, specs
 from archsmith.benchmark._rows import Index
 from archsmith.errors import DamagedFile, InvalidArchitecture, InvalidData, InvalidOption, MissingTable, UnknownName
-from archsmith.evaluation import Value
 from archsmith.method import names
 from archsmith.testing.spaces import ChoiceSpaceConformance
 from archsmith.testing.tables import MISSING, TinyTable, tiny_benchmark, tiny_columns
+from archsmith.value import Value
 
 TINY = "archsmith.testing.tables:TinyTable"
 

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from archsmith.api.progress import Progress
 from archsmith.cli._console import far
+from archsmith.progress import Progress
 
 CODE = """
 import sys
 from archsmith.cli._console import errors, results, progress, _bars
-from archsmith.api.progress import Progress
+from archsmith.progress import Progress
 results.print("a :cat: and nasbench_graph:cat:x", markup=False)
 with progress() as listen:
     listen(Progress("search", "of :cat:", 1, 2))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archsmith as smith
-from archsmith.api.elastic_options import OPTIONS, plain_elastic, read_elastic
+from archsmith.discovery.elasticity import Elasticity
 from archsmith.errors import InvalidOption
-from archsmith.supernet.elasticity import Elasticity
+from archsmith.source.options import OPTIONS, plain_elastic, read_elastic
 
 MODULE = """
 from torch import nn

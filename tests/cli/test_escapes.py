@@ -20,7 +20,7 @@ CODE = """
 import logging, sys, threading, warnings
 from rich.table import Table
 from rich.text import Text
-from archsmith.api.progress import Progress
+from archsmith.progress import Progress
 from archsmith.architecture import Architecture, Proposal
 from archsmith.cli import _console as c, files
 from archsmith.evaluation import Evaluation, Value

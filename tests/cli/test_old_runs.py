@@ -41,7 +41,7 @@ def test_their_files_are_verified(run, archsmith, monkeypatch):
     def away(spec):
         raise DeviceLost(f"{spec} is away")
 
-    monkeypatch.setattr("archsmith.api.verifying.open_device", away)  # latencies of another machine do not compare
+    monkeypatch.setattr("archsmith.delivery.verifying.open_device", away)  # latencies of another machine do not compare
     verified = archsmith("verify", sorted((run / "exports").glob("*.onnx"))[0], "--json")
     checks = {c["name"]: c["status"] for c in json.loads(verified.out)["checks"]}
     assert verified.code == 0, verified.out

@@ -2,7 +2,7 @@
 
 import json
 
-from archsmith.export._quantised import is_quantised
+from archsmith.export.onnx_tools.quantising import is_quantised
 
 COMMON = ["search", "--data", "digits", "--images", "300", "--epochs", "1", "--minimize", "size_mib", "--budget", "3"]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import archsmith as smith
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.supernet.resolution import resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.structure.resolution import resized
 
 MODULE = """
 import torch

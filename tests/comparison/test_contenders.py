@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archsmith.comparison import PROBLEMS, parse_contender, parse_contenders, parse_problem, parse_problems
-from archsmith.comparison.contender import FAST, USUAL
+from archsmith.comparison.entry import FAST, USUAL
 from archsmith.comparison.problem import QUICK
 from archsmith.errors import InvalidOption, MissingTable, UnknownName
 from archsmith.method import names
@@ -17,11 +17,11 @@ def test_a_strategy_is_one_text():
     assert full.name == "linas"
     assert full.options == {"picks": 2, "optimism": 0.5, "predictor": "ridge"}
     assert (full.graph, full.batch, full.label) == (False, 4, "LINAS, ridge")
-    own = parse_contender("archsmith.strategy.nsga2:Nsga2:population=6")
-    assert (own.name, own.options) == ("archsmith.strategy.nsga2:Nsga2", {"population": 6})
+    own = parse_contender("archsmith.strategy.evolution.nsga2:Nsga2:population=6")
+    assert (own.name, own.options) == ("archsmith.strategy.evolution.nsga2:Nsga2", {"population": 6})
 
 
-@pytest.mark.parametrize("name", ["linas", "archsmith.strategy.linas:Linas"])
+@pytest.mark.parametrize("name", ["linas", "archsmith.strategy.predictor.linas:Linas"])
 def test_values_of_options_may_hold_colons(name):
     found = parse_contender(f"{name}:predictor=archsmith.predictor.ridge:Ridge,picks=2,inner=nsga2:Nsga2=3/batch=2@x:y")
     assert (found.name, found.batch, found.label) == (name, 2, "x:y")

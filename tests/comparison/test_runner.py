@@ -19,7 +19,7 @@ from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, Missing
 OWN = """
 import os
 from archsmith.errors import MissingExtra
-from archsmith.strategy.nsga2 import Nsga2
+from archsmith.strategy.evolution.nsga2 import Nsga2
 from archsmith.strategy.random import RandomSearch as Random
 
 class Breaks(Random):

@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.files import Candidates
 from archsmith.errors import EvaluationFailed, InvalidOption, MeasurementFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._files import Candidates
-from archsmith.evaluator._tally import tally
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.footprint import Footprint, intensity
+from archsmith.evaluator.kit.operator_counter import tally
 from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.latency import Latency, per_second
 from archsmith.evaluator.peak_memory import PeakMemory
@@ -23,6 +22,7 @@ from archsmith.hardware.memory import peak_memory_mib
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.clock import FakeClock, FakeDevice
 from archsmith.testing.evaluators import EvaluatorConformance
+from archsmith.value import Value
 
 MIB = 2**20
 

@@ -9,18 +9,18 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.files import Candidates
 from archsmith.errors import EvaluationFailed, InvalidOption, MissingExtra
-from archsmith.evaluation import Value
-from archsmith.evaluator._composite import Composite
-from archsmith.evaluator._files import Candidates
 from archsmith.evaluator.accuracy import Accuracy, count_correct, wilson
 from archsmith.evaluator.counts import Counts
+from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import Meter, open_device
 from archsmith.metric import Metric
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.evaluators import EvaluatorConformance
+from archsmith.value import Value
 
 
 class TestAccuracy(EvaluatorConformance):

@@ -9,17 +9,17 @@ from torch import nn
 
 import archsmith as smith
 from archsmith.architecture import Proposal
+from archsmith.candidates.files import Candidates
+from archsmith.candidates.precisions import JointSpace, Precisions, block_of, layers_of
+from archsmith.candidates.quantised_files import QuantisedFiles, calibration_calls
 from archsmith.errors import EvaluationFailed, InvalidModel, InvalidOption, UnknownName
-from archsmith.evaluator._files import Candidates
-from archsmith.evaluator._precisions import JointSpace, Precisions, block_of, layers_of
-from archsmith.evaluator._quantised_files import QuantisedFiles, calibration_calls
 from archsmith.evaluator.accuracy import Accuracy, count_correct
 from archsmith.evaluator.file_accuracy import FileAccuracy
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.peak_memory import PeakMemory
 from archsmith.evaluator.user_metric import UserMetric
-from archsmith.export._quantised import is_quantised
+from archsmith.export.onnx_tools.quantising import is_quantised
 from archsmith.hardware import Meter, open_device
 from archsmith.testing.evaluators import EvaluatorConformance
 
@@ -193,7 +193,7 @@ class TestFiles:
 
     def test_a_file_that_cannot_be_quantised_fails_its_evaluation(self, deep, monkeypatch):
         files = files_of(deep)
-        monkeypatch.setattr("archsmith.export._quantised._in_eight_bits", lambda *_: 1 / 0)
+        monkeypatch.setattr("archsmith.export.onnx_tools.quantising._in_eight_bits", lambda *_: 1 / 0)
         with pytest.raises(EvaluationFailed, match="cannot be quantised: division by zero"):
             files.content(deep.largest)
 

@@ -14,12 +14,12 @@ from torch import nn
 import archsmith as smith
 from archsmith.architecture import Proposal
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
-from archsmith.evaluation import Value
 from archsmith.evaluator.counts import count
 from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.hardware.block_table import BlockTable, OperatorTable
 from archsmith.hardware.parts import block_paths, parts_of
 from archsmith.testing.evaluators import EvaluatorConformance
+from archsmith.value import Value
 
 
 class Block(nn.Module):

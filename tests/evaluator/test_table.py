@@ -5,7 +5,7 @@ import pytest
 
 from archsmith.architecture import Proposal
 from archsmith.errors import EvaluationFailed, UnknownName
-from archsmith.evaluator._composite import Composite
+from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.table import Table
 from archsmith.testing.tables import MISSING, tiny_benchmark
 

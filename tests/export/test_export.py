@@ -13,12 +13,12 @@ from torch import nn
 from archsmith import method
 from archsmith.errors import DamagedFile, InvalidModel, InvalidOption, RunMismatch, StorageFull
 from archsmith.export import onnx as onnx_module
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._compare import difference, tensors
-from archsmith.export._inputs import batch_size, has_batch, random_like, resized
-from archsmith.export._onnx_file import OnnxFile
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
+from archsmith.export.onnx_tools.comparing import difference, tensors
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.inputs import batch_size, has_batch, random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import ARCHITECTURE, Safetensors, inputs_from, load_network, read_architecture
 from archsmith.supernet import Elastic, Supernet, Width
 

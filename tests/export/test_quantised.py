@@ -14,11 +14,11 @@ from torch import nn
 
 import archsmith as smith
 from archsmith.errors import InvalidModel, InvalidOption
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._quantised import Policy, Quantisable, is_quantised
-from archsmith.export._sliced import SlicedExport
 from archsmith.export.onnx import Onnx
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.export.onnx_tools.quantising import Policy, Quantisable, is_quantised
+from archsmith.export.slicing.sliced_export import SlicedExport
 
 
 class Block(nn.Module):
@@ -185,8 +185,8 @@ class TestQuantised:
         code = (
             "import logging, torch\n"
             "from torch import nn\n"
-            "from archsmith.export._candidate import candidate_onnx\n"
-            "from archsmith.export._quantised import Policy, Quantisable\n"
+            "from archsmith.export.onnx_tools.fast_exporter import candidate_onnx\n"
+            "from archsmith.export.onnx_tools.quantising import Policy, Quantisable\n"
             "x = (torch.zeros(2, 3, 32),)\n"
             "file = Quantisable(candidate_onnx(nn.Linear(32, 64).eval(), x))\n"
             "print(len(file.quantised(Policy(default='int4'), {})) > 0, logging.root.handlers, logging.root.level)\n"

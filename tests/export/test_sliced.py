@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import archsmith as smith
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._compare import difference
-from archsmith.export._follows import Search, Sizes
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._positional import positional
-from archsmith.export._sliced import NotSliceable, SlicedExport
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.export.onnx_tools.comparing import difference
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.export.slicing.sliced_export import NotSliceable, SlicedExport
+from archsmith.export.slicing.symbolic_sizes import Search, Sizes
 from archsmith.supernet import Depth, Elastic, Optional, Supernet, Switch, Width
 from archsmith.supernet.networks.residual_convnet import ResidualConvNet
 from archsmith.testing.torchvision_stub import define_torchvision_operators

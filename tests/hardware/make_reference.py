@@ -8,7 +8,7 @@ import io
 import onnx
 import torch
 
-from archsmith.export._candidate import OPSET, quiet_exporter
+from archsmith.export.onnx_tools.fast_exporter import OPSET, quiet_exporter
 from archsmith.hardware.reference import FILE, reference_module
 
 

@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UserError
-from archsmith.export._candidate import candidate_onnx
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.hardware import Meter, open_device
-from archsmith.hardware._wire import pack, unpack
-from archsmith.hardware.agent import Agent, Ward
+from archsmith.hardware.agents.agent import Agent, Ward
+from archsmith.hardware.agents.wire import pack, unpack
 from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.testing.devices import DeviceLaws, small_network

@@ -8,7 +8,7 @@ import pytest
 
 from archsmith.errors import InvalidOption, UserError
 from archsmith.hardware import open_device
-from archsmith.hardware._credentials import Address, credential_for, own_token
+from archsmith.hardware.agents.credentials import Address, credential_for, own_token
 
 PIN = "ab" * 32
 SECRET = "correct-horse-battery"

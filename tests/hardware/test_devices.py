@@ -14,8 +14,8 @@ from torch import nn
 
 from archsmith import method
 from archsmith.errors import DamagedFile, Interrupted, InvalidOption, MeasurementFailed, RunLocked, UnknownName
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._quantised import Policy, Quantisable
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.quantising import Policy, Quantisable
 from archsmith.files import home_folder
 from archsmith.hardware import Device, Meter, available_devices, environment, open_device
 from archsmith.hardware.catalogue import ROLE_NAME

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from archsmith.errors import ArchsmithError, DamagedFile, DeviceLost, InvalidOption, MeasurementFailed, UserError
-from archsmith.hardware import Measurement, Meter, _client, open_device
-from archsmith.hardware._wire import error_of, pack
+from archsmith.hardware import Measurement, Meter, open_device
+from archsmith.hardware.agents import client as _client
+from archsmith.hardware.agents.wire import error_of, pack
 from archsmith.hardware.devices import remote
 
 X = (np.ones((1, 4), dtype=np.float32),)

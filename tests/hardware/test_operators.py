@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from archsmith.errors import DamagedFile, InvalidModel, MeasurementFailed
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._simplified import session_of, simplified
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.export.onnx_tools.simplifying import session_of, simplified
 from archsmith.hardware.block_table import OperatorTable
 from archsmith.hardware.operators import FREE, operators_of
 

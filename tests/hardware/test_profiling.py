@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from archsmith.errors import InvalidOption
-from archsmith.export._candidate import quiet_exporter
+from archsmith.export.onnx_tools.fast_exporter import quiet_exporter
 from archsmith.hardware import open_device
 from archsmith.hardware.profiling import OperatorTime, Profile, modules_of, profile_of
 

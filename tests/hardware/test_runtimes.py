@@ -12,7 +12,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from archsmith.errors import InvalidOption, MeasurementFailed
-from archsmith.export._candidate import candidate_onnx, quiet_exporter
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx, quiet_exporter
 from archsmith.hardware import Meter, _torch, available_devices, open_device
 from archsmith.hardware.devices.onnxruntime_cuda import PROVIDER, OnnxRuntimeCuda
 from archsmith.hardware.devices.openvino import OpenVino

@@ -10,12 +10,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from archsmith.errors import InvalidOption, UnknownName
-from archsmith.hardware import _connections, _server
-from archsmith.hardware._client import Nonsense, exchange
-from archsmith.hardware._connections import Connections
-from archsmith.hardware._credentials import Address, Credential
-from archsmith.hardware._server import Server
-from archsmith.hardware._tls import own_certificate, serving
+from archsmith.hardware.agents import connections as _connections
+from archsmith.hardware.agents import server as _server
+from archsmith.hardware.agents.client import Nonsense, exchange
+from archsmith.hardware.agents.connections import Connections
+from archsmith.hardware.agents.credentials import Address, Credential
+from archsmith.hardware.agents.server import Server
+from archsmith.hardware.agents.tls import own_certificate, serving
 
 TOKEN = "correct-horse-battery"
 HEAD = f"Authorization: Bearer {TOKEN}\r\n"

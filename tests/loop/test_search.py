@@ -7,7 +7,7 @@ import pytest
 from archsmith import loop
 from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible, InvalidOption, RunLocked, RunMismatch, StorageFull, UserError
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_ASKS
 from archsmith.method import OURS
 from archsmith.metric import Limit
@@ -15,6 +15,7 @@ from archsmith.store import Store
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.testing.engines import square
 from archsmith.testing.scripted import evaluate, make, point, question
+from archsmith.value import Value
 
 
 class Listed(Strategy):
@@ -348,7 +349,7 @@ def test_an_infeasible_request_ends_early_with_the_smallest_value(store):
     best = min((e for e in store.evaluations() if e.ok), key=lambda e: e["cost"])
     value = best.values["cost"]
     assert str(caught.value).startswith(
-        f"nothing meets cost<=-1: the smallest cost found in 20 evaluations is {value.value:.4g} "
+        f"nothing meets cost<=-1: the smallest cost among 20 evaluations is {value.value:.4g} "
         f"(95 % interval {value.low:.4g} to {value.high:.4g}), of the architecture {best.architecture}; loosen"
     )
     recorder = Recorder()
@@ -359,14 +360,14 @@ def test_an_infeasible_request_ends_early_with_the_smallest_value(store):
 
 def test_a_lower_bound_names_the_largest(store):
     with pytest.raises(
-        Infeasible, match=r"nothing meets size>=1000: the largest size found in 5 evaluations is 85\.8, of"
+        Infeasible, match=r"nothing meets size>=1000: the largest size among 5 evaluations is 85\.8, of"
     ):
         run(store, limits=[Limit.parse("size>=1000")], budget=5, first=[question(39, 39)])
 
 
 def test_patience_waits_for_the_anchors(store):
     anchors = [question(x, 30) for x in range(25)]
-    with pytest.raises(Infeasible, match="in 25 evaluations"):
+    with pytest.raises(Infeasible, match="among 25 evaluations"):
         run(store, limits=[Limit.parse("cost<=-1")], budget=200, first=anchors)
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.report import FinalNetwork, ReportData
 from archsmith.space import Choice, ChoiceSpace
+from archsmith.value import Value
 
 
 @pytest.fixture(scope="session")

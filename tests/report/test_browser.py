@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Metric, Objective
 from archsmith.report import FinalNetwork
 from archsmith.report.html import write_html
+from archsmith.value import Value
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
+from archsmith.quantities import limit_text, number
 from archsmith.report import FinalNetwork, ReportData
 from archsmith.report.effects import main_effects
 from archsmith.report.figures import front, hypervolume_figure, hypervolumes, progress
 from archsmith.report.terminal import front_table
-from archsmith.report.text import answer, limit_text, number, verdict
+from archsmith.report.text import answer, verdict
+from archsmith.value import Value
 
 A, B = Objective("gain", "max"), Objective("cost", "min")
 

@@ -10,11 +10,12 @@ import pytest
 
 from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import MissingExtra, StorageFull
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Metric, Objective
+from archsmith.quantities import interval
 from archsmith.report import FinalNetwork, ReportData
 from archsmith.report.html import page, write_html
-from archsmith.report.text import interval
+from archsmith.value import Value
 
 
 class Outline(HTMLParser):

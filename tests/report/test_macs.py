@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Objective
 from archsmith.report import FinalNetwork, ReportData
 from archsmith.report.figures import against_macs, front, progress
@@ -18,6 +18,7 @@ from archsmith.report.html import page
 from archsmith.report.macs import NOTABLE, macs_against_time, named_example, said, warning
 from archsmith.report.terminal import front_table
 from archsmith.space import Choice, ChoiceSpace
+from archsmith.value import Value
 
 GAIN, TIME = Objective("gain", "max"), Objective("latency_ms", "min")
 

@@ -9,21 +9,22 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.known_values import KnownValues
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import InvalidOption
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume, is_non_dominated
 from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
 from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
-from archsmith.strategy._history import learnt_from
-from archsmith.strategy._improvement import ExpectedImprovement
-from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._surrogate import Surrogate
-from archsmith.strategy._trend import Counts, Trend, best_line
 from archsmith.strategy.auto import Auto
-from archsmith.strategy.nsga2 import Nsga2
+from archsmith.strategy.evolution.nsga2 import Nsga2
+from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.hypervolume_improvement import ExpectedImprovement
+from archsmith.strategy.kit.observations import learnt_from
+from archsmith.strategy.kit.surrogate import Surrogate
+from archsmith.strategy.kit.trend import Counts, Trend, best_line
 from archsmith.strategy.random import RandomSearch
 from archsmith.testing.strategies import OBJECTIVES, run
+from archsmith.value import Value
 
 ERROR, PAIR = OBJECTIVES[0], OBJECTIVES[:2]
 
@@ -305,7 +306,7 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
 
 
 def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):
-    monkeypatch.setattr("archsmith.strategy._surrogate.REMEMBERED", 60)
+    monkeypatch.setattr("archsmith.strategy.kit.surrogate.REMEMBERED", 60)
     space, rng = layered(), np.random.default_rng(0)
     surrogate = Surrogate(RowLedger(space, PAIR, ()), [], 20)
     for n in (1, 7, 50, 30, 200, 5):  # grows, repeats itself, and forgets

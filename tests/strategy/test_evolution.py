@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy._evolution import best_first, breed, constrained_ranks, evolve, tournament
-from archsmith.strategy._spread import spread
+from archsmith.strategy.kit.batch_selection import spread
+from archsmith.strategy.kit.variation import best_first, breed, constrained_ranks, evolve, tournament
 from archsmith.testing.strategies import constrained_space
 
 small = st.integers(0, 4).map(float)

@@ -8,16 +8,17 @@ import pytest
 from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidOption, MissingExtra
-from archsmith.evaluation import Evaluation, Value, costs
+from archsmith.evaluation import Evaluation, costs
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy._geometry import survival_scores
-from archsmith.strategy.age_moea import ordered
-from archsmith.strategy.asng import Distribution, ranked_weights
-from archsmith.strategy.genetic_algorithm import linear_ranking
+from archsmith.strategy.evolution.age_moea import ordered
+from archsmith.strategy.evolution.genetic_algorithm import linear_ranking
+from archsmith.strategy.kit.age_geometry import survival_scores
+from archsmith.strategy.policy.asng import Distribution, ranked_weights
 from archsmith.testing.strategies import fail, run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
+from archsmith.value import Value
 
 MANY = ["regularized_evolution", "nsga3", "age_moea", "moead", "sms_emoa", "adaptive_mutation"]
 ONE = ["genetic_algorithm", "asng"]

@@ -10,9 +10,9 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.one_hot import OneHot
 from archsmith.metric import Limit
 from archsmith.predictor.ridge import Ridge
-from archsmith.strategy._forecast import forecast
-from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._views import VIEWS, warped
+from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.predictions import forecast
+from archsmith.strategy.kit.scales import VIEWS, warped
 from archsmith.testing.strategies import fail
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

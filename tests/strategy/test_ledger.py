@@ -9,7 +9,7 @@ import pytest
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidOption
 from archsmith.metric import Limit, Objective
-from archsmith.strategy._ledger import Ledger, RowLedger
+from archsmith.strategy.kit.history import Ledger, RowLedger
 from archsmith.testing.strategies import constrained_space, evaluate_any, fail, tiny_space
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

@@ -11,7 +11,7 @@ from archsmith.errors import InvalidOption, UnknownName
 from archsmith.evaluation import costs
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume
-from archsmith.strategy.linas import Linas
+from archsmith.strategy.predictor.linas import Linas
 from archsmith.testing.strategies import OBJECTIVES, evaluate_any, fail, run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

@@ -10,8 +10,8 @@ from archsmith.errors import InvalidOption
 from archsmith.evaluation import costs
 from archsmith.metric import Limit
 from archsmith.pareto import is_non_dominated
-from archsmith.strategy.local_search import LocalSearch
-from archsmith.strategy.pareto_local_search import ParetoLocalSearch
+from archsmith.strategy.local.local_search import LocalSearch
+from archsmith.strategy.local.pareto_local_search import ParetoLocalSearch
 from archsmith.testing.strategies import fail, run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

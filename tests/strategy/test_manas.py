@@ -6,12 +6,13 @@ import pytest
 from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidOption
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy.manas import Manas
+from archsmith.strategy.policy.manas import Manas
 from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
+from archsmith.value import Value
 
 SPACE = ChoiceSpace([Choice(f"layer{i}", (0, 1, 2, 3), "categorical") for i in range(8)])
 LOSS = (Objective("loss", "min"),)

@@ -5,12 +5,13 @@ import pytest
 
 from archsmith import method
 from archsmith.errors import InvalidOption
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy.mcts import MonteCarloTreeSearch
+from archsmith.strategy.tree.mcts import MonteCarloTreeSearch
 from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
+from archsmith.value import Value
 
 ACCURACY = TOY_OBJECTIVES[:1]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archsmith.strategy._motif_process import KERNELS, NOISES, Kernel, MotifProcess, best_kernel
+from archsmith.strategy.kit.motif_process import KERNELS, NOISES, Kernel, MotifProcess, best_kernel
 
 
 def counts(n, d=6, seed=0):

@@ -9,14 +9,15 @@ from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.errors import InvalidOption
-from archsmith.evaluation import Evaluation, Value, costs
+from archsmith.evaluation import Evaluation, costs
 from archsmith.metric import Limit, Objective
 from archsmith.pareto import hypervolume
 from archsmith.space import ChoiceSpace
-from archsmith.strategy.nas_bowl import NasBowl
+from archsmith.strategy.bayesian.nas_bowl import NasBowl
 from archsmith.testing.encodings import wired_space
 from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
+from archsmith.value import Value
 
 GAIN = Objective("gain", "max")
 GOALS = (GAIN, Objective("price", "min"))

@@ -9,7 +9,7 @@ from archsmith.errors import InvalidOption
 from archsmith.evaluation import costs
 from archsmith.metric import Limit
 from archsmith.pareto import hypervolume
-from archsmith.strategy.nsga2 import Nsga2
+from archsmith.strategy.evolution.nsga2 import Nsga2
 from archsmith.testing.strategies import fail, run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

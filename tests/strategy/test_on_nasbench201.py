@@ -11,7 +11,7 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.metric import Objective
 from archsmith.predictor import mid_ranks
-from archsmith.strategy.nas_bowl import NasBowl
+from archsmith.strategy.bayesian.nas_bowl import NasBowl
 
 DATA = Path(os.environ.get("ARCHSMITH_DATA") or Path(__file__).parents[3] / "shared" / "data")
 if not (DATA / "nasbench201_cifar10.parquet").exists():

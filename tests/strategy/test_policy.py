@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archsmith.predictor import mid_ranks
-from archsmith.strategy._editor import Editor, Step
-from archsmith.strategy._policy import draw_weights, rewards, rewards_at, scalarised
+from archsmith.strategy.kit.editor import Editor, Step
+from archsmith.strategy.kit.policy import draw_weights, rewards, rewards_at, scalarised
 
 
 def drawn(seed, n=30, m=2):

@@ -12,11 +12,11 @@ from archsmith.evaluation import costs
 from archsmith.metric import Limit
 from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace
-from archsmith.strategy._inputs import Inputs, maker
-from archsmith.strategy.epnas import Epnas
-from archsmith.strategy.linas import Linas
-from archsmith.strategy.neural_predictor import NeuralPredictor
-from archsmith.strategy.weaknas import Weaknas
+from archsmith.strategy.kit.inputs import Inputs, maker
+from archsmith.strategy.predictor.epnas import Epnas
+from archsmith.strategy.predictor.linas import Linas
+from archsmith.strategy.predictor.neural_predictor import NeuralPredictor
+from archsmith.strategy.predictor.weaknas import Weaknas
 from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

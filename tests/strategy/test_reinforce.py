@@ -10,7 +10,7 @@ from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 
 torch = pytest.importorskip("torch")
-from archsmith.strategy.reinforce import Reinforce  # noqa: E402 - after the check for torch
+from archsmith.strategy.policy.reinforce import Reinforce  # noqa: E402 - after the check for torch
 
 ACCURACY = TOY_OBJECTIVES[:1]
 

@@ -7,7 +7,7 @@ from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidOption
 from archsmith.metric import Limit
-from archsmith.strategy.rena import Rena
+from archsmith.strategy.policy.rena import Rena
 from archsmith.testing.strategies import run
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 

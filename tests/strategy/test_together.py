@@ -6,9 +6,9 @@ import pytest
 from archsmith.metric import Objective
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.space.alike import alike_choices
-from archsmith.strategy._first_designs import even_designs
-from archsmith.strategy._ledger import RowLedger
-from archsmith.strategy._together import evened, exchanged
+from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.group_moves import evened, exchanged
+from archsmith.strategy.kit.history import RowLedger
 
 WIDTHS = [Choice(f"w{i}", (8, 16, 32)) for i in range(3)]
 PRECISIONS = [Choice(f"p{i}", ("fp32", "int8"), "categorical", owner="device") for i in range(3)]

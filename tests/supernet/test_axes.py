@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from archsmith.errors import InvalidModel, UnknownName
+from archsmith.structure.axes import as_axis, split_leading
 from archsmith.supernet import Elastic, Kernel, Optional, Supernet, Switch, Width
-from archsmith.supernet.axes import as_axis, split_leading
 
 A, B = Width("a", (1, 2, 4)), Width("b", (2, 3))
 factors = st.lists(st.sampled_from([2, 3, A, B]), min_size=1, max_size=3)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from archsmith.errors import InvalidArchitecture, InvalidData, InvalidModel, InvalidOption, UnknownName
+from archsmith.structure.choices import ChoiceModule
 from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
-from archsmith.supernet.choices import ChoiceModule
 from archsmith.supernet.networks.residual_convnet import ResidualConvNet
 
 

@@ -15,8 +15,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 import archsmith as smith
+from archsmith.discovery.literals import lifted_again, with_lifted_sizes
 from archsmith.errors import InvalidModel, InvalidOption
-from archsmith.supernet.literals import lifted_again, with_lifted_sizes
 from archsmith.testing import supernets as laws
 
 

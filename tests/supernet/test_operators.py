@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import archsmith as smith
+from archsmith.discovery.shapes import Shapes
 from archsmith.method import names
-from archsmith.supernet.shapes import Shapes
 from archsmith.testing import supernets as laws
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -209,7 +209,7 @@ CASES = {
 
 
 def test_every_family_is_here():
-    assert set(CASES) == set(names("supernet.operators"))
+    assert set(CASES) == set(names("discovery.operators"))
 
 
 @pytest.mark.parametrize(("family", "case"), [(f, c) for f, cases in CASES.items() for c in cases])
@@ -247,7 +247,7 @@ def test_an_attribute_that_a_size_is_compared_with_follows_it():
 
 def test_a_choice_that_was_right_is_not_proved_again(monkeypatch):
     """One fault among many choices costs no second round of proofs."""
-    from archsmith.supernet.proof import Prover
+    from archsmith.discovery.proof import Prover
 
     runs = []
     plain = Prover.wrong

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import archsmith as smith
 from archsmith.plan import Plan
-from archsmith.supernet.passing import answer_of, answering, places, settled, zeros_in_place_of
+from archsmith.structure.passing import answer_of, answering, places, settled, zeros_in_place_of
 from archsmith.testing import supernets as laws
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 

@@ -14,7 +14,7 @@ from archsmith.errors import InvalidModel, InvalidOption
 from archsmith.evaluator.counts import Counts
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.plan import Plan
-from archsmith.supernet.resolution import fitted, resized
+from archsmith.structure.resolution import fitted, resized
 from archsmith.testing import supernets as laws
 
 IMAGES = torch.rand(4, 3, 16, 24, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from archsmith import method
 from archsmith.errors import InvalidModel
 from archsmith.supernet import Elastic, Width
 
-RULES = {name: method.load("supernet.rules", name)() for name in method.names("supernet.rules")}
+RULES = {name: method.load("structure.rules", name)() for name in method.names("structure.rules")}
 
 IN, OUT = Width("in", (4, 8)), Width("out", (6, 12))
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from archsmith.errors import DamagedFile, RunMismatch, StorageFull, TrainingDiverged, UserError
 from archsmith.testing.trainers import blobs, tiny_supernet
-from archsmith.training._loop import train
+from archsmith.training.kit.loop import train
 
 SETTINGS = {"epochs": 4, "lr": 0.01, "seed": 7}
 
@@ -172,7 +172,7 @@ import sys, time
 import torch
 torch.set_num_threads(1)
 from archsmith.testing.trainers import blobs, tiny_supernet
-from archsmith.training._loop import train
+from archsmith.training.kit.loop import train
 def tell(event):
     print(event.epoch, flush=True)
     time.sleep(0.02)

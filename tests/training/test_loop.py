@@ -15,9 +15,9 @@ from archsmith.data import open_data
 from archsmith.errors import InvalidData, InvalidOption, TrainingDiverged, UnknownName
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.trainers import blobs, tiny_supernet
-from archsmith.training._batch import Batch, Precision
-from archsmith.training._loop import train
-from archsmith.training._optimizer import DEFAULTS, Schedule
+from archsmith.training.kit.batch import Batch, Precision
+from archsmith.training.kit.loop import train
+from archsmith.training.kit.optimizer import DEFAULTS, Schedule
 
 
 class TestProgress:

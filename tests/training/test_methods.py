@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from archsmith import method
 from archsmith.errors import InvalidOption
 from archsmith.testing.trainers import TrainerConformance, blobs, tiny_supernet
-from archsmith.training._loop import train
+from archsmith.training.kit.loop import train
 from archsmith.training.plain import Plain
 from archsmith.training.sandwich import Sandwich
 from archsmith.training.single_path import SinglePath

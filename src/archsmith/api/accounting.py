@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archsmith.api.materials import build, check_model, source_of
-from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.data import open_data
+from archsmith.progress import Listener, Progress, nobody
+from archsmith.source.building import build, check_model, source_of
 from archsmith.supernet import Supernet
 
 
@@ -17,7 +17,7 @@ def untrained(
     *,
     data_options: Mapping[str, Any] | None = None,
     model_options: Mapping[str, Any] | None = None,
-    elastic: Mapping[str, Any] | None = None,
+    elastic: Mapping[str, Any] | Sequence[str] = (),
     resize: int | None = None,
     on_progress: Listener = nobody,
 ) -> Supernet:
@@ -28,14 +28,14 @@ def untrained(
         model: name of the network.
         data_options: of the data's format.
         model_options: of the network.
-        elastic: options of :func:`archsmith.elastic`.
+        elastic: options of :func:`archsmith.elastic`, or texts of them such as ``["width=0.5,1"]``.
         resize: images to this height and width.
         on_progress: hears what is being done.
 
     Raises:
         UserError: for anything unknown or contradictory.
     """
-    check_model(model, elastic or {})
+    check_model(model, elastic)
     on_progress(Progress("data", f"reading {data}"))
     found = open_data(data, resize=resize, options=data_options or {})
     source = source_of(model, model_options or {}, found, elastic)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from archsmith.api.progress import Listener, Progress, nobody
 from archsmith.benchmark import default_folder, describe_benchmark, import_benchmark, open_benchmark, specs
 from archsmith.errors import MissingTable, unknown
+from archsmith.progress import Listener, Progress, nobody
 
 
 @dataclass(frozen=True)

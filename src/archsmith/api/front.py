@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from archsmith.architecture import Architecture
-from archsmith.errors import Infeasible, InvalidOption, require
+from archsmith.errors import Infeasible, InvalidOption, UserError, require
 from archsmith.evaluation import Evaluation
+from archsmith.feasibility import infeasible
 from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
+from archsmith.progress import Listener, nobody
+from archsmith.report.of_run import nothing_left
+from archsmith.runs.results import checked, question_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from archsmith.api.exporting import Written
-    from archsmith.api.materials import Materials
-    from archsmith.api.run import Run
+    from archsmith.certificate import Build
+    from archsmith.delivery.files import Written
+    from archsmith.hardware.meters import MeterOnUse
     from archsmith.report.data import ReportData
+    from archsmith.runs.context import Materials
+    from archsmith.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,32 @@ class Member:
         own, _ = materials.split(self.architecture)
         return materials.supernet.extract(own)
 
-    def export(self, path: str | Path) -> Written:
+    def export(
+        self, path: str | Path, *, meters: Mapping[str, MeterOnUse] | None = None, build: Build | None = None
+    ) -> Written:
         """Write it as ONNX at ``path`` and as safetensors beside, with a certificate that was just proven.
+
+        Args:
+            path: of the ONNX file.
+            meters: open ones by device, where several networks are exported; its own otherwise.
+            build: makes the supernet anew from the run's source; one for several networks makes it once.
 
         Raises:
             InvalidOption: when ``path`` does not end in ``.onnx``.
             StorageFull: when the disk is full; nothing is half-written.
         """
-        from archsmith.api.exporting import export_member
+        from archsmith.delivery.files import export_network
+        from archsmith.source.building import rebuild
 
-        return export_member(self, Path(path), self.materials())
+        return export_network(
+            self.name,
+            self.architecture,
+            self.belief.values,
+            Path(path),
+            self.materials(),
+            meters=meters,
+            build=build or rebuild,
+        )
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value.value:.4g}" for name, value in self.final.values.items())
@@ -95,7 +118,7 @@ class Front(Sequence[Member]):
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     dropped: dict[str, str]
-    run: Run
+    run: RunFolder
 
     def __len__(self) -> int:
         return len(self.members)
@@ -132,7 +155,7 @@ class Front(Sequence[Member]):
         objective = self._objective(by)
         within = [m for m in self.members if m.final.feasible(bounds)]
         if not within:
-            raise Infeasible(f"no network of the front meets {', '.join(map(str, bounds))}; {self._nearest(bounds)}")
+            raise Infeasible(infeasible(bounds, [m.final for m in self.members], among=f"{len(self)} of the front"))
         return min(within, key=lambda m: objective.cost(m[objective.metric]))
 
     def named(self, name: str) -> Member:
@@ -172,13 +195,13 @@ class Front(Sequence[Member]):
 
     def report_data(self) -> ReportData:
         """What tables and the report show of this run."""
-        from archsmith.api.reporting import report_data
+        from archsmith.report.of_run import report_data
 
         return report_data(self.run)
 
     def report(self) -> Path:
         """Write ``report.html`` into the run's folder: one page that opens without a network."""
-        from archsmith.api.reporting import write_report
+        from archsmith.report.of_run import write_report
 
         return write_report(self.run)
 
@@ -192,9 +215,38 @@ class Front(Sequence[Member]):
             raise InvalidOption(f"{by!r} was no objective, so nobody said whether more or less of it is better")
         return Objective(str(by), known.goal)
 
-    def _nearest(self, bounds: Sequence[Limit]) -> str:
-        bound = max(bounds, key=lambda b: min(b.violation(m.final) for m in self.members))
-        values = [m.final.values[bound.metric] for m in self.members]
-        best = min(v.high for v in values) if bound.sense == "<=" else max(v.low for v in values)
-        word = "smallest" if bound.sense == "<=" else "largest"
-        return f"the {word} {bound.metric} that is certain is {best:.4g}"
+
+def read_front(
+    run: RunFolder, *, materials: Callable[[], Materials] | None = None, on_progress: Listener = nobody
+) -> Front:
+    """The front that the last check left.
+
+    Args:
+        run: whose search has ended.
+        materials: gives supernet and data; they are built again from the run's folder unless given.
+        on_progress: hears what is being done when they are built again.
+
+    Raises:
+        Infeasible: when no network meets the limits.
+        UserError: when the search has not ended.
+    """
+    with run.store() as store:
+        objectives, limits, evaluations = question_of(run, store)
+        found = checked(run, store, evaluations)
+    if not found and evaluations and not any(e.feasible(limits) for e in evaluations):
+        raise Infeasible(nothing_left(run))
+    if not found:
+        raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
+    again = materials or _rebuilt(run, on_progress)  # one for all: the supernet is built once
+    members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
+    return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
+
+
+def _rebuilt(run: RunFolder, on_progress: Listener) -> Callable[[], Materials]:
+    @cache
+    def materials() -> Materials:
+        from archsmith.runs.context import materials_of
+
+        return materials_of(run, on_progress=on_progress)
+
+    return materials

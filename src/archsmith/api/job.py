@@ -13,36 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import archsmith
 from archsmith import loop, method
-from archsmith.api.available import available_metrics
-from archsmith.api.devices import On, named_devices, recorded
-from archsmith.api.exporting import export_front, exports_intact
-from archsmith.api.front import Front
-from archsmith.api.materials import (
-    EVALUATION_BATCH,
-    WEIGHTS,
-    Materials,
-    build,
-    check_model,
-    joint_space,
-    load_weights,
-    precisions_on,
-    source_of,
-)
-from archsmith.api.progress import Listener, Progress, Stop, never, nobody
-from archsmith.api.question import Latencies, Question
-from archsmith.api.reachable import check_reachable
-from archsmith.api.reporting import write_report
+from archsmith.api.exports import export_front, exports_intact
+from archsmith.api.front import Front, read_front
 from archsmith.api.run import Run
-from archsmith.api.searching import CALIBRATION_BATCHES, conduct, describe
+from archsmith.api.searching import CALIBRATION_BATCHES
+from archsmith.candidates.precisions import OWNER, Precisions, joint_space, precisions_on
 from archsmith.changes import differences
 from archsmith.data import open_data
 from archsmith.data.base import AnyData
 from archsmith.errors import DamagedFile, Infeasible, Interrupted, InvalidData, InvalidOption, RunMismatch, UserError
-from archsmith.evaluator._precisions import OWNER, Precisions
 from archsmith.evaluator.user_metric import UserMetric
+from archsmith.hardware.named import On, named_devices, recorded
 from archsmith.metric import check_known, limits, objectives
-from archsmith.training import _loop as training
-from archsmith.training._optimizer import check_rates
+from archsmith.orchestration.conducting import conduct, describe
+from archsmith.orchestration.metrics import available_metrics
+from archsmith.orchestration.reachable import check_reachable
+from archsmith.orchestration.specification import Latencies, Question
+from archsmith.progress import Listener, Progress, Stop, never, nobody
+from archsmith.report.of_run import write_report
+from archsmith.runs.context import EVALUATION_BATCH, Materials
+from archsmith.runs.weights import WEIGHTS, load_weights
+from archsmith.source.building import build, check_model, source_of
+from archsmith.training.kit import loop as training
+from archsmith.training.kit.optimizer import check_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +56,8 @@ class Job:
         data_options: of the data's format, such as the tokenizer of texts.
         model: a built-in network, ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``, or ``module:factory``.
         model_options: of the network.
-        elastic: options of :func:`archsmith.elastic`, such as ``{"width": (0.5, 1.0)}``, for a model that becomes
-            elastic by it.
+        elastic: options of :func:`archsmith.elastic`, such as ``{"width": (0.5, 1.0)}`` or ``["width=0.5,1"]``, for a
+            model that becomes elastic by it.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
         images: use at most so many images or texts, in proportion to splits and classes.
@@ -96,7 +89,7 @@ class Job:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    elastic: Mapping[str, Any] = field(default_factory=dict)
+    elastic: Mapping[str, Any] | Sequence[str] = ()
     classes: int | None = None
     resize: int | None = None
     images: int | None = None
@@ -169,7 +162,8 @@ class Job:
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
         materials = replace(materials, val=val, test=test, data=run.fixed["data"], anchors=run.anchors)
         try:
-            front = conduct(question, run, materials, metrics, on_progress, stop)
+            conduct(question, run, materials, metrics, on_progress, stop)
+            front = read_front(run, materials=lambda: materials)
         except Infeasible as error:
             said = str(error).removesuffix(".")
             again = shlex.quote(str(self.run))

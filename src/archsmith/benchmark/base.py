@@ -19,12 +19,13 @@ from archsmith.benchmark import _file
 from archsmith.benchmark._rows import Index
 from archsmith.benchmark._sources import Sources
 from archsmith.errors import DamagedFile, InvalidData, InvalidOption
-from archsmith.evaluation import Evaluation, Source, Value
+from archsmith.evaluation import Evaluation
 from archsmith.files import home_folder, misfit
 from archsmith.method import Method, option_names
 from archsmith.metric import Metric, check_known
 from archsmith.space import ChoiceSpace
 from archsmith.space.forest import AnyRows, Rows
+from archsmith.value import Source, Value
 
 
 @dataclass(frozen=True)

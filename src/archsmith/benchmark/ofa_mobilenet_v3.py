@@ -14,11 +14,11 @@ from archsmith.benchmark import _ofa
 from archsmith.benchmark._sources import Sources, frame_numbers, numbers
 from archsmith.benchmark.base import Benchmark, Contents
 from archsmith.errors import InvalidData
-from archsmith.evaluation import Source
 from archsmith.method import Paper
 from archsmith.metric import Metric, check_known
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.space.forest import AnyRows, Rows
+from archsmith.value import Source
 
 _OURS = "ofa_mbv3_imagenet.parquet"
 _RUNS = {"linasnsga2": "mbnv3w10_linasnsga2_acc_macs.csv", "evonsga2": "mbnv3w10_evonsga2_acc_macs.csv"}

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
+from archsmith.candidates.fingerprints import fingerprint_of_batches
 from archsmith.certificate.record import (
     ENDINGS,
     FORMAT,
@@ -23,25 +24,24 @@ from archsmith.certificate.record import (
 )
 from archsmith.certificate.samples import sampled
 from archsmith.errors import InvalidModel
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of_batches
 from archsmith.evaluator.accuracy import count_correct, evaluating
 from archsmith.evaluator.latency import Measures
-from archsmith.export._compare import TOLERANCE, difference
-from archsmith.export._inputs import random_like, resized
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._positional import positional
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.export.onnx_tools.comparing import TOLERANCE, difference
+from archsmith.export.onnx_tools.inputs import random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import (
     Extracts,
     load_network,
 )
 from archsmith.files import sha256, write_json
 from archsmith.hardware import environment
-from archsmith.hardware._records import measured_line
+from archsmith.hardware.records import measured_line
 from archsmith.metric import on_device
-from archsmith.supernet.calls import in_order, logits_of
-from archsmith.supernet.resolution import Size, fitted
+from archsmith.structure.calls import in_order, logits_of
+from archsmith.structure.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 ITEMS = 8
 """Random inputs of one comparison."""

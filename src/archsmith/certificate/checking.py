@@ -19,10 +19,10 @@ from archsmith.certificate.record import parts_of, read_certificate
 from archsmith.certificate.samples import compare
 from archsmith.errors import EvaluationFailed, MissingExtra, UnknownName, Untrusted, UserError
 from archsmith.evaluator.latency import Measures
-from archsmith.export._compare import difference, tensors
-from archsmith.export._inputs import random_like, resized
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._positional import positional
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.export.onnx_tools.comparing import difference, tensors
+from archsmith.export.onnx_tools.inputs import random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import (
     ARCHITECTURE,
     inputs_from,

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from archsmith.errors import DamagedFile
-from archsmith.export._compare import Difference, difference, tensors
-from archsmith.export._inputs import random_like, resized
-from archsmith.export._onnx_file import OnnxFile
+from archsmith.export.onnx_tools.comparing import Difference, difference, tensors
+from archsmith.export.onnx_tools.inputs import random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
 
 ITEMS = 2
 """Inputs of the call that is recorded."""

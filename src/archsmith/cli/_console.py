@@ -20,7 +20,7 @@ from rich.segment import Segment
 from rich.table import Column
 from rich.text import Span, Text
 
-from archsmith.api.progress import Listener, Progress
+from archsmith.progress import Listener, Progress
 from archsmith.texts import UNSEEN, escaped
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archsmith.cli._console import print_json, results
-from archsmith.hardware._wire import PORT
+from archsmith.hardware.agents.wire import PORT
 
 if TYPE_CHECKING:
-    from archsmith.hardware.agent import Agent
+    from archsmith.hardware.agents.agent import Agent
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,8 +47,8 @@ def agent(
     It needs one runtime, not PyTorch. Files are measured in a process of their own, which may crash. With --tls or a
     --host for others it says where the one line lies that the other machine needs. It ends on Ctrl-C.
     """
-    from archsmith.hardware._credentials import own_token
-    from archsmith.hardware.agent import Agent
+    from archsmith.hardware.agents.agent import Agent
+    from archsmith.hardware.agents.credentials import own_token
 
     token, kept = own_token(token_file)
     with Agent(on, token=token, host=host, port=port, tls=tls, limit_s=limit_s, max_mib=max_mib) as running:
@@ -70,7 +70,7 @@ def agent(
 
 def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
     """What the user should know, a line at a time; no token is among it."""
-    from archsmith.hardware._credentials import token_path
+    from archsmith.hardware.agents.credentials import token_path
 
     address, guessed = running.reached_at
     found = f"measures on {running.device['spec']}; a search reaches it as --on remote:{address}"

@@ -11,12 +11,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from archsmith.api.progress import Progress
 from archsmith.cli._console import errors, print_json, progress, results, say
 from archsmith.cli._options import Json
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
 from archsmith.method import importable_here
+from archsmith.progress import Progress
 from archsmith.texts import escaped
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def run(
     strategy that was named could take part on no problem.
     """
     from archsmith.comparison import compare, parse_contenders, parse_problems
-    from archsmith.comparison.contender import FAST, USUAL
+    from archsmith.comparison.entry import FAST, USUAL
     from archsmith.comparison.problem import QUICK
 
     count = seeds or (3 if quick else 10)

@@ -31,7 +31,7 @@ def export(
     json_output: Json = False,
 ) -> None:
     """Export networks of a run's front as ONNX and safetensors, each with its certificate; all without --pick."""
-    from archsmith.api.exporting import export_from_run
+    from archsmith.api.exports import export_from_run
 
     with progress() as listen:
         written = export_from_run(run, pick=pick, by=by, name=name, output=output, trust=trust, on_progress=listen)
@@ -55,7 +55,7 @@ def verify(
 
     It ends with 1 where something does not hold, and with 2 where nothing could be verified.
     """
-    from archsmith.api.verifying import verify_file
+    from archsmith import verify_file
 
     with progress() as listen:
         verdict = verify_file(file, on=on, data=data, trust=trust, on_progress=listen)
@@ -74,7 +74,7 @@ def measure(
     json_output: Json = False,
 ) -> None:
     """Measure the latency of a network file on this machine."""
-    from archsmith.api.exporting import measure_file
+    from archsmith.hardware.measuring import measure_file
 
     with progress() as listen:
         found = measure_file(file, on=on, on_progress=listen)
@@ -100,7 +100,7 @@ def profile(
     json_output: Json = False,
 ) -> None:
     """Show where the time of a network file goes: by kind of operator, by module, and the slowest operators."""
-    from archsmith.api.exporting import profile_file
+    from archsmith.hardware.measuring import profile_file
 
     with progress() as listen:
         found = profile_file(file, on=on, calls=calls, on_progress=listen)

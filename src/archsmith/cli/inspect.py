@@ -25,9 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 def show(run: RunFolder, trust: Trust = False, json_output: Json = False) -> None:
     """Print the Pareto front of a run, finished or not."""
-    from archsmith.api.reporting import report_data, summary
     from archsmith.api.run import Run
     from archsmith.report import terminal
+    from archsmith.report.of_run import report_data, summary
 
     opened = Run.open(run, trust=trust)
     if json_output:
@@ -43,8 +43,8 @@ def report(
     json_output: Json = False,
 ) -> None:
     """Write the report of a run again: one HTML page that opens without a network."""
-    from archsmith.api.reporting import write_report
     from archsmith.api.run import Run
+    from archsmith.report.of_run import write_report
 
     path = write_report(Run.open(run, trust=trust), output)
     if json_output:
@@ -69,7 +69,6 @@ def account(
 ) -> None:
     """Say what is elastic in a model before anything is trained: its choices, and what stays rigid and why."""
     from archsmith.api.accounting import untrained
-    from archsmith.api.elastic_options import read_elastic
 
     with progress() as listen:
         supernet = untrained(
@@ -77,7 +76,7 @@ def account(
             model,
             data_options=parse_options(data_option),
             model_options=parse_options(model_option),
-            elastic=read_elastic(elastic),
+            elastic=elastic,
             resize=resize,
             on_progress=listen,
         )

@@ -156,7 +156,6 @@ def search(
 
     Every step is resumed by the same command: interrupted it goes on, finished it answers from the store.
     """
-    from archsmith.api.elastic_options import read_elastic
     from archsmith.api.job import Job, precisions_asked
     from archsmith.report import terminal
 
@@ -166,7 +165,7 @@ def search(
         data_options=parse_options(data_option),
         model=model,
         model_options=parse_options(model_option),
-        elastic=read_elastic(elastic),
+        elastic=elastic,
         classes=classes,
         resize=resize,
         images=images,

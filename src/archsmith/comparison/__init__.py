@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archsmith.comparison.contender import Contender, parse_contender, parse_contenders
+from archsmith.comparison.entry import Contender, parse_contender, parse_contenders
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem, parse_problems
 from archsmith.comparison.runner import Outcome, Step, compare
 from archsmith.comparison.searching import search

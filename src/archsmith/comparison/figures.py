@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from archsmith.comparison import text
-from archsmith.comparison.contender import RANDOM
+from archsmith.comparison.entry import RANDOM
 from archsmith.comparison.statistics import LEVEL
 from archsmith.comparison.text import Summary
-from archsmith.report._markup import markup_of
+from archsmith.report.markup import markup_of
 
 Figure = dict[str, Any]
 

@@ -12,8 +12,8 @@ from archsmith.comparison import figures, markdown, text
 from archsmith.comparison.text import Summary
 from archsmith.errors import require
 from archsmith.files import replacing
-from archsmith.report._markup import Markup, details, element, table
 from archsmith.report.html import document
+from archsmith.report.markup import Markup, details, element, table
 
 TITLE = "Strategies compared"
 PROTOCOL = (

@@ -62,7 +62,7 @@ class Record:
         objectives: as text, in order.
         within: see :class:`archsmith.comparison.problem.Problem`.
         table: fingerprint of the benchmark.
-        contender: of :meth:`archsmith.comparison.contender.Contender.to_json`.
+        contender: of :meth:`archsmith.comparison.entry.Contender.to_json`.
         code: digest of the strategy's code.
         seed: of this search.
         budget: evaluations that it was given.

@@ -19,7 +19,7 @@ from statistics import mean
 
 import numpy as np
 
-from archsmith.comparison.contender import COUNTED, Contender
+from archsmith.comparison.entry import COUNTED, Contender
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import Record, read_record, record_path, write_record
 from archsmith.comparison.searching import identity, opened, search

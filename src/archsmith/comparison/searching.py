@@ -16,7 +16,7 @@ import numpy as np
 from archsmith import __version__
 from archsmith.benchmark import Benchmark, default_folder
 from archsmith.comparison._sources import code_digest
-from archsmith.comparison.contender import Contender
+from archsmith.comparison.entry import Contender
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import Record
 from archsmith.errors import ArchsmithError

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from archsmith.benchmark import Benchmark
-from archsmith.comparison.contender import RANDOM
+from archsmith.comparison.entry import RANDOM
 from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape
 from archsmith.comparison.measures import LEVELS, Run, measured, result
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from archsmith.comparison.contender import RANDOM
+from archsmith.comparison.entry import RANDOM
 from archsmith.comparison.statistics import LEVEL
 
 Summary = Mapping[str, Any]

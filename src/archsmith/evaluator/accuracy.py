@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.fingerprints import fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.errors import EvaluationFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
-from archsmith.supernet.calls import call, logits_of
-from archsmith.supernet.supernet import Supernet
+from archsmith.supernet import Supernet, call, logits_of
+from archsmith.value import Value
 
 
 @final

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Value
 from archsmith.method import Method
 from archsmith.metric import Metric
+from archsmith.value import Value
 
 
 class Evaluator(Method):

@@ -11,13 +11,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
+from archsmith.candidates.fingerprints import input_shapes
 from archsmith.evaluator.base import Evaluator
-from archsmith.export._positional import positional
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 
 @final

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of
-from archsmith.evaluator._quantised_files import QuantisedFiles
+from archsmith.candidates.quantised_files import QuantisedFiles
 from archsmith.evaluator.accuracy import Accuracy, count_correct, wilson
 from archsmith.evaluator.base import Evaluator
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
+from archsmith.value import Value
 
 
 @final

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.files import Files
+from archsmith.candidates.fingerprints import input_shapes
 from archsmith.errors import EvaluationFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._files import Files
-from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
-from archsmith.export._candidate import candidate_onnx
-from archsmith.export._positional import positional
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 
 @final

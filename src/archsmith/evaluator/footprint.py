@@ -8,15 +8,16 @@ from typing import Any, final
 from torch import Tensor
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.fingerprints import input_shapes
 from archsmith.errors import EvaluationFailed, InvalidOption
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
-from archsmith.evaluator._tally import Tally, tally
 from archsmith.evaluator.base import Evaluator
-from archsmith.export._positional import positional
+from archsmith.evaluator.kit.operator_counter import Tally, tally
+from archsmith.export.onnx_tools.by_position import positional
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import Paper
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 WEIGHT_SHARE = 0.5
 """Equal importance of a byte of weights and a byte of activations."""

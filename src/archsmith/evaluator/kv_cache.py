@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.fingerprints import input_shapes
 from archsmith.errors import EvaluationFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, input_shapes
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 
 @final

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol, final
 
 from archsmith.architecture import Proposal
+from archsmith.candidates.files import Candidates, Files
 from archsmith.errors import EvaluationFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._files import Candidates, Files
-from archsmith.evaluator._fingerprint import fingerprint_of
 from archsmith.evaluator.base import Evaluator
+from archsmith.fingerprint import fingerprint_of
 from archsmith.hardware import Call, Device, Measurement
 from archsmith.hardware.energy import counter_of, energy_mj, watts
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric, on_device
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 
 class Measures(Protocol):

@@ -11,21 +11,21 @@ from typing import Any, Literal, TypedDict, final, get_args
 import numpy as np
 
 from archsmith.architecture import Architecture, Proposal
+from archsmith.candidates.files import Candidates
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
-from archsmith.evaluation import Value
-from archsmith.evaluator._files import Candidates
-from archsmith.evaluator._fingerprint import fingerprint_of
-from archsmith.evaluator._latency_models import AUTO, Judged, Known, judged
 from archsmith.evaluator.base import Evaluator
+from archsmith.evaluator.kit.latency_models import AUTO, Judged, Known, judged
 from archsmith.evaluator.latency import Latency, Measures
-from archsmith.export._positional import positional
+from archsmith.export.onnx_tools.by_position import positional
 from archsmith.files import read_json, write_json
+from archsmith.fingerprint import fingerprint_of
 from archsmith.hardware.block_table import BlockTable, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 By = Literal["auto", "blocks", "learned", "both", "operators"]
 LEAST = 6

@@ -8,10 +8,10 @@ from typing import final
 from archsmith.architecture import Proposal
 from archsmith.benchmark import Benchmark, open_benchmark
 from archsmith.errors import EvaluationFailed
-from archsmith.evaluation import Value
 from archsmith.evaluator.base import Evaluator
 from archsmith.method import OURS
 from archsmith.metric import Metric, check_known
+from archsmith.value import Value
 
 
 @final

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture, Proposal
+from archsmith.candidates.fingerprints import fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.errors import EvaluationFailed, InvalidOption
-from archsmith.evaluation import Value
-from archsmith.evaluator._fingerprint import fingerprint_of, fingerprint_of_batches, fingerprint_of_supernet
 from archsmith.evaluator.base import Evaluator
+from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
 from archsmith.metric import NAME, Goal, Metric
-from archsmith.supernet.resolution import Resizing
 from archsmith.supernet.supernet import Supernet
+from archsmith.value import Value
 
 
 class Networks(Protocol):
@@ -115,19 +115,11 @@ class UserMetric(Evaluator):
         del seed  # the function has its own say in randomness
         if self._supernet is None:
             raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
-        network = self._network(self._supernet, proposal.architecture)
+        networks = self._files or self._supernet
+        network = networks.network(proposal.architecture)
         arguments = (network, self._batches) if self._on_data else (network,)
         with torch.no_grad():
             value = float(self._function(*arguments))
         if not math.isfinite(value):
             raise EvaluationFailed(f"{self._metric.name} is {value}, which is no finite number")
         return {self._metric.name: Value(value, "measured")}
-
-    def _network(self, supernet: Supernet, arch: Architecture) -> nn.Module:
-        """What the function gets; it brings images of any size."""
-        if self._files is not None:
-            return self._files.network(arch)
-        network: nn.Module = supernet.extract(arch)
-        if sizes := supernet.plan(arch).inputs:
-            vars(network)["forward"] = Resizing(network, sizes)
-        return network

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from archsmith.errors import InvalidModel, require
-from archsmith.export._candidate import OPSET, quiet_exporter
-from archsmith.export._compare import Difference, difference
-from archsmith.export._inputs import batch_size, has_batch, random_like, resized
-from archsmith.export._onnx_file import OnnxFile
-from archsmith.export._positional import Positional, flattened, positional
-from archsmith.export._scopes import NAME_SCOPES
 from archsmith.export.base import FileFormat, Origin, WrittenFile, check_suffix
+from archsmith.export.onnx_tools.by_position import Positional, flattened, positional
+from archsmith.export.onnx_tools.comparing import Difference, difference
+from archsmith.export.onnx_tools.fast_exporter import OPSET, quiet_exporter
+from archsmith.export.onnx_tools.inputs import batch_size, has_batch, random_like, resized
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.export.onnx_tools.scopes import NAME_SCOPES
 from archsmith.files import replacing
 from archsmith.method import OURS
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
-from archsmith.export._inputs import as_arrays, resized
+from archsmith.export.onnx_tools.inputs import as_arrays, resized
 from archsmith.hardware._options import first_line
 from archsmith.hardware.base import Call, Device
 
@@ -66,7 +66,7 @@ def from_module(device: Device, module: Any, example_inputs: tuple[Any, ...], ba
     Raises:
         MeasurementFailed: when the exporter or the runtime refuses the network.
     """
-    from archsmith.export._candidate import candidate_onnx
+    from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 
     inputs = resized(example_inputs, batch)
 
@@ -113,7 +113,7 @@ def in_precision(device: Device, content: bytes, inputs: tuple[Any, ...]) -> byt
 
     Random values stand for floating-point inputs; what is quantised already stays as it is.
     """
-    from archsmith.export._quantised import Policy, Quantisable, is_quantised
+    from archsmith.export.onnx_tools.quantising import Policy, Quantisable, is_quantised
 
     if device.precision != "int8" or is_quantised(content):
         return content

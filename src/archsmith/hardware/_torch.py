@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from archsmith.errors import InvalidOption, MeasurementFailed, require
-from archsmith.export._inputs import is_array, resized
+from archsmith.export.onnx_tools.inputs import is_array, resized
 from archsmith.hardware._options import (
     at_least_one,
     device_fingerprint,

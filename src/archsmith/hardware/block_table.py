@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, TypeVar
 
 from archsmith.errors import DamagedFile, InvalidModel, MeasurementFailed
-from archsmith.export._inputs import batch_size, resized
+from archsmith.export.onnx_tools.inputs import batch_size, resized
 from archsmith.files import home_folder, read_json, write_json
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.operators import Operator, operators_of
@@ -98,7 +98,7 @@ class BlockTable(_Table):
     """A table of blocks.
 
     A network's latency is not the sum of its blocks': runtimes fuse over their borders, and each file has costs of its
-    own for entering and for changing layouts. :class:`archsmith.evaluator._latency_models.Mixture` learns the
+    own for entering and for changing layouts. :class:`archsmith.evaluator.kit.latency_models.Mixture` learns the
     difference from a few whole networks.
     """
 

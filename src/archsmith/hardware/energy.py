@@ -12,9 +12,9 @@ from typing import final
 import numpy as np
 
 from archsmith.errors import InvalidOption, MeasurementFailed
-from archsmith.evaluation import Value
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.clock import Clock, SystemClock
+from archsmith.value import Value
 
 RAPL = Path("/sys/class/powercap")
 WATTS = {"cpu": 10.0, "cuda": 250.0, "remote": 5.0}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from archsmith.errors import ArchsmithError, InvalidOption, MeasurementFailed
-from archsmith.export._inputs import as_arrays, resized
-from archsmith.hardware._wire import pack, unpack
+from archsmith.export.onnx_tools.inputs import as_arrays, resized
+from archsmith.hardware.agents.wire import pack, unpack
 from archsmith.hardware.base import Device
 from archsmith.hardware.catalogue import open_device
 from archsmith.hardware.reference import reference_call

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.errors import MeasurementFailed, require
-from archsmith.export._simplified import simplified
+from archsmith.export.onnx_tools.simplifying import simplified
 
 FREE = frozenset({"Constant", "Identity", "Shape", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 """Operators that move nothing: runtimes hand the same memory on."""

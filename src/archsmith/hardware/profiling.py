@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archsmith.errors import require
-from archsmith.export._scopes import NAME_SCOPES
+from archsmith.export.onnx_tools.scopes import NAME_SCOPES
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from typing import Any, Literal
 import numpy as np
 
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, unknown
-from archsmith.evaluation import Value
 from archsmith.files import home_folder
-from archsmith.hardware._forms import MeasurementForm, wrong_measurement
+from archsmith.hardware.agents.forms import MeasurementForm, wrong_measurement
 from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.clock import Clock, SystemClock, cpu_tick
 from archsmith.hardware.lock import HardwareLock
@@ -36,6 +35,7 @@ from archsmith.hardware.reference import (
 )
 from archsmith.hardware.sampling import Effort, Estimate, Session, no_garbage_collection, warm_up
 from archsmith.hardware.statistics import TOLERANCE
+from archsmith.value import Value
 
 VERSION = 1
 """Of the protocol; figures of different versions are not comparable."""

@@ -6,11 +6,13 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
-from archsmith.report._markup import Markup, command, details, element, join, table
+from archsmith.quantities import interval, number
 from archsmith.report.data import FinalNetwork, ReportData
-from archsmith.report.text import interval, number, shown
+from archsmith.report.markup import Markup, command, details, element, join, table
+from archsmith.report.text import shown
+from archsmith.value import Value
 
 
 def section(data: ReportData) -> Markup | None:

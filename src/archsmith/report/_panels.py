@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from archsmith.metric import Metric
-from archsmith.report._markup import Markup, element, markup_of
+from archsmith.quantities import number, with_unit
 from archsmith.report.effects import ChoiceEffect, OptionEffect
-from archsmith.report.text import number, with_unit
+from archsmith.report.markup import Markup, element, markup_of
 
 WIDTH, HEIGHT = 260, 118
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 20, 24

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.evaluation import Evaluation, costs
+from archsmith.evaluation import Evaluation
+from archsmith.feasibility import on_front
 from archsmith.metric import KNOWN, Limit, Metric, Objective
-from archsmith.pareto import is_non_dominated
 from archsmith.space.base import Space
 
 
@@ -93,8 +93,7 @@ class ReportData:
         mark = np.zeros(len(self.evaluations), dtype=bool)
         chosen = np.flatnonzero(self.feasible).tolist()
         if chosen:
-            feasible = [self.evaluations[i] for i in chosen]
-            mark[chosen] = is_non_dominated(costs(feasible, self.objectives))
+            mark[chosen] = on_front([self.evaluations[i] for i in chosen], self.objectives, self.limits)
         seen: set[str] = set()
         for i in np.flatnonzero(mark).tolist():
             key = self.evaluations[i].architecture.key

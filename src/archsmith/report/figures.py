@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.evaluation import Evaluation, Value, costs
+from archsmith.evaluation import Evaluation, costs
 from archsmith.metric import Objective
 from archsmith.pareto import hypervolume, is_non_dominated
-from archsmith.report._markup import markup_of
+from archsmith.quantities import interval, limit_text, number, with_unit
 from archsmith.report.data import ReportData
 from archsmith.report.macs import MACS, MacsAgainstTime, Pair
-from archsmith.report.text import interval, limit_text, number, shown, with_unit
+from archsmith.report.markup import markup_of
+from archsmith.report.text import shown
+from archsmith.value import Value
 
 Figure = dict[str, Any]
 

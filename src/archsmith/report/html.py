@@ -16,8 +16,8 @@ import numpy as np
 from archsmith.errors import require
 from archsmith.files import replacing
 from archsmith.report import _networks, sections
-from archsmith.report._markup import Child, Markup, element, join
 from archsmith.report.data import ReportData
+from archsmith.report.markup import Child, Markup, element, join
 
 # Whatever the page is made to hold, the browser fetches and sends nothing, and runs the page's own scripts only.
 POLICY = (

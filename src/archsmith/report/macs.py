@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
+from archsmith.quantities import count, interval, number, with_unit
 from archsmith.report.data import ReportData
-from archsmith.report.text import count, interval, number, with_unit
+from archsmith.value import Value
 
 MACS, TIME = "macs", "latency_ms"
 NOTABLE = 0.2

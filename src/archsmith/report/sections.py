@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from archsmith.quantities import count
 from archsmith.report import _panels, figures
-from archsmith.report._markup import Markup, details, element, join, table
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
 from archsmith.report.macs import MacsAgainstTime, macs_against_time, named_example, said
-from archsmith.report.text import answer, count, largest_text, verdict
+from archsmith.report.markup import Markup, details, element, join, table
+from archsmith.report.text import answer, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
 SHOWN_EFFECTS = 8

@@ -6,10 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from archsmith.quantities import interval, number
 from archsmith.report._networks import metric_columns
 from archsmith.report.data import FinalNetwork, ReportData
 from archsmith.report.macs import macs_against_time, warning
-from archsmith.report.text import answer, interval, number, shown, verdict
+from archsmith.report.text import answer, shown, verdict
 from archsmith.texts import escaped
 
 

@@ -202,7 +202,7 @@ class ChoiceSpace(Space):
         """
         if uniform not in ("choice", "architecture"):
             raise InvalidOption(f"uniform is 'choice' or 'architecture', got {uniform!r}")
-        return members.sample(self, n, rng, per_architecture=uniform == "architecture")
+        return members.sample(self.rules, n, rng, per_architecture=uniform == "architecture")
 
     def mutate_rows(self, rows: AnyRows, rng: np.random.Generator, probability: float | None = None) -> Rows:
         """One mutant of each row, ``(n, d)``.
@@ -213,14 +213,14 @@ class ChoiceSpace(Space):
         """
         if probability is not None and not 0 <= probability <= 1:
             raise InvalidOption(f"a mutation probability lies between 0 and 1, got {probability}")
-        return variation.mutate(self, rows, rng, probability)
+        return variation.mutate(self.rules, self.canonical_rows(rows), rng, probability)
 
     def crossover_rows(self, a: AnyRows, b: AnyRows, rng: np.random.Generator) -> Rows:
         """One child of each pair of rows, ``(n, d)``: each choice from either parent, where it is active there.
 
         Where no mixture is found that meets the constraints, the child is one of the parents.
         """
-        return variation.crossover(self, a, b, rng)
+        return variation.crossover(self.rules, self.canonical_rows(a), self.canonical_rows(b), rng)
 
     def neighbour_rows(self, rows: AnyRows) -> Rows:
         """Everything valid that one edit makes of a row ``(d,)``, or of one of ``rows (n, d)``: ``(k, d)``.
@@ -228,7 +228,7 @@ class ChoiceSpace(Space):
         Each once, and none of the rows themselves. An edit moves one active choice to another option; what becomes
         active starts at its first option. Where isomorphic graphs are one, it is an edit of any way to write them.
         """
-        return variation.neighbours(self, np.asarray(rows))
+        return variation.neighbours(self.rules, self.canonical_rows(np.atleast_2d(rows)))
 
     def enumerate_rows(self) -> Rows:
         """All rows of the space, ``(N, d)``, in lexicographic order.
@@ -236,7 +236,7 @@ class ChoiceSpace(Space):
         Raises:
             InvalidSpace: beyond 10**7 candidates.
         """
-        return members.enumerate_rows(self)
+        return members.enumerate_rows(self.rules)
 
     def graphs(self, rows: AnyRows) -> GraphBatch:
         """The operator graphs of canonical ``rows (n, d)``.
@@ -250,7 +250,7 @@ class ChoiceSpace(Space):
 
     def size(self) -> Size:
         """How many architectures there are: exact, or an estimate beyond 10**7 candidates with extra rules."""
-        return members.size(self)
+        return members.size(self.rules)
 
     # Architectures -----------------------------------------------------------------------------------------------
 
@@ -357,7 +357,7 @@ class ChoiceSpace(Space):
         return self._repaired(np.zeros(len(self.choices), dtype=np.int16))
 
     def _repaired(self, row: Rows) -> Architecture:
-        return self.architectures(variation.repair(self, self.rules.canonical(row[None])[0])[None])[0]
+        return self.architectures(variation.repair(self.rules, self.rules.canonical(row[None])[0])[None])[0]
 
     # The contract of every space ---------------------------------------------------------------------------------
 

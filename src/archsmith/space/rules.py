@@ -39,16 +39,16 @@ class Rules:
         constraints: Sequence[Constraint],
         symmetries: Sequence[Symmetry],
     ) -> None:
-        self._choices, self._forest, self._constraints = choices, forest, constraints
-        self._symmetries = [s for s in symmetries if isinstance(s, Interchangeable)]
-        self._isomorphic = [s for s in symmetries if isinstance(s, Isomorphic)]
+        self.choices, self.forest, self.constraints, self.symmetries = choices, forest, constraints, symmetries
+        self._swaps = [s for s in symmetries if isinstance(s, Interchangeable)]
+        self._wirings = [s for s in symmetries if isinstance(s, Isomorphic)]
 
     def canonical(self, rows: AnyRows) -> Rows:
         """The representatives of rows of option indices; constraints are not looked at."""
-        filled = np.where(self._forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
+        filled = np.where(self.forest.active(rows), rows, np.int16(0)).astype(np.int16, copy=False)
         for classes in self._classes:
             filled[:, classes.columns] = classes.representatives(filled)
-        if not self._symmetries:
+        if not self._swaps:
             return filled
         if self._sorted.serves(filled):
             filled[:, self._sorted.columns] = self._sorted(filled)
@@ -69,7 +69,7 @@ class Rules:
 
     def violated(self, canonical: Rows) -> NDArray[np.intp]:
         """How many constraints each canonical row breaks, ``(n,)``."""
-        if not self._constraints:
+        if not self.constraints:
             return np.zeros(len(canonical), dtype=np.intp)
         return self._counts(canonical) if self._counts.serves(canonical) else self._broken(canonical)
 
@@ -79,28 +79,28 @@ class Rules:
 
     @cached_property
     def _sorted(self) -> _Table:
-        names = [name for s in self._symmetries for name in (*s.names, *([s.when[0]] if s.when else []))]
-        return _Table(self._forest, names, lambda rows, columns: self._swapped(rows)[:, columns])
+        names = [name for s in self._swaps for name in (*s.names, *([s.when[0]] if s.when else []))]
+        return _Table(self.forest, names, lambda rows, columns: self._swapped(rows)[:, columns])
 
     @cached_property
     def _classes(self) -> list[_Classes]:
-        return [_Classes(self._forest, self._choices, symmetry) for symmetry in self._isomorphic]
+        return [_Classes(self.forest, self.choices, symmetry) for symmetry in self._wirings]
 
     @cached_property
     def _counts(self) -> _Table:
-        names = [name for constraint in self._constraints for name in constraint.names]
-        return _Table(self._forest, names, lambda rows, _: self._broken(rows))
+        names = [name for constraint in self.constraints for name in constraint.names]
+        return _Table(self.forest, names, lambda rows, _: self._broken(rows))
 
     def _swapped(self, filled: Rows) -> Rows:
         """Rows with the groups of each symmetry sorted, in place."""
-        for symmetry in self._symmetries:
-            symmetry.apply(filled, self._choices, self._forest.columns)
+        for symmetry in self._swaps:
+            symmetry.apply(filled, self.choices, self.forest.columns)
         return filled
 
     def _broken(self, canonical: Rows) -> NDArray[np.intp]:
-        columns = Columns(self._forest, self._choices, canonical)
+        columns = Columns(self.forest, self.choices, canonical)
         broken = np.zeros(len(canonical), dtype=np.intp)
-        for constraint in self._constraints:
+        for constraint in self.constraints:
             broken += ~constraint.holds(columns)
         return broken
 

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Engine
 
 from archsmith.store import _schema
 from archsmith.store._failures import damaged, explained, read_only
-from archsmith.store._locks import AdvisoryLock, FileLock
 from archsmith.store._postgres import open_server
 from archsmith.store._sqlite import open_file
 from archsmith.store._waiting import Patience
+from archsmith.store.locks import AdvisoryLock, FileLock
 
 T = TypeVar("T")
 

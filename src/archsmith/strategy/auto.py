@@ -17,16 +17,16 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy._evolution import Floats, Rows, best_first, breed, constrained_ranks
-from archsmith.strategy._first_designs import even_designs
-from archsmith.strategy._history import usable
-from archsmith.strategy._improvement import MOST, ExpectedImprovement
-from archsmith.strategy._ledger import RowLedger, row_names
-from archsmith.strategy._options import number, whole
-from archsmith.strategy._surrogate import Belief, Surrogate
-from archsmith.strategy._together import evened, exchanged
-from archsmith.strategy._views import VIEWS, View
 from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.group_moves import evened, exchanged
+from archsmith.strategy.kit.history import RowLedger, row_names
+from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
+from archsmith.strategy.kit.observations import usable
+from archsmith.strategy.kit.options import number, whole
+from archsmith.strategy.kit.scales import VIEWS, View
+from archsmith.strategy.kit.surrogate import Belief, Surrogate
+from archsmith.strategy.kit.variation import Floats, Rows, best_first, breed, constrained_ranks
 
 ENOUGH = 3
 """Successful evaluations without which nothing is fitted."""
@@ -65,7 +65,7 @@ class Auto(Recalling):
 
     * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
       best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
-      often each option is taken (:class:`~archsmith.strategy._trend.Trend`);
+      often each option is taken (:class:`~archsmith.strategy.kit.trend.Trend`);
     * the hypervolume counts in a box around everything measured, which pays for what lies beyond the ends of the
       front; below limits half of the time in the front's own, which pays for what lies between them;
     * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate

@@ -12,8 +12,8 @@ from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
-from archsmith.strategy._ledger import Ledger
 from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.kit.history import Ledger
 
 
 class RandomSearch(Recalling):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from archsmith.architecture import Architecture
 from archsmith.errors import InvalidModel
 
 _EXTRACT_FIRST = (
@@ -46,17 +48,6 @@ def refuse_wrapped(model: nn.Module) -> None:
             raise InvalidModel(f"{where} is compiled; make the plain module elastic, extract a subnet and compile that")
 
 
-def refuse_plain(given: object, purpose: str) -> None:
-    """Refuse what is no supernet, such as the module that one is made of."""
-    from archsmith.supernet.supernet import Supernet  # which imports this module
-
-    if not isinstance(given, Supernet):
-        raise InvalidModel(
-            f"{purpose} needs a supernet, got {type(given).__name__}; make one of a module with "
-            "smith.elastic(model, example_inputs)"
-        )
-
-
 def refuse_tracing() -> None:
     """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
     if torch.compiler.is_compiling():  # first: the compiler reads this function, and gives up at the next line
@@ -64,3 +55,31 @@ def refuse_tracing() -> None:
     compiler = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # set also where it gave up
     if callable(compiler) or torch._C._get_tracing_state() is not None:
         raise InvalidModel(_EXTRACT_FIRST)
+
+
+def check_runs(run: Callable[[Architecture], None], smallest: Architecture, largest: Architecture) -> None:
+    """Refuse a declaration whose smallest architecture does not run, and a model that does not run at all.
+
+    Raises:
+        InvalidModel: from what was raised.
+    """
+    if (error := _failure(run, smallest)) is None:
+        return
+    if (of_model := _failure(run, largest)) is not None:
+        raise InvalidModel(
+            f"the model does not run on the example inputs: {of_model}. Give inputs of the shapes, types and device "
+            "that its forward takes"
+        ) from of_model
+    raise InvalidModel(
+        f"the smallest architecture does not run: {error}. A module that reads or writes an elastic dimension is "
+        "probably not declared; print(supernet.account()) lists those that are"
+    ) from error
+
+
+def _failure(run: Callable[[Architecture], None], arch: Architecture) -> Exception | None:
+    """Why ``arch`` does not run on the example inputs."""
+    try:
+        run(arch)
+    except Exception as error:  # noqa: BLE001 - a user's network may raise anything; the caller reports it
+        return error
+    return None

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from archsmith.errors import InvalidOption
-from archsmith.supernet._calibration import batch_of
-from archsmith.supernet.axes import Axis, Width
-from archsmith.supernet.rules.base import Declared
-from archsmith.supernet.units import reached, reorder
+from archsmith.running.calibration import batch_of
+from archsmith.structure.axes import Axis, Width
+from archsmith.structure.rules.base import Declared
+from archsmith.structure.units import reached, reorder
 
 Importance = Literal["l1", "taylor"]
 

@@ -16,24 +16,24 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
+from archsmith.discovery.account import Account, account_of, explained
+from archsmith.discovery.automatic import found
+from archsmith.discovery.elasticity import Elasticity, Via
+from archsmith.discovery.literals import lifted_again
+from archsmith.discovery.stock import Stock
 from archsmith.errors import InvalidData, InvalidModel, InvalidOption, whole
 from archsmith.plan import Plan
+from archsmith.running.calibration import Batch, batch_of, statistics, weights_version
+from archsmith.running.extraction import Pieces, extracted, pieces
+from archsmith.running.relaxed import Relaxed
+from archsmith.running.shadow import PlanProgram, Program, Shadow, refuse_copy
 from archsmith.space import ChoiceSpace, Constraint, Interchangeable
-from archsmith.supernet._calibration import Batch, batch_of, statistics, weights_version
-from archsmith.supernet._extract import Pieces, extracted, pieces
-from archsmith.supernet._refusals import copied, refuse_tracing, refuse_wrapped
-from archsmith.supernet._shadow import PlanProgram, Program, Shadow, refuse_copy
-from archsmith.supernet._structure import declare, structure_of
-from archsmith.supernet.account import Account, account_of, explained
-from archsmith.supernet.automatic import found
-from archsmith.supernet.axes import Elastic
-from archsmith.supernet.calls import arguments, call, check_call
-from archsmith.supernet.elasticity import Elasticity, Via
+from archsmith.structure.axes import Elastic
+from archsmith.structure.calls import arguments, call, check_call
+from archsmith.structure.resolution import Resizing, fitted
+from archsmith.structure.structure import declare, structure_of
+from archsmith.supernet._refusals import check_runs, copied, refuse_tracing, refuse_wrapped
 from archsmith.supernet.importance import Importance, sort_units
-from archsmith.supernet.literals import lifted_again
-from archsmith.supernet.relaxed import Relaxed
-from archsmith.supernet.resolution import fitted
-from archsmith.supernet.stock import Stock
 
 PLANS_KEPT = 256
 
@@ -220,6 +220,13 @@ class Supernet(nn.Module):
             plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
             return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
 
+    def network(self, arch: Architecture) -> nn.Module:
+        """:meth:`extract`, which brings images to the size that ``arch`` chose, where that is a choice."""
+        network = self.extract(arch)
+        if sizes := self.plan(arch).inputs:
+            vars(network)["forward"] = Resizing(network, sizes)
+        return network
+
     def pieces(self, arch: Architecture, *, calibrated: bool = True) -> Pieces:
         """What :meth:`extract` builds ``arch`` of, without copies: for files that are made without the network."""
         with self._shadow.lock:
@@ -333,13 +340,14 @@ class Supernet(nn.Module):
         if not self._calibration:
             return bound
         version = weights_version(self.model, self._policy_tensors.values())
-        kept = self._calibrated.get(arch.key)
+        key = self.structure.own(arch).key  # what else a product of spaces chooses does not change the statistics
+        kept = self._calibrated.get(key)
         if kept is None or kept[0] != version:
             overrides = statistics(self._shadow, bound, self._calibration)
             program = PlanProgram(self.model, bound.plan.with_overrides(overrides), self._policy_tensors)
-            kept = self._calibrated[arch.key] = (version, program)
+            kept = self._calibrated[key] = (version, program)
             _forget_oldest(self._calibrated)
-        self._calibrated.move_to_end(arch.key)
+        self._calibrated.move_to_end(key)
         return kept[1]
 
     def _prove(self) -> None:
@@ -347,29 +355,14 @@ class Supernet(nn.Module):
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
-            error = self._failure(self.smallest)
-            if error is not None and (of_model := self._failure(self.largest)) is not None:
-                raise InvalidModel(
-                    f"the model does not run on the example inputs: {of_model}. Give inputs of the shapes, types and "
-                    "device that its forward takes"
-                ) from of_model
-            if error is not None:
-                raise InvalidModel(
-                    f"the smallest architecture does not run: {error}. A module that reads or writes an elastic "
-                    "dimension is probably not declared; print(supernet.account()) lists those that are"
-                ) from error
+            check_runs(self._run_example, self.smallest, self.largest)
         finally:
             for module, mode in modes:
                 module.training = mode
 
-    def _failure(self, arch: Architecture) -> Exception | None:
-        """Why ``arch`` does not run on the example inputs."""
-        try:
-            with torch.no_grad(), self.active(arch):
-                call(self, self.example_call)
-        except Exception as error:  # noqa: BLE001 - a user's network may raise anything; the caller reports it
-            return error
-        return None
+    def _run_example(self, arch: Architecture) -> None:
+        with torch.no_grad(), self.active(arch):
+            call(self, self.example_call)
 
     def _refuse_running(self) -> None:
         if self._shadow.program is not None:

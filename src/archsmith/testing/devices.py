@@ -109,7 +109,7 @@ class DeviceLaws:
 
     def test_content_of_a_file_is_run_like_the_module(self, device: Device) -> None:
         """From memory, on tensors and on arrays alike; devices that run modules only refuse it."""
-        from archsmith.export._candidate import candidate_onnx
+        from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 
         network, (x,) = small_network(), example()
         content = candidate_onnx(network, (x,))

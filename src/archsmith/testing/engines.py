@@ -6,7 +6,8 @@ import pytest
 
 from archsmith.architecture import Architecture, Proposal
 from archsmith.engine.base import Engine
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
+from archsmith.value import Value
 
 PROPOSALS = [Proposal(Architecture("grid", (("x", x),)), extras={"asked": x}) for x in range(6)]
 

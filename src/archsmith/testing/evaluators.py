@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Value
-from archsmith.evaluator._composite import Composite
 from archsmith.evaluator.base import Evaluator
+from archsmith.evaluator.kit.composite import Composite
 from archsmith.supernet import Supernet
+from archsmith.value import Value
 
 
 class EvaluatorConformance:

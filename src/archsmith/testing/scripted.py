@@ -13,12 +13,13 @@ import numpy as np
 
 from archsmith import loop
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.method import OURS
 from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
 from archsmith.store import Store
 from archsmith.strategy.base import Handles, Strategy
+from archsmith.value import Value
 
 SIDE = 40
 HEADER: dict[str, Any] = {"strategy": "scripted", "seed": 7, "options": {"side": SIDE}, "limits": [], "space": "grid"}

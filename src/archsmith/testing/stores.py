@@ -11,8 +11,9 @@ import pytest
 
 from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import InvalidOption, RunLocked, RunMismatch
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.store import Store
+from archsmith.value import Value
 
 OpenStore = Callable[[], Store]
 """Opens one and the same place each time it is called; the place is empty when a test begins."""

@@ -28,11 +28,12 @@ from hypothesis import strategies as st
 from archsmith import method
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidArchitecture, InvalidOption
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.space import Choice, ChoiceSpace, Constraint
 from archsmith.strategy.base import Recalling, Strategy
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
+from archsmith.value import Value
 
 Evaluate = Callable[[Proposal], Evaluation]
 

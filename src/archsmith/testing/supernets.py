@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from archsmith.architecture import Architecture
+from archsmith.discovery.tracing import fixed_outputs
 from archsmith.plan import Index, Plan, positions
+from archsmith.structure.units import reorder, zero_dropped
 from archsmith.supernet import Axis, Relaxed, Supernet, Width
-from archsmith.supernet.tracing import fixed_outputs
-from archsmith.supernet.units import reorder, zero_dropped
 
 Inputs = tuple[Any, ...]
 

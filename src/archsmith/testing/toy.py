@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.evaluation import Evaluation, Value
+from archsmith.evaluation import Evaluation
 from archsmith.metric import Objective
 from archsmith.space import Choice, ChoiceSpace
+from archsmith.value import Value
 
 TOY_EVALUATOR = "toy-evaluator-v1"
 TOY_OBJECTIVES = (Objective("accuracy_top1", "max"), Objective("latency_ms", "min"))

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from archsmith import method
 from archsmith.errors import InvalidOption, TrainingDiverged
 from archsmith.supernet import Elastic, Supernet, Width
-from archsmith.training import _loop
 from archsmith.training.base import TrainingMethod
+from archsmith.training.kit import loop as _loop
 
 Batches = list[tuple[Any, Tensor]]
 

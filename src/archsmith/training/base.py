@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from archsmith.architecture import Architecture
 from archsmith.method import Method
-from archsmith.supernet.calls import map_tensors
+from archsmith.structure.calls import map_tensors
 from archsmith.supernet.supernet import Supernet
 
 Loss = Callable[[Any, Any], Tensor]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from archsmith.errors import InvalidOption
 from archsmith.method import Paper
-from archsmith.supernet.calls import logits_of
+from archsmith.structure.calls import logits_of
 from archsmith.supernet.supernet import Supernet
 from archsmith.training.base import Loss, Run, TrainingMethod, detached, is_cross_entropy
 

@@ -19,7 +19,7 @@ from archsmith.method import OURS
 class OnnxRuntime(OnnxDevice):
     """ONNX Runtime with its CPU provider: sequential, one session per network, waiting threads do not spin.
 
-    Candidates become files by the fast exporter of :mod:`archsmith.export._candidate`, in memory.
+    Candidates become files by the fast exporter of :mod:`archsmith.export.onnx_tools.fast_exporter`, in memory.
 
     Args:
         threads: of one operator; operators run one after another.

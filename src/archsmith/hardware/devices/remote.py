@@ -13,11 +13,11 @@ from typing import Any, ClassVar, final
 
 from archsmith import trust
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UnknownName
-from archsmith.export._inputs import as_arrays, batch_size, has_batch, resized
+from archsmith.export.onnx_tools.inputs import as_arrays, batch_size, has_batch, resized
 from archsmith.files import parsed_json
-from archsmith.hardware._client import Nonsense, exchange
-from archsmith.hardware._credentials import TOKEN, Address, credential_for, token_path
-from archsmith.hardware._forms import (
+from archsmith.hardware.agents.client import Nonsense, exchange
+from archsmith.hardware.agents.credentials import TOKEN, Address, credential_for, token_path
+from archsmith.hardware.agents.forms import (
     Anchor,
     Described,
     Measured,
@@ -29,7 +29,7 @@ from archsmith.hardware._forms import (
     shown,
     wrong_measurement,
 )
-from archsmith.hardware._wire import PORT, SLACK_S, VERSION, error_of, pack, unpack
+from archsmith.hardware.agents.wire import PORT, SLACK_S, VERSION, error_of, pack, unpack
 from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.catalogue import ROLE_NAME
 from archsmith.method import OURS, load, names
@@ -141,7 +141,7 @@ class Remote(Device):
             MeasurementFailed: when the exporter or the runtime there refuses the network.
             DeviceLost: when the agent does not answer any more.
         """
-        from archsmith.export._candidate import candidate_onnx
+        from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 
         self._check_size(0, example_inputs, batch or self.batch)
         inputs = resized(example_inputs, batch or self.batch)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from archsmith.errors import InvalidOption
 from archsmith.method import Paper
-from archsmith.supernet.axes import Elastic, Kernel, Width
-from archsmith.supernet.choices import Depth
+from archsmith.structure.axes import Elastic, Kernel, Width
+from archsmith.structure.choices import Depth
 from archsmith.supernet.networks.base import Network
 from archsmith.supernet.supernet import Supernet
 

@@ -1,0 +1,115 @@
+"""Networks of a front, or of a run on disk, as files with certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from archsmith import certificate as proofs
+from archsmith.api.front import Front, Member
+from archsmith.api.run import Run
+from archsmith.delivery.files import Written, builds, export_meters, intact
+from archsmith.errors import Infeasible, Interrupted, InvalidOption
+from archsmith.hardware.meters import MeterOnUse
+from archsmith.metric import limits, on_device
+from archsmith.progress import Listener, Progress, Stop, never, nobody
+from archsmith.report.of_run import nothing_left
+from archsmith.runs.folder import RunFolder
+
+
+def export_front(front: Front, *, on_progress: Listener = nobody, stop: Stop = never) -> list[Written]:
+    """Export every member into the run's ``exports/``; what is there and intact already is left alone.
+
+    Raises:
+        Interrupted: when ``stop`` asked to stop.
+    """
+    return _export_all(front.run, front.members, on_progress, stop)
+
+
+def exports_intact(front: Front) -> bool:
+    """Whether every member's files are there and those that were certified."""
+    return all(intact(m.name, front.run.exports / f"{m.name}.onnx") for m in front)
+
+
+def export_from_run(
+    folder: Path,
+    *,
+    pick: Sequence[str] = (),
+    by: str | None = None,
+    name: str | None = None,
+    output: Path | None = None,
+    trust: bool = False,
+    on_progress: Listener = nobody,
+) -> list[Written]:
+    """Export from a run on disk: the named member, the best within limits, or all.
+
+    With ``trust`` the run is taken as the user's own from now on.
+
+    Raises:
+        InvalidOption: for contradictory wishes.
+        Infeasible: when no member is within the limits of ``pick``, or no network within those of the search.
+        Untrusted: when the run is somebody else's and names code, files or agents.
+    """
+    if name and (pick or by):
+        raise InvalidOption("give either --name or --pick/--by, not both")
+    run = Run.open(folder, trust=trust)
+    front = run.front(on_progress=on_progress)
+    if not front.members:
+        raise Infeasible(nothing_left(run))
+    if name:
+        chosen = [front.named(name)]
+    elif pick or by:
+        chosen = [front.pick(*pick, by=by)]
+    else:
+        chosen = list(front.members)
+    if output is None:
+        with run.writing():
+            return [_judged(w, pick) for w in _export_all(run, chosen, on_progress, never)]
+    if len(chosen) != 1:
+        raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
+    on_progress(Progress("export", chosen[0].name, 0, 1))
+    written = chosen[0].export(output, build=builds(on_progress))
+    on_progress(Progress("export", chosen[0].name, 1, 1))
+    return [_judged(written, pick)]
+
+
+def _judged(written: Written, pick: Sequence[str]) -> Written:
+    """With a warning for every limit of ``pick`` that the latency in the certificate does not keep."""
+    timed = {on_device("latency_ms", name): part for name, part in proofs.parts_of(written.certificate.data).items()}
+    warnings = []
+    for limit in limits(pick):
+        if limit.metric in timed:
+            found = timed[limit.metric]["latency"]
+            if (found["high"] > limit.bound) if limit.sense == "<=" else (found["low"] < limit.bound):
+                warnings.append(
+                    f"{written.path.name} was picked by {limit}, but its certificate says {found['latency_ms']:.4g} ms "
+                    f"[{found['low']:.4g}, {found['high']:.4g}]: the limit no longer holds for certain; pick with a "
+                    "tighter one to be on the safe side"
+                )
+    return replace(written, warnings=(*written.warnings, *warnings))
+
+
+def _export_all(run: RunFolder, members: Sequence[Member], on_progress: Listener, stop: Stop) -> list[Written]:
+    """Into the run's folder, one device lock for all."""
+    found = {m.name: intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
+    missing = [m for m in members if found[m.name] is None]
+    build = builds(on_progress)
+    if not run.names.own:  # the run came with them: they are as good as its maker's word
+        said = "was exported where the run was made, and nothing of it was proved here: archsmith verify does that"
+        found = {name: w and replace(w, warnings=(f"{w.path.name} {said}",)) for name, w in found.items()}
+    with ExitStack() as stack:
+        meters: dict[str, MeterOnUse] | None = None
+        for number, member in enumerate(missing):
+            if stop():
+                raise Interrupted("stopped while exporting; the same command goes on from there")
+            on_progress(Progress("export", f"{member.name} as ONNX and safetensors", number, len(missing)))
+            materials = member.materials()
+            if meters is None:
+                meters = export_meters(materials, stack, on_progress, stop)
+            path = run.exports / f"{member.name}.onnx"
+            found[member.name] = member.export(path, meters=meters, build=build)
+    if missing:
+        on_progress(Progress("export", str(run.exports), len(missing), len(missing)))
+    return [w for w in found.values() if w is not None]

@@ -1,0 +1,172 @@
+"""Networks as files, each with a certificate that was just proven."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archsmith import certificate as proofs
+from archsmith.architecture import Architecture
+from archsmith.certificate import Certificate, Exported
+from archsmith.delivery.onnx_file import write_onnx
+from archsmith.errors import DamagedFile, UserError
+from archsmith.export.base import Origin, check_suffix
+from archsmith.export.safetensors import ARCHITECTURE, Safetensors
+from archsmith.files import sha256
+from archsmith.hardware.meters import MeterOnUse, open_meters
+from archsmith.progress import Listener, Stop, never, nobody
+from archsmith.runs.context import Materials
+from archsmith.source.building import rebuild
+from archsmith.supernet import Supernet
+from archsmith.trust import foreign, import_folders, names_of, remember
+from archsmith.value import Value
+
+
+@dataclass(frozen=True)
+class Written:
+    """An exported network.
+
+    Args:
+        name: of the network.
+        path: of the ONNX file; safetensors, architecture and certificate lie beside it.
+        certificate: what was proven of it.
+        warnings: limits that it was picked by and that the file, timed itself, does not keep.
+    """
+
+    name: str
+    path: Path
+    certificate: Certificate
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The certificate for people."""
+        return self.certificate.line
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "certificate": dict(self.certificate.data),
+            "warnings": list(self.warnings),
+        }
+
+
+def export_network(
+    name: str,
+    architecture: Architecture,
+    believed: Mapping[str, Value],
+    path: Path,
+    materials: Materials,
+    *,
+    meters: Mapping[str, MeterOnUse] | None = None,
+    build: proofs.Build = rebuild,
+) -> Written:
+    """Write one network in all formats and certify it.
+
+    Args:
+        name: of the network.
+        architecture: of the run's space.
+        believed: what the search found about it, by metric.
+        path: of the ONNX file.
+        materials: of the run.
+        meters: open ones by device, where several networks are exported; its own otherwise.
+        build: makes the supernet anew from the run's source; one for several networks makes it once.
+
+    Raises:
+        InvalidModel: when the network's forms do not agree: nothing is certified.
+        StorageFull: when the disk is full.
+    """
+    check_suffix(path, ".onnx")
+    weights = path.with_suffix(".safetensors")
+    if weights.exists() and not path.with_suffix(ARCHITECTURE).exists():  # a run's own, say
+        raise UserError(f"{weights} exists and belongs to no exported network; give another name with --output")
+    with names_of(materials.names):
+        proof = _certified(architecture, believed, path, materials, meters, build)
+    return Written(name, path, proof)
+
+
+def _certified(
+    architecture: Architecture,
+    believed: Mapping[str, Value],
+    path: Path,
+    materials: Materials,
+    meters: Mapping[str, MeterOnUse] | None,
+    build: proofs.Build,
+) -> Certificate:
+    supernet, names = materials.supernet, materials.supernet.input_names
+    own, _ = materials.split(architecture)
+    inputs, module = supernet.inputs_of(own), supernet.extract(own)
+    again = build if materials.source is not None else lambda _: supernet
+    origin = Origin(
+        source=materials.source or {"live": "a Python model that only the process that searched it has"},
+        architecture=own,
+        plan=supernet.plan(own),
+    )
+    written, quantised = write_onnx(materials, architecture, module, path)
+    Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
+    splits = {"val": materials.val, "test": materials.test}
+    classifies = "accuracy_top1" in believed
+    batches = {name: split for name, split in splits.items() if split is not None and classifies}
+    with ExitStack() as stack:
+        if meters is None:
+            meters = export_meters(materials, stack, nobody, never)
+        proof = proofs.certify(
+            Exported(
+                path=path,
+                supernet=supernet,
+                architecture=own,
+                quantised=quantised,
+                build=again,
+                inputs=inputs,
+                names=names,
+            ),
+            batches=batches,
+            meter=meters,
+            believed=believed,
+            details={**written.details, "data": materials.data},
+        )
+    if not foreign():
+        remember(proof.path, anywhere=True, imports_from=import_folders()[0])
+    return proof
+
+
+def export_meters(materials: Materials, stack: ExitStack, on_progress: Listener, stop: Stop) -> dict[str, MeterOnUse]:
+    """Of all devices of the run; each takes its device when it first has to measure."""
+    with names_of(materials.names):
+        return open_meters(
+            materials.on, materials.anchors, stack, keep=lambda *_: None, on_progress=on_progress, stop=stop
+        )
+
+
+def intact(name: str, path: Path) -> Written | None:
+    """What was exported before, if every file is still the one that was certified."""
+    try:
+        proof = proofs.read_certificate(path)
+    except DamagedFile:
+        return None
+    whole = all(
+        file.is_file() and file.name == name and sha256(file) == digest for file, (name, digest) in proof.files.items()
+    )
+    return Written(name, path, proof) if whole else None
+
+
+def builds(on_progress: Listener) -> proofs.Build:
+    """Builds the supernet of each source once: tracing takes seconds, and what is built is only read."""
+    built: dict[str, Supernet] = {}
+
+    def build(source: Mapping[str, Any]) -> Supernet:
+        key = json.dumps(source, sort_keys=True)
+        if key not in built:
+            built[key] = rebuild(source, on_progress=on_progress)
+        return built[key]
+
+    return build

@@ -1,0 +1,69 @@
+"""The files of networks whose layers are quantised."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from archsmith.architecture import Architecture
+from archsmith.candidates.quantised_files import calibration_calls
+from archsmith.certificate import Quantised
+from archsmith.export.base import WrittenFile
+from archsmith.export.onnx import Onnx
+from archsmith.export.onnx_tools.inputs import batch_size
+from archsmith.export.onnx_tools.onnx_file import OnnxFile
+from archsmith.export.onnx_tools.quantising import FULL, Quantisable
+from archsmith.files import replacing
+from archsmith.runs.context import Materials
+
+AT_ONCE = 16
+"""Calibration inputs of one call of a file that takes any batch."""
+
+
+def write_onnx(
+    materials: Materials, arch: Architecture, module: nn.Module, path: Path
+) -> tuple[WrittenFile, Quantised | None]:
+    """Write the ONNX file of ``arch`` with its layers in the precisions that it says.
+
+    Args:
+        materials: of the run.
+        arch: of its space.
+        module: the network in fp32.
+        path: of the file.
+
+    Returns:
+        What was written, and what was quantised; ``None`` where nothing was.
+
+    Raises:
+        InvalidModel: when the network cannot be exported or quantised: nothing is written.
+        StorageFull: when the disk is full.
+    """
+    supernet = materials.supernet
+    own, policy = materials.split(arch)
+    inputs, names = supernet.inputs_of(own), supernet.input_names
+    if policy.full or materials.joint is None:
+        return Onnx().write(module, inputs, path, names=names), None
+    with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
+        full = Path(folder) / "network.onnx"
+        written = Onnx().write(module, inputs, full, names=names)
+        before = full.read_bytes()
+    network = Quantisable(before, [name for name, _ in supernet.model.named_modules()])
+    wanted, bits = materials.joint.wanted, materials.weight_bits
+    batch = AT_ONCE if written.details["dynamic_batch"] else batch_size(inputs)
+    ranges = network.ranges(calibration_calls(supernet, own, batch, wanted.items), wanted.ranges)
+    content = network.quantised(policy, ranges, weight_bits=bits)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    described: dict[str, Any] = {
+        "layers": {layer: precision for layer, precision in network.precisions(policy).items() if precision != FULL},
+        "of": len(network.layers),
+        "weight_bits": bits,
+        "ranges": wanted.ranges,
+        "items": wanted.items,
+        "format": "QDQ",
+        "mib": {"before": len(before) / 2**20, "after": len(content) / 2**20},
+    }
+    return WrittenFile(paths=(path,), details=written.details), Quantised(OnnxFile(before), described)

@@ -1,0 +1,155 @@
+"""A certificate checked again with what is at hand here: its own files for anybody, what they name for their owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from archsmith import certificate as proofs
+from archsmith.certificate import Certificate, Verdict
+from archsmith.data import open_data
+from archsmith.delivery.files import builds
+from archsmith.errors import DamagedFile, DeviceLost, Untrusted, UserError
+from archsmith.export.safetensors import read_architecture
+from archsmith.files import sha256
+from archsmith.hardware import Meter, open_device
+from archsmith.progress import Listener, Progress
+from archsmith.runs.context import EVALUATION_BATCH
+from archsmith.runs.folder import RunFolder
+from archsmith.trust import Names, foreign, names_of, recall, refuse, remember
+
+
+def verify_file(
+    path: Path,
+    *,
+    on: str | None = None,
+    data: str | None = None,
+    trust: bool = False,
+    on_progress: Listener = lambda _: None,
+) -> Verdict:
+    """Check an exported network against its certificate with everything that is at hand here.
+
+    Of somebody else's files nothing is imported, opened or connected to that they name, networks of archsmith, timm and
+    torchvision and data of archsmith aside; what was left out for that reason is skipped and says so. The current
+    folder is never looked for modules in.
+
+    Args:
+        path: of the ONNX file or its certificate.
+        on: device to measure on instead of each of the certificate's.
+        data: where the data lies, if it has moved, or the files are somebody else's.
+        trust: follow what the files name, now and from now on.
+        on_progress: hears what is being done.
+
+    Raises:
+        DamagedFile: when there is no certificate that can be read.
+    """
+    proof = proofs.read_certificate(path)
+    names = _names(proof, trust=trust)
+    reasons: dict[str, str] = {}
+    on_progress(Progress("verify", "reading the data"))
+    batches = _batches(proof, data, names, reasons)
+    with ExitStack() as stack:
+        meters = _meters(proof, on, names, stack, reasons, on_progress)
+        on_progress(Progress("verify", "comparing outputs, judging, measuring"))
+        with names_of(names):
+            verdict = proofs.verify(
+                path, build=_builder(proof, on_progress), batches=batches, meter=meters, reasons=reasons
+            )
+    on_progress(Progress("verify", "", 1, 1))
+    return verdict
+
+
+def _names(proof: Certificate, *, trust: bool) -> Names:
+    """Whose names stand in a certificate and in the architecture file beside it."""
+    file = proof.path
+    if trust:
+        remember(file, anywhere=True)
+    architecture = proof.architecture
+    found = recall(file, anywhere=True)
+    if trust and not found.own:  # where nothing can be remembered
+        found = Names(file, own=True, imports_from=())
+    if found.own and architecture.is_file() and sha256(architecture) == proof.files[architecture][1]:
+        return found
+    return _names_of_run(proof) or replace(found, own=False)
+
+
+def _names_of_run(proof: Certificate) -> Names | None:
+    """Those of the run that the file lies in, where it is the user's own and names the same."""
+    folder = proof.path.resolve().parent.parent
+    if proof.path.resolve().parent.name != "exports" or not (folder / "run.json").is_file():
+        return None
+    try:
+        run, source = RunFolder.open(folder), read_architecture(proof.architecture)["source"]
+    except UserError:
+        return None
+    specs = {part["spec"] for part in proofs.devices(proof).values()}
+    named = source == run.fixed["model"] and proof.data.get("export", {}).get("data") == run.fixed["data"]
+    if not (named and specs <= set(run.devices.values())):
+        return None
+    found = recall(folder / "run.json")
+    return found if found.own else None
+
+
+def _batches(
+    proof: Certificate, moved: str | None, names: Names, reasons: dict[str, str]
+) -> dict[str, Iterable[Any]] | None:
+    """The splits that the certificate speaks of, where they are at hand; the reason where they are not."""
+    described: Mapping[str, Any] = proof.data.get("export", {}).get("data") or {}
+    if not (moved or described.get("spec")):
+        return None
+    try:
+        with names_of(names):
+            options = described.get("options")
+            if options and foreign():
+                refuse(f"read the data with {', '.join(f'{k}={v}' for k, v in options.items())}")
+        with names_of(None if moved else names):  # where the user says where the data lie, they name it
+            found = open_data(
+                moved or described["spec"],
+                resize=described.get("resize"),
+                seed=described.get("seed", 0),
+                limit=described.get("images"),
+                options=options,
+            )
+    except UserError as error:
+        if moved and not isinstance(error, Untrusted):
+            raise
+        reasons["accuracy"] = str(error)
+        return None
+    return {split: found.batches(split, EVALUATION_BATCH) for split in ("val", "test")}
+
+
+def _meters(
+    proof: Certificate,
+    on: str | None,
+    names: Names,
+    stack: ExitStack,
+    reasons: dict[str, str],
+    on_progress: Listener,
+) -> dict[str, Meter]:
+    """An open meter for each device that is at hand; the reason for each that is not."""
+    meters = {}
+    for name, part in proofs.devices(proof).items():
+        spec = on or str(part["spec"])
+        try:
+            with names_of(None if on else names):
+                device = open_device(spec)
+                on_progress(Progress("verify", f"taking {spec}"))
+                meter = Meter(device, on_message=lambda text: on_progress(Progress("verify", text)))
+                meters[name] = stack.enter_context(meter)
+        except (UserError, DeviceLost) as error:
+            if on is not None:
+                raise
+            reasons[name] = str(error)
+    return meters
+
+
+def _builder(proof: Certificate, on_progress: Listener) -> proofs.Build | None:
+    """Builds the supernet that a network came from, unless only the process that searched it could."""
+    try:
+        source = read_architecture(proof.architecture)["source"]
+    except DamagedFile:
+        return builds(on_progress)  # the check itself will say what is wrong with the file
+    return None if "live" in source else builds(on_progress)

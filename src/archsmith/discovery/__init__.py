@@ -1,0 +1,1 @@
+"""What can vary in any model: traced, found, proved."""

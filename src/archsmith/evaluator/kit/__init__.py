@@ -1,0 +1,2 @@
+# Parts of methods: no family of its own.
+"""What evaluators share."""

@@ -1,0 +1,2 @@
+# Parts of file formats: no family of its own.
+"""Files of subnets cut out of the largest network's file."""

@@ -1,0 +1,74 @@
+"""Meters of several devices, each of which takes its device when it first has to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from archsmith.hardware import Call, Device, Measurement, Meter, open_device
+from archsmith.progress import Listener, Progress, Stop, never
+
+
+class MeterOnUse:
+    """A meter whose anchor is known: it takes the device when it first has to measure, and keeps it."""
+
+    def __init__(self, meter: Meter, stack: ExitStack) -> None:
+        self._meter, self._stack, self.entered = meter, stack, False
+
+    @property
+    def device(self) -> Device:
+        """That networks are prepared for."""
+        return self._meter.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Of device and anchor."""
+        return self._meter.fingerprint
+
+    def measure(self, call: Call, effort: str = "search") -> Measurement:
+        """The latency of a prepared call."""
+        if not self.entered:
+            self._stack.enter_context(self._meter)
+            self.entered = True
+        return self._meter.measure(call, effort=effort)
+
+
+def open_meters(
+    on: Mapping[str, str | Device],
+    anchors: Mapping[str, float],
+    stack: ExitStack,
+    *,
+    keep: Callable[[str, float], Any],
+    on_progress: Listener,
+    stop: Stop = never,
+) -> dict[str, MeterOnUse]:
+    """A meter for each device; those whose anchor is not known yet take it now.
+
+    Once the anchor is known a device is taken only when something has to be measured: a finished search answers from
+    the store.
+
+    Args:
+        on: name -> spec, or an open device.
+        anchors: name -> milliseconds, of a run that goes on.
+        stack: closes them.
+        keep: told the name and the anchor of each device that had none.
+        on_progress: hears what is being done.
+        stop: asked while another process measures on the same hardware.
+    """
+    meters = {}
+    for name, spec in on.items():
+        meter = Meter(
+            open_device(spec),
+            anchor_ms=anchors.get(name),
+            on_message=lambda text: on_progress(Progress("device", text)),
+            stop=stop,
+        )
+        meters[name] = MeterOnUse(meter, stack)
+        if name not in anchors:
+            on_progress(Progress("device", f"taking {meter.device.spec}"))
+            stack.enter_context(meter)
+            meters[name].entered = True
+            keep(name, meter.anchor_ms)
+            on_progress(Progress("device", f"reference network: {meter.anchor_ms:.3g} ms", 1, 1))
+    return meters

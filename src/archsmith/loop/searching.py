@@ -1,0 +1,310 @@
+"""The search: a strategy asks, an engine evaluates, the store keeps, the strategy is told; kill it anywhere.
+
+What is durable is the journal. The state of a search is what its lines say, read in order; a line is first
+committed, then read, so that a search that goes on after a kill has seen exactly what an unbroken one saw.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from archsmith.architecture import Proposal
+from archsmith.changes import differences
+from archsmith.engine.base import Engine, Evaluate
+from archsmith.engine.in_process import InProcess
+from archsmith.errors import OF_NO_ARCHITECTURE, Infeasible, InvalidOption, RunMismatch
+from archsmith.evaluation import Evaluation
+from archsmith.events import (
+    KNOWN_ASKS,
+    KNOWN_PROPOSALS,
+    MESSAGES,
+    Budget,
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    Outcome,
+    Reason,
+    Resumed,
+    Started,
+)
+from archsmith.feasibility import nothing_meets
+from archsmith.loop.replay import Replay, Stopped, ask, position, tell
+from archsmith.metric import Limit
+from archsmith.store.journal import Journal
+from archsmith.store.progress import Progress, question
+from archsmith.strategy.base import Strategy
+
+
+def search(  # noqa: PLR0913 - the one place where everything about a run meets
+    make_strategy: Callable[[], Strategy],
+    evaluate: Evaluate,
+    journal: Journal,
+    *,
+    header: Mapping[str, Any],
+    limits: Sequence[Limit],
+    budget: Budget,
+    evaluator: str,
+    seed: int = 0,
+    batch: int = 1,
+    first: Sequence[Proposal] = (),
+    noted: Mapping[str, Any] | None = None,
+    patience: int = 20,
+    engine: Engine | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Search until the budget is spent, from where the journal ends.
+
+    Args:
+        make_strategy: builds the strategy, always the same.
+        evaluate: answers a proposal; what it raises becomes a failed evaluation.
+        journal: of this run; locked here.
+        header: plain data that must be equal on resume: strategy, options, seed, objectives, limits, space, data ...
+        limits: absolute bounds; a search that cannot meet them ends early.
+        budget: of new evaluations, failed ones too, or of time in which the search runs.
+        evaluator: its fingerprint.
+        seed: of the evaluations.
+        batch: how many proposals to ask for at once.
+        first: proposals to evaluate before the strategy is asked; it is told them, and they count.
+        noted: plain data whose change on resume is an event only: versions, host.
+        patience: after so many evaluations every limit must have been met by one of them.
+        engine: where evaluations run; in this process unless given.
+        on_event: is called with every event.
+        stop: asked between evaluations, and between the lines of a journal that is replayed; true ends the search.
+        clock: in seconds.
+
+    Raises:
+        RunLocked: when another process writes this run.
+        RunMismatch: when the run was begun with another header; every differing field is named.
+        Infeasible: when nothing meets a limit; everything measured stays in the store.
+        StorageFull: when the disk is full.
+    """
+    _check_options(limits, batch=batch, patience=patience)
+    with journal.locked():
+        resumed = _open(journal, header, noted or {}, on_event)
+        replay = Replay(journal, make_strategy, on_event, stop, clock)
+        try:
+            strategy = replay.run()
+        except Stopped:
+            on_event(Finished("interrupted", MESSAGES["interrupted"]))
+            return _as_written_down(journal)
+        progress = replay.progress
+        if resumed:
+            on_event(Resumed(len(progress.evaluations), len(progress.waiting)))
+        run = _Search(
+            strategy=strategy,
+            evaluate=_Recorded(evaluate, evaluator, seed),
+            journal=journal,
+            progress=progress,
+            limits=limits,
+            budget=budget,
+            batch=batch,
+            patience=max(patience, len(first)),
+            engine=engine or InProcess(),
+            emit=on_event,
+            stop=stop,
+            clock=clock,
+        )
+        run.give(first)
+        reason = run.go()
+    on_event(Finished(reason, MESSAGES[reason]))
+    return Outcome(tuple(progress.evaluations.values()), reason, progress.new, progress.known, resumed)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """An evaluate that answers always: what goes wrong becomes a failed evaluation."""
+
+    evaluate: Evaluate
+    evaluator: str
+    seed: int
+
+    def __call__(self, proposal: Proposal) -> Evaluation:
+        try:
+            evaluation = self.evaluate(proposal)
+        except OF_NO_ARCHITECTURE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a user's code raises is a finding about this proposal
+            reason = f"{type(error).__name__}: {error}"
+            return Evaluation(
+                proposal=proposal, values={}, evaluator=self.evaluator, seed=self.seed, status="failed", reason=reason
+            )
+        if evaluation.identity != self.identity(proposal):
+            raise InvalidOption(
+                f"asked for {self.identity(proposal)} (space, key, evaluator, fidelity, seed), evaluate answered with "
+                f"{evaluation.identity}; it must answer what it was asked"
+            )
+        return evaluation
+
+    def identity(self, proposal: Proposal) -> tuple[str, str, str, str, int]:
+        a = proposal.architecture
+        return (a.space, a.key, self.evaluator, proposal.fidelity_key, self.seed)
+
+
+@dataclass
+class _Search:
+    """A search that goes on."""
+
+    strategy: Strategy
+    evaluate: _Recorded
+    journal: Journal
+    progress: Progress
+    limits: Sequence[Limit]
+    budget: Budget
+    batch: int
+    patience: int
+    engine: Engine
+    emit: Callable[[Event], None]
+    stop: Callable[[], bool]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self.since = self.clock()
+
+    def go(self) -> Reason:
+        """Ask, evaluate, tell, until something ends it."""
+        while not (reason := self.ended()):
+            if not self.progress.waiting:
+                self.ask()
+            self.tell(self.known())
+            with closing(self.engine.run(self.evaluate, self.unknown())) as finished:
+                for evaluation in finished:
+                    self.tell([evaluation] * self.asked(evaluation))
+                    if self.ended():
+                        break
+        return reason
+
+    def ended(self) -> Reason | None:
+        """Why the search ends here, if it does.
+
+        Raises:
+            Infeasible: when nothing meets a limit.
+        """
+        progress, left = self.progress, self.left()
+        if len(progress.evaluations) >= min(self.patience, self.budget.evaluations or self.patience):
+            _check_feasible(list(progress.evaluations.values()), self.limits)
+        if left <= 0 or (self.budget.seconds is not None and self.spent() >= self.budget.seconds):
+            return "budget"
+        if not progress.waiting and progress.finished:
+            return "finished"
+        if not progress.waiting and (progress.known_asks >= KNOWN_ASKS or progress.known_proposals >= KNOWN_PROPOSALS):
+            return "known"
+        return "interrupted" if self.stop() else None
+
+    def left(self) -> float:
+        """New evaluations that the budget still allows."""
+        return math.inf if self.budget.evaluations is None else self.budget.evaluations - self.progress.new
+
+    def spent(self) -> float:
+        """Seconds of work over all resumes."""
+        return self.progress.seconds + self.clock() - self.since
+
+    def give(self, first: Sequence[Proposal]) -> None:
+        """Put the caller's proposals before the strategy's."""
+        given = [question(p) for p in self.progress.given]
+        if missing := [p for p in first if question(p) not in given]:
+            self.progress.read(self.journal.give(missing, seconds=self.lap()))
+
+    def ask(self) -> None:
+        """Have the strategy propose."""
+        n = int(min(self.batch, self.left()))
+        asked = ask(self.strategy, n)
+        line = self.journal.ask(n, asked, generator=position(self.strategy), seconds=self.lap())
+        self.progress.read(line)
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Commit evaluations, then tell the strategy."""
+        if not evaluations:
+            return
+        line = self.journal.tell(evaluations, seconds=self.lap())
+        answers = self.progress.read(line)
+        tell(self.strategy, answers)
+        for i, answer in enumerate(answers):
+            done, spent = self.progress.new, self.progress.seconds
+            event = Evaluated(answer, i >= line.new, done, self.budget.evaluations, spent, self.budget.seconds)
+            self.emit(event)
+
+    def known(self) -> list[Evaluation]:
+        """The store's answers to what waits."""
+        identities = [self.evaluate.identity(p) for p in self.progress.waiting]
+        found = self.journal.known(identities)
+        return [found[i] for i in identities if i in found]
+
+    def unknown(self) -> list[Proposal]:
+        """What waits, each question once."""
+        found: dict[Any, Proposal] = {}
+        for proposal in self.progress.waiting:
+            found.setdefault(question(proposal), proposal)
+        return list(found.values())
+
+    def asked(self, evaluation: Evaluation) -> int:
+        """How many waiting proposals it answers."""
+        return sum(question(p) == question(evaluation.proposal) for p in self.progress.waiting)
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        last, self.since = self.since, self.clock()
+        return self.since - last
+
+
+def _as_written_down(journal: Journal) -> Outcome:
+    """What a run had found before it was stopped while it was replayed."""
+    progress = Progress()
+    for line in journal.lines:
+        progress.read(line)
+    return Outcome(tuple(progress.evaluations.values()), "interrupted", progress.new, progress.known, resumed=True)
+
+
+def _check_options(limits: Sequence[Limit], *, batch: int, patience: int) -> None:
+    if relative := [str(limit) for limit in limits if limit.relative]:
+        raise InvalidOption(f"limits must be absolute here, got {', '.join(relative)}; resolve them first")
+    if batch < 1 or patience < 1:
+        raise InvalidOption(f"batch and patience are at least 1, got batch={batch} and patience={patience}")
+
+
+def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any], emit: Callable[[Event], None]) -> bool:
+    """Begin the run, or check that it is this one; whether it was there."""
+    before = journal.header
+    if before is None:
+        journal.begin(header, noted)
+        emit(Started())
+        return False
+    if changes := differences(before, header):
+        changes = differences(_as_written(before), _as_written(header)) or changes
+        raise RunMismatch(
+            f"{journal.label} was begun with other settings (then -> now): {'; '.join(changes)}. Give the settings of "
+            "then to go on with it, or choose another run to start anew"
+        )
+    if changes := differences(journal.noted, noted):
+        journal.note(noted)
+        emit(Noted(tuple(changes)))
+    return True
+
+
+def _as_written(header: Mapping[str, Any]) -> dict[str, Any]:
+    """A header for messages: its limits as the user wrote them, not as they were resolved."""
+    shown = dict(header)
+    if "limits" in shown:
+        try:
+            shown["limits"] = [str(Limit(**x)) if isinstance(x, Mapping) else x for x in shown["limits"]]
+        except (TypeError, ValueError):
+            return shown  # a header that somebody else wrote: shown as it is
+    if "limits_as_written" in shown:
+        shown["limits"] = shown.pop("limits_as_written")
+    return shown
+
+
+def _check_feasible(evaluations: Sequence[Evaluation], limits: Sequence[Limit]) -> None:
+    for limit in limits:
+        if not any(e.ok and limit.violation(e) == 0 for e in evaluations):
+            raise Infeasible(
+                f"{nothing_meets(limit, evaluations, among=f'{len(evaluations)} evaluations')}; loosen the limit, or "
+                "search a space with other networks. Everything measured is kept"
+            )

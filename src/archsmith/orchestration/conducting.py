@@ -1,0 +1,107 @@
+"""Everything of a search after training: anchor, strategy, baseline, last check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from archsmith import loop
+from archsmith.architecture import Proposal
+from archsmith.errors import Interrupted, RunMismatch
+from archsmith.evaluation import Evaluation
+from archsmith.evaluator.user_metric import UserMetric
+from archsmith.hardware.named import recorded
+from archsmith.metric import Limit, check_known
+from archsmith.orchestration.finalising import finalise
+from archsmith.orchestration.metrics import available_metrics
+from archsmith.orchestration.session import Session
+from archsmith.orchestration.specification import Question
+from archsmith.progress import Listener, Progress, Stop
+from archsmith.runs.context import Materials
+from archsmith.runs.folder import RunFolder
+from archsmith.runs.weights import WEIGHTS, save_weights
+from archsmith.supernet import Supernet
+
+
+def describe(materials: Materials, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What must be the same when a run is resumed, as plain data."""
+    source, joint = materials.source, materials.joint
+    return {
+        "model": None if source is None else dict(source),
+        "inputs": _shapes(materials.supernet),
+        "space": materials.space.to_json(),
+        **({} if joint is None else {"precisions": joint.to_json()}),
+        "device": recorded(materials.on),
+        "data": dict(data),
+        **more,
+    }
+
+
+def _shapes(supernet: Supernet) -> Any:
+    """Shapes of the example inputs, by name where the model takes them so."""
+    shapes = [list(x.shape) if hasattr(x, "shape") else repr(x) for x in supernet.example_inputs]
+    if supernet.input_names:
+        return dict(zip(supernet.input_names, shapes, strict=True))
+    return [s for s in shapes if isinstance(s, list)]
+
+
+def conduct(
+    question: Question,
+    run: RunFolder,
+    materials: Materials,
+    metrics: Sequence[UserMetric],
+    on_progress: Listener,
+    stop: Stop,
+) -> None:
+    """Everything after training: evaluations, baseline, last check."""
+    supernet = materials.supernet
+    check_known(question.metrics, available_metrics(metrics, materials.on))
+    question.check(materials.space)
+    _keep_weights(run, supernet)
+
+    def waiting(event: Progress) -> None:
+        on_progress(event)
+        if stop():
+            raise Interrupted(
+                f"stopped while {run.record['store']} was waited for; the same command goes on from there"
+            )
+
+    with ExitStack() as stack:
+        store = stack.enter_context(run.store(writable=True, on_progress=waiting))
+        session = Session(run, store, materials, question, metrics, on_progress, stop)
+        session.instruments.open(stack)
+        evaluate = session.composite()
+        largest = session.anchor(evaluate)
+        resolved = replace(question, limits=_resolved(question.limits, largest))
+        first = [Proposal(arch) for arch in materials.first(question.seed)]
+        session.run_journal("search", resolved, evaluate, first=first)
+        if question.baseline is not None:
+            name, count = question.baseline
+            other = replace(resolved, strategy=name, options={}, budget=loop.Budget.parse(str(count)))
+            session.run_journal(f"baseline-{name}", other, evaluate, stage="baseline")
+        started = time.monotonic()
+        finalise(session, resolved)
+        run.spent("measuring the front again", time.monotonic() - started)
+
+
+def _resolved(given: Sequence[Limit], largest: Evaluation) -> tuple[Limit, ...]:
+    values = {name: value.value for name, value in largest.values.items()}
+    return tuple(limit.resolve(values) for limit in given)
+
+
+def _keep_weights(run: RunFolder, supernet: Supernet) -> None:
+    """Save the weights once, or again where a file was lost; on resume, refuse others."""
+    if not run.weights:
+        save_weights(run, supernet)
+        run.keep(weights=supernet.weights_fingerprint)
+    elif run.weights == supernet.weights_fingerprint:
+        if not all((run.path / f"{name}.safetensors").exists() for name in WEIGHTS):
+            save_weights(run, supernet)
+    else:
+        raise RunMismatch(
+            f"{run.path} was searched with other weights (fingerprint {run.weights}, now "
+            f"{supernet.weights_fingerprint}); load {run.path / 'supernet.safetensors'}, or give another run"
+        )

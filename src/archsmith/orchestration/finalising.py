@@ -1,0 +1,100 @@
+"""The last check of a search: the front is measured again, and what breaks a limit then is not handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from archsmith.architecture import Proposal
+from archsmith.errors import Infeasible, Interrupted
+from archsmith.evaluation import Evaluation
+from archsmith.feasibility import infeasible, on_front
+from archsmith.files import write_json
+from archsmith.progress import Progress
+from archsmith.runs.results import FINAL
+
+if TYPE_CHECKING:
+    from archsmith.orchestration.session import Session
+    from archsmith.orchestration.specification import Question
+
+
+def finalise(session: Session, question: Question) -> None:
+    """Measure the front again until every member of what remains has been measured again.
+
+    A member that breaks a limit is dropped; networks that it dominated may then enter the front, and are
+    measured again in turn.
+
+    Raises:
+        Infeasible: when nothing is left; everything stays stored.
+    """
+    evaluate = session.composite(final=True)
+    believed = _believed(session)
+    final: dict[str, Evaluation] = {}
+    dropped: dict[str, str] = {}
+    while missing := [k for k in _front(believed, final, dropped, question) if k not in final]:
+        for number, key in enumerate(missing, 1):
+            if session.stop():
+                raise Interrupted("stopped while the front was measured again; the same command goes on from there")
+            session.on_progress(Progress("check", f"measuring {key[:8]} again", len(final), len(final) + len(missing)))
+            found = session.evaluated(evaluate, Proposal(believed[key].architecture, fidelity=FINAL))
+            final[key] = found
+            if reason := _reason(found, question):
+                dropped[key] = reason
+            session.on_progress(Progress("check", key[:8], len(final), len(final) + len(missing) - number))
+    front = [k for k in _front(believed, final, dropped, question) if k in final]
+    beaten = [k for k in final if k not in front and k not in dropped]
+    dropped |= dict.fromkeys(beaten, "another network is as good in everything once both are measured again")
+    _keep(session, question, front, dropped, evaluate.fingerprint)
+    if not front:
+        raise Infeasible(_nothing_left(believed, dropped, question))
+
+
+def _believed(session: Session) -> dict[str, Evaluation]:
+    journal = session.store.journal(session.run.journal_name("search"))
+    return {e.architecture.key: e for e in reversed(journal.evaluations)}
+
+
+def _front(
+    believed: dict[str, Evaluation], final: dict[str, Evaluation], dropped: dict[str, str], question: Question
+) -> list[str]:
+    """Keys of the non-dominated networks among those that may still be handed out, best known values counting."""
+    known = {k: final.get(k, e) for k, e in believed.items() if k not in dropped}
+    mark = on_front([*known.values()], question.objectives, question.limits)
+    last = question.objectives[-1].metric
+    return sorted((k for k, on in zip(known, mark, strict=True) if on), key=lambda k: known[k][last])
+
+
+def _reason(found: Evaluation, question: Question) -> str:
+    """Why a network is not handed out; empty if it is."""
+    if not found.ok:
+        return f"it could not be measured again: {found.reason}"
+    broken = [x for x in question.limits if x.violation(found) > 0]
+    values = (f"{x} ({_interval(found, x.metric)})" for x in broken)
+    return f"measured again it breaks {', '.join(values)}" if broken else ""
+
+
+def _interval(found: Evaluation, metric: str) -> str:
+    value = found.values[metric]
+    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
+
+
+def _keep(session: Session, question: Question, front: Sequence[str], dropped: dict[str, str], evaluator: str) -> None:
+    """Write down which networks are handed out, for every command that looks at the run later."""
+    write_json(
+        session.run.path / "front.json",
+        {"front": list(front), "dropped": dropped, "evaluator": evaluator, "seed": question.seed},
+    )
+
+
+def _nothing_left(believed: dict[str, Evaluation], dropped: dict[str, str], question: Question) -> str:
+    found = [*believed.values()]
+    if not dropped:
+        return f"{infeasible(question.limits, found)}. Loosen a limit"
+    values = []
+    for metric in dict.fromkeys(x.metric for x in question.limits):
+        known = [e[metric] for e in found if e.ok]
+        values.append(f"{metric} from {min(known):.4g} to {max(known):.4g}")
+    return (
+        f"no network meets {', '.join(map(str, question.limits))}: {len(found)} evaluations have {'; '.join(values)}. "
+        f"{len(dropped)} met them at first and broke them when measured again. Loosen a limit"
+    )

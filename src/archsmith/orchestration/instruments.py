@@ -1,0 +1,161 @@
+"""What a search measures with: its devices, the files of its candidates, and the evaluators that these make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Literal
+
+from archsmith.candidates.files import Candidates
+from archsmith.candidates.quantised_files import QuantisedFiles
+from archsmith.evaluator.accuracy import Accuracy
+from archsmith.evaluator.base import Evaluator
+from archsmith.evaluator.counts import Counts
+from archsmith.evaluator.file_accuracy import FileAccuracy
+from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.kit.composite import Composite
+from archsmith.evaluator.latency import Latency
+from archsmith.evaluator.peak_memory import PeakMemory
+from archsmith.evaluator.predicted_latency import PredictedLatency
+from archsmith.evaluator.user_metric import UserMetric
+from archsmith.export.slicing.sliced_export import SlicedExport
+from archsmith.hardware import Device, environment, open_device
+from archsmith.hardware.meters import MeterOnUse, open_meters
+from archsmith.hardware.named import TIMED
+from archsmith.metric import KNOWN, on_device
+from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.specification import Question
+from archsmith.progress import Listener, Progress, Stop
+from archsmith.runs.context import Materials
+from archsmith.runs.folder import RunFolder
+
+
+class Instruments:
+    """Devices and files of one search, for as long as it lasts; :meth:`composite` puts its evaluators together.
+
+    Args:
+        run: keeps anchors, measurements and notes.
+        materials: supernet, data, devices, and precisions where they are searched.
+        question: says which metrics are wanted.
+        metrics: the user's own.
+        on_progress: hears what is being done.
+        stop: asked while another process measures on the same hardware.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        materials: Materials,
+        question: Question,
+        metrics: Sequence[UserMetric],
+        on_progress: Listener,
+        stop: Stop,
+    ) -> None:
+        self._run, self._materials, self._question = run, materials, question
+        self._own, self._on_progress, self._stop = metrics, on_progress, stop
+        self._meters: dict[str, MeterOnUse] = {}
+        self._files: dict[str, Candidates | QuantisedFiles] = {}
+        self._quantised: QuantisedFiles | None = None
+        self._learnt: dict[str, SlicedExport] = {}
+        self.environment = environment()
+
+    def open(self, stack: ExitStack) -> None:
+        """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
+        devices = {name: open_device(spec) for name, spec in self._materials.on.items()}
+        timed = {name: device for name, device in devices.items() if self._asked(name, TIMED)}
+        for name, device in timed.items():
+            self._run.check_machine(name, device)
+        self._meters = open_meters(
+            timed,
+            self._run.anchors,
+            stack,
+            keep=self._run.keep_anchor,
+            on_progress=self._on_progress,
+            stop=self._stop,
+        )
+        self._files = {name: self._files_for(device) for name, device in devices.items()}
+        self._quantised = next((f for f in self._files.values() if isinstance(f, QuantisedFiles)), None)
+
+    def export_each(self, reason: str) -> None:
+        """Have candidates exported by themselves: cutting files begins with more exports than a few networks take."""
+        for files in self._files.values():
+            (files.candidates if isinstance(files, QuantisedFiles) else files).reason = reason
+
+    def composite(self, *, final: bool = False) -> Composite:
+        """The evaluators of a candidate, or those of the last check."""
+        wanted = self._question.metrics
+        parts = self._accuracies(final=final) if "accuracy_top1" in wanted else []
+        supernet, val = self._materials.supernet, self._materials.val
+        parts.extend(metric.bind(supernet, val, files=self._quantised) for metric in self._own)
+        parts.append(Counts(supernet))
+        parts.extend(self._computed(evaluator) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
+        for name, meter in self._meters.items():
+            parts.append(self._latency(name, meter, final=final))
+        for name, spec in self._materials.on.items():
+            if self._asked(name, ("peak_memory_mib",)):
+                parts.append(PeakMemory(supernet, open_device(spec), name=name, files=self._files[name]))
+        return Composite(parts, seed=self._question.seed, environment=self.environment)
+
+    def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
+        """Those metrics of a device that objectives or limits name."""
+        return [stem for stem in stems if on_device(stem, device) in self._question.metrics]
+
+    def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
+        def say(text: str) -> None:
+            self._on_progress(Progress("device", text))
+
+        found = Candidates(self._materials.supernet, device, busy=say, told=self._run.note, learnt=self._learnt)
+        joint = self._materials.joint
+        return found if joint is None else QuantisedFiles(joint, found, weight_bits=self._materials.weight_bits)
+
+    def _accuracies(self, *, final: bool) -> list[Evaluator]:
+        found: list[Evaluator] = []
+        for batches, test in ((self._materials.val, False), (self._materials.test, True)):
+            if batches is None or (test and not final):
+                continue
+            named: dict[str, Any] = {"metric": KNOWN["test_accuracy_top1"], "interval": True} if test else {}
+            if self._quantised is not None:
+                self._quantised.check(batches)
+                found.append(FileAccuracy(self._quantised, batches, **named))
+            else:
+                found.append(Accuracy(self._materials.supernet, batches, **named))
+        return found
+
+    def _computed(self, evaluator: type[Any]) -> Evaluator:
+        supernet = self._materials.supernet
+        if evaluator is FileSize and (files := self._quantised or self._of_onnx()) is not None:
+            return FileSize(supernet, files)
+        return evaluator(supernet)  # type: ignore[no-any-return]
+
+    def _of_onnx(self) -> Candidates | QuantisedFiles | None:
+        """The files of the first device that runs ONNX files: what is cut out for it need not be exported again."""
+        found = (f for f in self._files.values() if isinstance(f, Candidates) and ".onnx" in f.device.files)
+        return next(found, None)
+
+    def _latency(self, name: str, meter: MeterOnUse, *, final: bool) -> Evaluator:
+        metric, files = on_device("latency_ms", name), self._files[name]
+        if self._question.latency == "predicted" and not final and isinstance(files, Candidates):
+            return self._foretold(metric, meter, files)
+        effort: Literal["search", "final"] = "final" if final else "search"
+        return Latency(
+            self._materials.supernet,
+            meter,
+            metric=metric,
+            effort=effort,
+            also=self._asked(name, TIMED[1:]),
+            candidates=files,
+            on_measured=partial(self._run.keep_measurement, metric),
+        )
+
+    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
+        """Keeps what it measures in the run, so that a search that goes on foretells the same."""
+        return PredictedLatency(
+            self._materials.supernet,
+            meter,
+            metric=metric,
+            candidates=files,
+            file=self._run.path / "latency" / f"{metric}.json",
+            seed=self._question.seed,
+            on_progress=lambda text, done, total: self._on_progress(Progress("device", text, done, total)),
+        )

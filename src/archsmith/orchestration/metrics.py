@@ -1,0 +1,36 @@
+"""Which metrics a search can use, and who gives those that are computed of a network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from archsmith.errors import InvalidOption
+from archsmith.evaluator.file_size import FileSize
+from archsmith.evaluator.footprint import Footprint
+from archsmith.evaluator.kv_cache import KvCache
+from archsmith.evaluator.user_metric import UserMetric
+from archsmith.hardware.named import device_metrics
+
+COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+    FileSize: ("size_mib",),
+    Footprint: ("live_memory_mib", "arithmetic_intensity"),
+    KvCache: ("kv_cache_mib",),
+}
+"""Evaluators of the network alone that run only where one of their metrics is asked for."""
+
+
+def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
+    """Names that objectives and limits may use.
+
+    Args:
+        metrics: the user's own.
+        on: the devices by name.
+
+    Raises:
+        InvalidOption: for metrics that are none.
+    """
+    if not isinstance(metrics, Sequence) or not all(isinstance(m, UserMetric) for m in metrics):
+        raise InvalidOption(f"metrics={metrics!r} must be a list of smith.UserMetric(name, function)")
+    computed = [name for names in COMPUTED.values() for name in names]
+    own = [m.name for metric in metrics for m in metric.metrics]
+    return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]

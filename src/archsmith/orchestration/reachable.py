@@ -1,0 +1,181 @@
+"""Limits on what a network costs, tried on a handful of networks before anything is trained or judged.
+
+Costs follow from the architecture alone, so a limit that nothing meets can be refused in seconds: no supernet has to be
+trained for it. The smallest network comes first, but it is not always the fastest, so that others are tried as well.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+
+from archsmith.architecture import Architecture, Proposal
+from archsmith.errors import Infeasible
+from archsmith.evaluation import Evaluation
+from archsmith.feasibility import nearest, nothing_meets
+from archsmith.hardware.named import MEASURED
+from archsmith.metric import Limit
+from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.session import Session
+from archsmith.orchestration.specification import Question
+from archsmith.progress import Listener, Progress, Stop
+from archsmith.runs.context import Materials
+from archsmith.runs.folder import RunFolder
+from archsmith.space import ChoiceSpace
+
+COSTS = frozenset({"params", "macs", *MEASURED, *(name for names in COMPUTED.values() for name in names)})
+"""Metrics that no weight changes; those of several devices by their stem."""
+HANDFUL = 6
+"""Networks after which a limit is given up on whose nearest network is far beyond it."""
+FAR = 0.5
+"""How far that is, as a share of the bound."""
+MOST = 20
+"""Networks after which any limit is given up on that none of them meets."""
+
+
+def check_reachable(
+    question: Question, run: RunFolder, materials: Materials, *, on_progress: Listener, stop: Stop, way_out: str
+) -> None:
+    """Refuse a limit on costs that none of a handful of networks meets.
+
+    Args:
+        question: whose limits are tried; those on accuracy and on users' metrics are left to the search.
+        run: keeps the devices' anchors and the time that this took.
+        materials: the supernet, trained or not.
+        on_progress: hears what is being done.
+        stop: asked before each network; then nothing is refused.
+        way_out: said at the end of the message.
+
+    Raises:
+        Infeasible: naming the limit, the nearest value that was found, and the network that has it.
+    """
+    bounds = tuple(x for x in question.limits if x.metric.partition("@")[0] in COSTS)
+    if not bounds or run.weights:  # a search that goes on has tried them
+        return
+    asked = replace(question, objectives=(), limits=bounds, baseline=None, latency="measured")
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
+            session = Session(run, store, materials, asked, (), on_progress, stop)
+            session.instruments.open(stack)
+            session.instruments.export_each("only a handful is measured")
+            probe = _Probes(session, on_progress)
+            largest = probe(materials.largest) if any(x.relative for x in bounds) else None
+            for limit in bounds:
+                if limit.relative and not (largest is not None and largest.ok):
+                    continue  # the search says why the largest network cannot be evaluated
+                values = {k: v.value for k, v in largest.values.items()} if largest is not None else {}
+                _try(limit, limit.resolve(values), materials.space, probe, stop, way_out)
+            tried = len(probe.found)
+            on_progress(Progress("limits", "each is within reach", tried, tried))
+    finally:
+        run.spent("trying the limits", time.monotonic() - started)
+
+
+class _Probes:
+    """Costs of networks, each evaluated once and kept nowhere."""
+
+    def __init__(self, session: Session, on_progress: Listener) -> None:
+        self._evaluate, self._on_progress = session.composite(), on_progress
+        self.found: dict[str, Evaluation] = {}
+
+    def __call__(self, architecture: Architecture) -> Evaluation:
+        if architecture.key not in self.found:
+            self._on_progress(Progress("limits", "trying networks", len(self.found), MOST))
+            self.found[architecture.key] = self._evaluate(Proposal(architecture))
+        return self.found[architecture.key]
+
+
+def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, stop: Stop, way_out: str) -> None:
+    measured: list[Evaluation] = []
+    for tried, architecture in enumerate(_candidates(space, limit, measured), 1):
+        if stop():
+            return
+        found = probe(architecture)
+        if found.ok:
+            if limit.violation(found) == 0:
+                return
+            measured.append(found)
+        far = all(limit.violation(e) > FAR for e in measured)
+        if tried >= (HANDFUL if far else MOST):
+            break
+    if measured:  # where all of them failed the search says why
+        raise Infeasible(f"{_message(written, limit, measured, space, len(probe.found))}; {way_out}")
+
+
+def _candidates(space: ChoiceSpace, limit: Limit, measured: Sequence[Evaluation]) -> Iterator[Architecture]:
+    """The smallest network, the same with other kinds of things in it, then neighbours of the best so far.
+
+    Args:
+        space: of the networks.
+        limit: that they should meet.
+        measured: what was found of those that were given out; grows while this goes on.
+    """
+    start, rng, seen = space.smallest(), np.random.default_rng(0), set[str]()
+    also = [space.largest()] if limit.sense == ">=" else []  # what must be large may grow or fall with the network
+    queue, parent = deque([start, *also, *_of_other_kinds(space, start)]), ""
+    while queue:
+        architecture = queue.popleft()
+        if architecture.key not in seen:
+            seen.add(architecture.key)
+            yield architecture
+        best = min(measured, key=limit.violation).architecture if measured else None
+        if best is not None and best.key != parent and (parent or not queue):
+            parent, near = best.key, list(space.neighbours(best))
+            queue = deque(near[i] for i in rng.permutation(len(near)))
+
+
+def _of_other_kinds(space: ChoiceSpace, start: Architecture) -> Iterator[Architecture]:
+    """All categorical choices that have the same options, set to each of them alike."""
+    groups: dict[str, list[str]] = {}
+    for choice in space.choices:
+        if choice.kind == "categorical":
+            groups.setdefault(repr(choice.options), []).append(choice.name)
+    for names in groups.values():
+        [options] = {c.options for c in space.choices if c.name == names[0]}
+        for option in options[1:]:
+            yield space.nearest({**start.to_dict(), **dict.fromkeys(names, option)})
+
+
+def _message(written: Limit, limit: Limit, measured: Sequence[Evaluation], space: ChoiceSpace, tried: int) -> str:
+    """What is said of a limit out of reach, and which one the nearest network would meet."""
+    best, least = nearest(limit, measured), limit.sense == "<="
+    assert best is not None
+    value = best.values[limit.metric]
+    bound = f"{limit.metric}{limit.sense}{_rounded(value.high if least else value.low, up=least)}"
+    share = f"{written} ({limit.bound:.4g})" if written.relative else ""
+    said = nothing_meets(
+        limit,
+        measured,
+        among=f"{tried} networks that were tried",
+        written=share,
+        called=_called(best.architecture, space),
+    )
+    other = "let networks be smaller" if least else "offer other networks"
+    return f"{said}. Loosen the limit (this network meets {bound}), or {other}"
+
+
+def _rounded(value: float, *, up: bool) -> str:
+    """Two digits, on the side on which the value itself is within."""
+    if not value:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return f"{(math.ceil if up else math.floor)(value / step) * step:.6g}"
+
+
+def _called(architecture: Architecture, space: ChoiceSpace) -> str:
+    """A network by how it differs from the smallest or the largest, where that is shorter than all of its choices."""
+    said = []
+    for name, extreme in (("smallest", space.smallest()), ("largest", space.largest())):
+        usual = extreme.to_dict()
+        other = [f"{n}={v}" for n, v in architecture.choices if usual.get(n) != v]
+        said.append((len(other), f"the {name} network{' with ' * bool(other)}{', '.join(other)}"))
+    changes, text = min(said)
+    return text if changes <= 5 else f"the architecture {architecture}"

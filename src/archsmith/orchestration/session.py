@@ -1,0 +1,160 @@
+"""The open store, devices and evaluators of one search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+import archsmith
+from archsmith import loop
+from archsmith import method as registry
+from archsmith.architecture import Proposal
+from archsmith.errors import EvaluationFailed, Interrupted
+from archsmith.evaluation import Evaluation
+from archsmith.evaluator.kit.composite import Composite
+from archsmith.evaluator.user_metric import UserMetric
+from archsmith.orchestration.instruments import Instruments
+from archsmith.orchestration.specification import Question
+from archsmith.progress import Listener, Progress, Stop
+from archsmith.runs.context import Materials
+from archsmith.runs.folder import RunFolder
+from archsmith.store import Store
+from archsmith.strategy.base import Strategy
+
+PATIENCE = 20
+"""Evaluations after which some network must have met every limit."""
+
+
+class Session:
+    """The open store, meter and materials of one search, for as long as it lasts."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        store: Store,
+        materials: Materials,
+        question: Question,
+        metrics: Sequence[UserMetric],
+        on_progress: Listener,
+        stop: Stop,
+    ) -> None:
+        self.run, self.store, self.materials, self.question = run, store, materials, question
+        self.on_progress, self.stop = on_progress, stop
+        self.instruments = Instruments(run, materials, question, metrics, on_progress, stop)
+
+    def composite(self, *, final: bool = False) -> Composite:
+        """The evaluators of a candidate, or those of the last check."""
+        return self.instruments.composite(final=final)
+
+    def anchor(self, evaluate: Composite) -> Evaluation:
+        """The largest network's evaluation: what relative limits refer to, and proof that evaluating works.
+
+        Raises:
+            EvaluationFailed: when even the largest network cannot be evaluated.
+        """
+        proposal = Proposal(self.materials.largest)
+        self.on_progress(Progress("search", "the largest network"))
+        found = self.evaluated(evaluate, proposal)
+        if not found.ok:
+            raise EvaluationFailed(f"the largest network cannot be evaluated: {found.reason}")
+        return found
+
+    def evaluated(self, evaluate: Composite, proposal: Proposal) -> Evaluation:
+        """From the store where it is known, else evaluated and stored."""
+        a = proposal.architecture
+        identity = (a.space, a.key, evaluate.fingerprint, proposal.fidelity_key, evaluate.seed)
+        return self.store.get(identity) or self.store.add(evaluate(proposal))
+
+    def run_journal(
+        self,
+        name: str,
+        question: Question,
+        evaluate: Composite,
+        *,
+        first: Sequence[Proposal] = (),
+        stage: str = "search",
+    ) -> loop.Outcome:
+        """RunFolder or resume one strategy until its budget is spent."""
+        space = self.materials.space
+
+        def make() -> Strategy:
+            strategy: Strategy = registry.make(
+                "strategy",
+                question.strategy,
+                space,
+                question.objectives,
+                question.limits,
+                rng=np.random.default_rng([question.seed, len(stage)]),
+                **question.options,
+            )
+            return strategy
+
+        header = {
+            "strategy": question.strategy,
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in question.options.items()},
+            "seed": question.seed,
+            "objectives": [str(o) for o in question.objectives],
+            "limits": [x.to_json() for x in question.limits],
+            "limits_as_written": [str(x) for x in self.question.limits],
+            "evaluator": evaluate.fingerprint,
+            "space": space.fingerprint,
+        }
+        started = time.monotonic()
+        outcome = loop.search(
+            make,
+            evaluate,
+            self.store.journal(self.run.journal_name(name)),
+            header=header,
+            noted={
+                "budget": str(question.budget),
+                "archsmith": archsmith.__version__,
+                **self.instruments.environment["packages"],
+            },
+            limits=question.limits,
+            budget=question.budget,
+            evaluator=evaluate.fingerprint,
+            seed=question.seed,
+            first=first,
+            patience=10**9 if stage == "baseline" else PATIENCE,  # a baseline may fail, a search may not
+            on_event=loop_listener(stage, self, question),
+            stop=self.stop,
+        )
+        self.run.spent(stage, time.monotonic() - started)
+        if outcome.reason == "interrupted":
+            raise Interrupted(
+                f"stopped after {len(outcome.evaluations)} evaluations; the same command goes on from there"
+            )
+        return outcome
+
+
+def _said(evaluation: Evaluation, metric: str) -> str:
+    """A value in a line of progress; one that was not measured or counted says so."""
+    predicted = evaluation.values[metric].source == "predicted"
+    return f"{metric} {evaluation[metric]:.4g}{' (predicted)' * predicted}"
+
+
+def loop_listener(stage: str, session: Session, question: Question) -> Callable[[loop.Event], None]:
+    """Turn the loop's events into progress, and what a reader must know into notes of the run."""
+
+    def hear(event: loop.Event) -> None:
+        if isinstance(event, loop.Evaluated):
+            e = event.evaluation
+            shown = "  ".join(_said(e, o.metric) for o in question.objectives) if e.ok else e.reason
+            timed = event.of is None
+            done, total = (round(event.seconds), event.of_seconds) if timed else (event.done, event.of)
+            shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown
+            left = total and event.done and (total - done) * (1 if timed else event.seconds / event.done)
+            session.on_progress(Progress(stage, shown, done, total, left or None, timed=timed))
+        elif isinstance(event, loop.Replaying):
+            done, total = event.done, event.total
+            session.on_progress(Progress("replaying", f"lines of what the {stage} did before", done, total))
+        elif isinstance(event, loop.Diverged):
+            session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
+        elif isinstance(event, loop.Noted):
+            session.run.note(f"{stage}: resumed under other circumstances ({'; '.join(event.changes)})")
+        elif isinstance(event, loop.Finished) and event.reason in ("known", "finished"):
+            session.run.note(f"{stage}: {event.message}")
+
+    return hear

@@ -1,0 +1,1 @@
+"""A run on disk: its folder, its weights, its results, and all that it works with, built again."""

@@ -1,0 +1,143 @@
+"""What a run works with: the supernet, the data and the device, given by the user or built again from ``run.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from archsmith.architecture import Architecture
+from archsmith.candidates.precisions import JointSpace, joint_space
+from archsmith.candidates.quantised_files import policy_of
+from archsmith.data import open_data
+from archsmith.errors import (
+    InvalidModel,
+    RunMismatch,
+)
+from archsmith.export.onnx_tools.quantising import Policy
+from archsmith.hardware import open_device
+from archsmith.progress import Listener, nobody
+from archsmith.runs.folder import RunFolder
+from archsmith.runs.weights import load_weights
+from archsmith.source.building import rebuild
+from archsmith.space import ChoiceSpace
+from archsmith.supernet import Supernet
+from archsmith.trust import Names, foreign, names_of
+
+EVALUATION_BATCH = 256
+"""Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
+UNIFORM = 8
+"""Random networks in one precision that a search over precisions begins with."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Everything that searching and exporting need beside the store.
+
+    Args:
+        supernet: trained, with its calibration batches recorded.
+        source: how the supernet's model is built again, plain data; ``None`` for a live Python model.
+        val: what the search judges on; ``None`` where it is not at hand.
+        test: what only the final networks are judged on; ``None`` where there is none.
+        on: devices to measure on, as text, by name.
+        data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
+        anchors: device -> the reference's time that this run's latencies on it are based on, once it is known.
+        joint: the precisions of layers, where they are searched or fixed.
+        names: whose names ``source``, ``on`` and ``data`` are; ``None`` for those that the user gave.
+    """
+
+    supernet: Supernet
+    source: Mapping[str, Any] | None
+    val: Iterable[Any] | None
+    test: Iterable[Any] | None
+    on: Mapping[str, str]
+    data: Mapping[str, Any] | None = None
+    anchors: Mapping[str, float] = field(default_factory=dict)
+    joint: JointSpace | None = None
+    names: Names | None = None
+
+    @property
+    def space(self) -> ChoiceSpace:
+        """What is searched: the supernet's space, with the choices of precisions where there are any."""
+        return self.supernet.space if self.joint is None else self.joint.space
+
+    @property
+    def largest(self) -> Architecture:
+        """The largest network, in the widest precisions that it may have."""
+        return self.supernet.largest if self.joint is None else self.joint.join(self.supernet.largest)
+
+    @property
+    def weight_bits(self) -> int:
+        """Of int8 layers: what all devices can, so that they run, and accuracy is judged on, the same network."""
+        return min(open_device(spec).weight_bits for spec in self.on.values())
+
+    def first(self, seed: int) -> list[Architecture]:
+        """What every search begins with: the largest and the smallest network, each in every precision there is.
+
+        Where precisions are searched, also some random networks that are in the narrowest one throughout: a quantised
+        layer pays most where its neighbours are quantised too, which networks of mixed precisions do not show.
+        """
+        supernet = self.supernet
+        if self.joint is None:
+            return [supernet.largest, supernet.smallest]
+        wanted = self.joint.wanted.options
+        found = [self.joint.join(arch, p) for arch in (supernet.largest, supernet.smallest) for p in wanted]
+        if self.joint.choices:
+            drawn = supernet.space.sample(UNIFORM, np.random.default_rng([seed, UNIFORM]))
+            found += [self.joint.join(arch, wanted[-1]) for arch in drawn]
+        return list(dict.fromkeys(found))
+
+    def split(self, arch: Architecture) -> tuple[Architecture, Policy]:
+        """The supernet's architecture, and the precision of every layer."""
+        return policy_of(self.joint, arch)
+
+
+def materials_of(run: RunFolder, *, data: str | None = None, on_progress: Listener = nobody) -> Materials:
+    """Everything built again from a run's folder.
+
+    Args:
+        run: finished or not, but trained.
+        data: where the data lies now, if it has moved; it is checked to be the same.
+        on_progress: hears what is being done.
+
+    Raises:
+        InvalidModel: when the run was begun from a live Python model.
+        RunMismatch: when the data at hand are others.
+        Untrusted: when the run is somebody else's and names code, files or agents.
+    """
+    with names_of(run.names):
+        return _materials_of(run, data, on_progress)
+
+
+def _materials_of(run: RunFolder, data: str | None, on_progress: Listener) -> Materials:
+    source = run.fixed["model"]
+    if source is None:
+        raise InvalidModel(
+            f"{run.path} was searched from a live Python model, so its networks cannot be rebuilt here; "
+            'give smith.search(..., model="module:factory") a function that builds it'
+        )
+    if foreign():
+        for spec in run.devices.values():
+            open_device(spec)  # before anything is built: refuses agents and code
+    supernet = rebuild(source, on_progress=on_progress)
+    load_weights(run, supernet)
+    val = test = None
+    described = run.fixed["data"]
+    if described and described.get("spec"):
+        found = open_data(
+            data or described["spec"],
+            resize=described["resize"],
+            seed=described["seed"],
+            limit=described["images"],
+            options=described.get("options"),
+        )
+        if found.fingerprint != described["fingerprint"]:
+            raise RunMismatch(
+                f"the data at {data or described['spec']} are not those of the run (fingerprint {found.fingerprint}, "
+                f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
+            )
+        val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
+    joint = joint_space(supernet, None, kept=run.fixed.get("precisions"))
+    return Materials(supernet, source, val, test, run.devices, described, run.anchors, joint, run.names)

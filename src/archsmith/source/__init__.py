@@ -1,0 +1,1 @@
+"""Models as the user gave them: built, and made elastic."""

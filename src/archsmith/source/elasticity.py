@@ -1,0 +1,111 @@
+"""Make a network elastic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from archsmith.discovery.elasticity import Elasticity, Sizes
+from archsmith.errors import InvalidOption
+from archsmith.progress import Listener, Progress, nobody
+from archsmith.structure.choices import ChoiceModule
+from archsmith.supernet import Elastic, Supernet
+
+
+def elastic(  # noqa: PLR0913 - what users may say, each by name
+    model: nn.Module,
+    example_inputs: Any,
+    axes: Mapping[str, Elastic] | None = None,
+    *,
+    width: Sizes = (0.5, 0.75, 1.0),
+    depth: float = 0.5,
+    branches: bool = False,
+    kernel: int | None = 3,
+    multiple: int = 8,
+    only: Sequence[str] = (),
+    freeze: Sequence[str] = (),
+    tie: Sequence[str] = (),
+    options: Mapping[str, Sizes] | None = None,
+    homogeneous: bool = False,
+    importance: Literal["l1"] | None = "l1",
+    resolution: Sizes = (),
+    via: Literal["auto", "modules", "graph"] = "auto",
+    seed: int = 0,
+    copy: bool = True,
+    on_progress: Listener = nobody,
+) -> Supernet:
+    """A supernet of ``model``.
+
+    The model is run once on the example inputs, and everything in it that can vary becomes a choice: widths, heads and
+    head sizes, hidden sizes, depth, kernels. Each choice is proved before it is offered; print ``account()`` to see
+    what became elastic and why the rest did not. A model with choice modules in it, or one for which ``axes`` are
+    given, is taken as it is declared instead.
+
+    Patterns are those of the shell (``"blocks.*.mlp.*"``) and stand for all names that begin so (``"blocks.0"``). They
+    are matched with the names of choices, which say where in the model a choice is.
+
+    Args:
+        model: any module; it is copied and stays as it is.
+        example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name.
+        axes: module name -> which of its dimensions follow which choice; then nothing is traced.
+        width: shares of every width that are offered, up to 1.0.
+        depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
+        kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all.
+        multiple: widths are rounded to multiples of it; counts of heads and groups are not.
+        only: patterns of what may vary.
+        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
+        tie: patterns; the choices that match one become one choice.
+        options: pattern of choices -> sizes (integers), or shares of the full size (floats).
+        homogeneous: only subnets that the class of a transformers model builds from a smaller configuration, all layers
+            alike; ``supernet.stock(arch)`` gives them so.
+        importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
+            ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
+        resolution: heights of images that are offered as a choice (``[160, 192, 224]``), or shares of the example's
+            (``(0.75, 1.0)``): a subnet gets its images in that size.
+        via: what becomes of modules in whose code sizes are plain numbers, as in ``x.view(b, 8, 64)``: ``"auto"``
+            replaces them by ``torch.fx.GraphModule`` where that makes more weights elastic, ``"graph"`` also where it
+            makes as many, ``"modules"`` leaves them as they are.
+        seed: of ``supernet.sampled()`` without a generator.
+        copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
+        on_progress: hears what is being done.
+
+    Raises:
+        InvalidModel: naming the module and dimension that does not fit, or when nothing is elastic.
+        InvalidOption: for values outside these rules.
+        UnknownName: for patterns that match nothing.
+    """
+    declared: Mapping[str, Elastic] | Elasticity = dict(axes or {})
+    chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
+    if not axes and not chosen:
+        declared = Elasticity(
+            width,
+            depth,
+            branches,
+            kernel,
+            multiple,
+            only,
+            freeze,
+            tie,
+            dict(options or {}),
+            homogeneous,
+            importance,
+            resolution,
+            via,
+        )
+    elif resolution not in ((), []):
+        raise InvalidOption(
+            "resolution= is a choice of models that are traced; leave axes= and choice modules away, or resolution="
+        )
+    supernet = Supernet(
+        model,
+        declared,
+        example_inputs=example_inputs,
+        seed=seed,
+        copy=copy,
+        told=lambda text: on_progress(Progress("elastic", text)),
+    )
+    on_progress(Progress("elastic", str(supernet.space.size()), 1, 1))
+    return supernet

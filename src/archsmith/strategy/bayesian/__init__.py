@@ -1,0 +1,1 @@
+"""Strategies that maximise an acquisition over a posterior."""

@@ -1,0 +1,125 @@
+"""Evolution of many single-objective subproblems side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from archsmith.architecture import Proposal
+from archsmith.evaluation import Evaluation
+from archsmith.method import Paper
+from archsmith.metric import Limit, Objective
+from archsmith.pareto import is_non_dominated
+from archsmith.space.choice_space import ChoiceSpace
+from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.kit.breeding import mated, offspring
+from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.observations import Indices, usable
+from archsmith.strategy.kit.options import number, whole
+from archsmith.strategy.kit.pymoo_parts import directions, pymoo
+from archsmith.strategy.kit.survivors import boxed
+from archsmith.strategy.kit.variation import Rows
+
+
+class Moead(Strategy):
+    """MOEA/D: each of evenly spread weights has its own best design; parents come from neighbouring weights.
+
+    The subproblems take turns, in random order. Costs are scaled to what the front spans and decomposed by
+    weighted Chebyshev distance for up to two objectives, by penalised boundary intersection beyond (both pymoo's).
+
+    Departures from Zhang and Li 2007:
+
+    * Each subproblem's incumbent is the best of *everything* told for its weight, asked for or not; the paper lets a
+      child replace only those of its neighbourhood, as the order of answers must not matter here.
+    * As many weights as fit into ``population``; with one objective there is one, and its best is the only parent.
+    * For each weight feasible designs come first, then those that break their limits least.
+    * No architecture is asked twice; crossover and mutation are the space's own; failed ones are never parents.
+
+    Args:
+        space: a space of choices.
+        objectives: any number.
+        limits: feasible designs come before all others.
+        rng: the only source of randomness.
+        population: how many random architectures come first, and at most how many weights there are.
+        neighbours: weights, its own among them, from which a subproblem's parents come.
+        locality: probability that parents come from the neighbours and not from anywhere.
+        crossover: probability that a child has two parents.
+        mutation: probability per choice; ``None`` for the space's own (one choice on average).
+
+    Raises:
+        InvalidOption: for an option outside its range.
+        MissingExtra: without pymoo (extra ``moo``).
+    """
+
+    paper = Paper(
+        authors="Zhang, Qingfu and Li, Hui",
+        title="MOEA/D: A Multiobjective Evolutionary Algorithm Based on Decomposition",
+        year=2007,
+        venue="IEEE Transactions on Evolutionary Computation 11(6)",
+        doi="10.1109/TEVC.2007.892759",
+    )
+    handles: ClassVar[Handles] = Handles(rows=True)
+
+    def __init__(  # noqa: PLR0913 - its options
+        self,
+        space: ChoiceSpace,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit] = (),
+        *,
+        rng: np.random.Generator,
+        population: int = 20,
+        neighbours: int = 5,
+        locality: float = 0.9,
+        crossover: float = 0.9,
+        mutation: float | None = None,
+    ) -> None:
+        self._population = whole("population", population, least=2)
+        self._locality = number("locality", locality, most=1)
+        self._crossover = number("crossover", crossover, most=1)
+        self._mutation = None if mutation is None else number("mutation", mutation, most=1)
+        self._ledger = RowLedger(space, objectives, limits)
+        self._weights = directions(len(objectives), population, "moead")
+        apart = ((self._weights[:, None] - self._weights[None]) ** 2).sum(axis=2)
+        self._near = np.argsort(apart, axis=1, kind="stable")[:, : whole("neighbours", neighbours, least=2)]
+        if len(objectives) <= 2:
+            self._decomposition = pymoo("decomposition.tchebicheff", "moead").Tchebicheff()
+        else:
+            self._decomposition = pymoo("decomposition.pbi", "moead").PBI()
+        self._rng = rng
+        self._turns: list[int] = []
+
+    def ask(self, n: int) -> list[Proposal]:
+        """Up to ``n`` new proposals: random until ``population`` are known, then children."""
+        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn from evaluations; failed ones only prevent a repetition."""
+        self._ledger.tell(evaluations)
+
+    def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
+        best = self._incumbents()
+        pairs = np.empty((n, 2), dtype=np.intp)
+        for i in range(n):
+            if not self._turns:
+                self._turns = [int(k) for k in self._rng.permutation(len(best))]
+            near = self._near[self._turns.pop()]
+            pool = near if self._rng.random() < self._locality else np.arange(len(best))
+            pairs[i] = best[self._rng.choice(pool, 2, replace=len(pool) < 2)]
+        crossover = 0.0 if alone else self._crossover
+        return mated(self._ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+
+    def _incumbents(self) -> Indices:
+        """The place in the ledger of the best design for each weight, ``(k,)``."""
+        ledger = self._ledger
+        known = usable(ledger)
+        least = ledger.violations[known].min()
+        known = known[ledger.violations[known] == least]
+        known = known[is_non_dominated(ledger.costs[known])]
+        costs = boxed(ledger.costs[known])
+        values = self._decomposition.do(
+            costs, self._weights, _type="many_to_many", ideal_point=np.zeros(costs.shape[1])
+        )
+        best: Indices = known[np.argmin(values, axis=0)]
+        return best

@@ -1,0 +1,1 @@
+"""Strategies that learn the distribution that they sample from."""

@@ -1,0 +1,1 @@
+"""Strategies that rank many architectures by a fitted predictor."""

@@ -1,0 +1,1 @@
+"""Strategies that split the space in a tree."""

@@ -1,0 +1,1 @@
+"""What can vary in a network, as data: axes of tensors, choice modules, rules of operators, blocks that may go."""
