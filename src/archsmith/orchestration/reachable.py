@@ -24,7 +24,7 @@ from archsmith.metric import Limit
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import Question
-from archsmith.progress import Listener, Progress, Stop
+from archsmith.progress import Reporter
 from archsmith.runs.context import Materials
 from archsmith.runs.folder import RunFolder
 from archsmith.space import ChoiceSpace
@@ -40,7 +40,7 @@ MOST = 20
 
 
 def check_reachable(
-    question: Question, run: RunFolder, materials: Materials, *, on_progress: Listener, stop: Stop, way_out: str
+    question: Question, run: RunFolder, materials: Materials, *, reporter: Reporter, way_out: str
 ) -> None:
     """Refuse a limit on costs that none of a handful of networks meets.
 
@@ -48,8 +48,7 @@ def check_reachable(
         question: whose limits are tried; those on accuracy and on users' metrics are left to the search.
         run: keeps the devices' anchors and the time that this took.
         materials: the supernet, trained or not.
-        on_progress: hears what is being done.
-        stop: asked before each network; then nothing is refused.
+        reporter: hears what is being done; where it is asked to stop nothing is refused.
         way_out: said at the end of the message.
 
     Raises:
@@ -62,19 +61,19 @@ def check_reachable(
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
-            session = Session(run, store, materials, asked, (), on_progress, stop)
+            store = stack.enter_context(run.store(writable=True, reporter=reporter))
+            session = Session(run, store, materials, asked, (), reporter)
             session.instruments.open(stack)
             session.instruments.export_each("only a handful is measured")
-            probe = _Probes(session, on_progress)
+            probe = _Probes(session, reporter)
             largest = probe(materials.largest) if any(x.relative for x in bounds) else None
             for limit in bounds:
                 if limit.relative and not (largest is not None and largest.ok):
                     continue  # the search says why the largest network cannot be evaluated
                 values = {k: v.value for k, v in largest.values.items()} if largest is not None else {}
-                _try(limit, limit.resolve(values), materials.space, probe, stop, way_out)
+                _try(limit, limit.resolve(values), materials.space, probe, reporter, way_out)
             tried = len(probe.found)
-            on_progress(Progress("limits", "each is within reach", tried, tried))
+            reporter.at("limits").progress("each is within reach", tried, tried)
     finally:
         run.spent("trying the limits", time.monotonic() - started)
 
@@ -82,21 +81,21 @@ def check_reachable(
 class _Probes:
     """Costs of networks, each evaluated once and kept nowhere."""
 
-    def __init__(self, session: Session, on_progress: Listener) -> None:
-        self._evaluate, self._on_progress = session.composite(), on_progress
+    def __init__(self, session: Session, reporter: Reporter) -> None:
+        self._evaluate, self._reporter = session.composite(), reporter
         self.found: dict[str, Evaluation] = {}
 
     def __call__(self, architecture: Architecture) -> Evaluation:
         if architecture.key not in self.found:
-            self._on_progress(Progress("limits", "trying networks", len(self.found), MOST))
+            self._reporter.at("limits").progress("trying networks", len(self.found), MOST)
             self.found[architecture.key] = self._evaluate(Proposal(architecture))
         return self.found[architecture.key]
 
 
-def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, stop: Stop, way_out: str) -> None:
+def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, reporter: Reporter, way_out: str) -> None:
     measured: list[Evaluation] = []
     for tried, architecture in enumerate(_candidates(space, limit, measured), 1):
-        if stop():
+        if reporter.stop():
             return
         found = probe(architecture)
         if found.ok:
