@@ -1,4 +1,4 @@
-"""Limits on what a network costs, tried on a handful of networks before anything is trained or judged.
+"""Limits on what a network costs, tried on a few probe subnets before anything is trained or judged.
 
 Costs follow from the architecture alone, so a limit that nothing meets can be refused in seconds: no supernet has to be
 trained for it. The smallest network comes first, but it is not always the fastest, so that others are tried as well.
@@ -31,18 +31,18 @@ from archsmith.space import ChoiceSpace
 
 COSTS = frozenset({"params", "macs", *MEASURED, *(name for names in COMPUTED.values() for name in names)})
 """Metrics that no weight changes; those of several devices by their stem."""
-HANDFUL = 6
+MIN_PROBES = 6
 """Networks after which a limit is given up on whose nearest network is far beyond it."""
-FAR = 0.5
+HOPELESS_VIOLATION = 0.5
 """How far that is, as a share of the bound."""
-MOST = 20
+MAX_PROBES = 20
 """Networks after which any limit is given up on that none of them meets."""
 
 
 def check_reachable(
     question: Question, run: RunFolder, materials: Materials, *, reporter: Reporter, way_out: str
 ) -> None:
-    """Refuse a limit on costs that none of a handful of networks meets.
+    """Refuse a limit on costs that none of a few probe subnets meets.
 
     Args:
         question: whose limits are tried; those on accuracy and on users' metrics are left to the search.
@@ -64,7 +64,7 @@ def check_reachable(
             store = stack.enter_context(run.store(writable=True, reporter=reporter))
             session = Session(run, store, materials, asked, (), reporter)
             session.instruments.open(stack)
-            session.instruments.export_each("only a handful is measured")
+            session.instruments.export_each("only a few networks are measured")
             probe = _Probes(session, reporter)
             largest = probe(materials.largest) if any(x.relative for x in bounds) else None
             for limit in bounds:
@@ -79,16 +79,16 @@ def check_reachable(
 
 
 class _Probes:
-    """Costs of networks, each evaluated once and kept nowhere."""
+    """Costs of networks: kept in the store, so that other limits that are tried later need no new measurements."""
 
     def __init__(self, session: Session, reporter: Reporter) -> None:
-        self._evaluate, self._reporter = session.composite(), reporter
+        self._session, self._evaluate, self._reporter = session, session.composite(), reporter.at("limits")
         self.found: dict[str, Evaluation] = {}
 
     def __call__(self, architecture: Architecture) -> Evaluation:
         if architecture.key not in self.found:
-            self._reporter.at("limits").progress("trying networks", len(self.found), MOST)
-            self.found[architecture.key] = self._evaluate(Proposal(architecture))
+            self._reporter.progress("trying networks", len(self.found), MAX_PROBES)
+            self.found[architecture.key] = self._session.evaluated(self._evaluate, Proposal(architecture))
         return self.found[architecture.key]
 
 
@@ -102,8 +102,8 @@ def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, repor
             if limit.violation(found) == 0:
                 return
             measured.append(found)
-        far = all(limit.violation(e) > FAR for e in measured)
-        if tried >= (HANDFUL if far else MOST):
+        far = all(limit.violation(e) > HOPELESS_VIOLATION for e in measured)
+        if tried >= (MIN_PROBES if far else MAX_PROBES):
             break
     if measured:  # where all of them failed the search says why
         raise Infeasible(f"{_message(written, limit, measured, space, len(probe.found))}; {way_out}")
