@@ -117,7 +117,7 @@ class StorageFull(ArchsmithError):
     """The disk refused a write; everything committed before is intact."""
 
 
-OF_NO_ARCHITECTURE = (MissingExtra, StorageFull, RunLocked, DeviceLost, Interrupted)
+ABORTS_SEARCH = (MissingExtra, StorageFull, RunLocked, DeviceLost, Interrupted)
 """What says nothing about the architecture at hand: it ends a search, which goes on once it is mended."""
 _COMPARED, _LONGEST = 1000, 80
 """Known names that are compared with a wrong one, and their letters: it takes the square of both."""

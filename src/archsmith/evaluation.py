@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Architecture, Proposal
-from archsmith.errors import InvalidOption
+from archsmith.errors import ABORTS_SEARCH, EvaluationFailed, InvalidOption
 from archsmith.forms import reading
 from archsmith.metric import Limit, Objective
 from archsmith.value import Source, Value
 
-__all__ = ["Evaluation", "Source", "Value", "costs", "violations"]
+__all__ = ["Evaluation", "Source", "Value", "costs", "failed", "violations"]
 
 
 class _Number(TypedDict):
@@ -119,6 +119,48 @@ class Evaluation:
             rest = {k: data[k] for k in ("evaluator", "seed", "status", "reason", "environment", "cost")}
             values = {name: Value(**value) for name, value in data["values"].items()}
             return cls(proposal=Proposal.from_json(data["proposal"]), values=values, **rest)
+
+
+def failed(
+    proposal: Proposal,
+    error: Exception,
+    *,
+    evaluator: str,
+    seed: int = 0,
+    environment: Mapping[str, Any] = MappingProxyType({}),
+    cost: Mapping[str, float] = MappingProxyType({}),
+) -> Evaluation:
+    """The failed evaluation that an exception becomes: the one place where that is decided.
+
+    Args:
+        proposal: what was asked.
+        error: what was raised while it was evaluated.
+        evaluator: its fingerprint.
+        seed: of the evaluation.
+        environment: machine and versions.
+        cost: what it took until then.
+
+    Raises:
+        ArchsmithError: ``error`` itself, where it says nothing about the architecture (``ABORTS_SEARCH``).
+    """
+    if isinstance(error, ABORTS_SEARCH):
+        raise error
+    if isinstance(error, MemoryError):
+        reason = f"out of memory ({error})" if str(error) else "out of memory"
+    elif isinstance(error, EvaluationFailed) and str(error):
+        reason = str(error)
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return Evaluation(
+        proposal=proposal,
+        values={},
+        evaluator=evaluator,
+        seed=seed,
+        status="failed",
+        reason=reason,
+        environment=environment,
+        cost=cost,
+    )
 
 
 def costs(evaluations: Sequence[Evaluation], objectives: Sequence[Objective]) -> NDArray[np.float64]:

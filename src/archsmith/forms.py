@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from archsmith.errors import OF_NO_ARCHITECTURE, ArchsmithError, DamagedFile
+from archsmith.errors import ABORTS_SEARCH, ArchsmithError, DamagedFile
 from archsmith.files import misfit
 
 _WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
@@ -32,7 +32,7 @@ def reading(what: str, data: Any, form: Any = Any, *, raising: type[ArchsmithErr
         if not wrong:
             yield
             return
-    except OF_NO_ARCHITECTURE:
+    except ABORTS_SEARCH:
         raise
     except (*_WRONG, ArchsmithError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)

@@ -1,9 +1,9 @@
-"""What a long job tells while it works."""
+"""What a long job tells while it works, and how it is asked to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,52 @@ def nobody(progress: Progress) -> None:
     del progress
 
 
+def unkept(note: str) -> None:
+    """Notes that nobody keeps."""
+    del note
+
+
 def never() -> bool:
     """A search that nobody stops."""
     return False
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Progress, notes and stop requests of one job: handed down to all that works for it.
+
+    Args:
+        on_progress: gets every step.
+        on_note: gets what a reader of the results must know, a sentence each.
+        stop: whether somebody asked to stop.
+        stage: of the steps that are reported.
+    """
+
+    on_progress: Listener = nobody
+    on_note: Callable[[str], None] = unkept
+    stop: Stop = never
+    stage: str = ""
+
+    def at(self, stage: str) -> Reporter:
+        """The same, at another stage."""
+        return replace(self, stage=stage)
+
+    def progress(
+        self,
+        text: str = "",
+        done: float = 0,
+        total: float | None = None,
+        remaining_s: float | None = None,
+        *,
+        timed: bool = False,
+    ) -> None:
+        """Report a step of this stage; see :class:`Progress`."""
+        self.on_progress(Progress(self.stage, text, done, total, remaining_s, timed))
+
+    def note(self, text: str) -> None:
+        """Report what a reader of the results must know."""
+        self.on_note(text)
+
+
+SILENT = Reporter()
+"""Reports to nobody."""

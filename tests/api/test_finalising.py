@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from archsmith.api.front import read_front
 from archsmith.api.run import Run
 from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible, Interrupted
 from archsmith.evaluation import Evaluation
 from archsmith.metric import Limit, Objective
 from archsmith.orchestration.finalising import finalise
+from archsmith.progress import Reporter
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.value import Value
 
@@ -27,7 +29,7 @@ class Session:
         self.store = self.run.store(writable=True)
         self.again, self.accuracy = dict(again), accuracy
         self.materials, self.checked = None, []
-        self.stop, self.on_progress = (lambda: stop), (lambda _: None)
+        self.reporter = Reporter(stop=lambda: stop)
         header = {
             "objectives": [str(o) for o in OBJECTIVES],
             "limits": [x.to_json() for x in LIMITS],
@@ -72,20 +74,26 @@ class Session:
 QUESTION = SimpleNamespace(objectives=OBJECTIVES, limits=LIMITS, seed=0)
 
 
+def finished(session, specification):
+    """The front that the last check leaves."""
+    finalise(session, specification)
+    return read_front(session.run, materials=lambda: session.materials)
+
+
 def numbers(front):
     return [m.architecture["n"] for m in front]
 
 
 def test_only_what_meets_the_limits_is_measured_again(tmp_path):
     session = Session(tmp_path / "r")
-    front = finalise(session, QUESTION)
+    front = finished(session, QUESTION)
     assert numbers(front) == [1, 2, 3]
     assert session.checked == [1, 2, 3]
     assert not front.dropped
 
 
 def test_what_breaks_a_limit_when_measured_again_is_dropped_with_both_figures(tmp_path):
-    front = finalise(Session(tmp_path / "r", again={3: 3.45}), QUESTION)
+    front = finished(Session(tmp_path / "r", again={3: 3.45}), QUESTION)
     assert numbers(front) == [1, 2]
     [reason] = front.dropped.values()
     assert "latency_ms<=3.5" in reason
@@ -94,18 +102,18 @@ def test_what_breaks_a_limit_when_measured_again_is_dropped_with_both_figures(tm
 
 def test_what_a_dropped_network_dominated_takes_its_place(tmp_path):
     session = Session(tmp_path / "r", again={1: 9.0}, accuracy=lambda n: 50.0 - n)
-    assert numbers(finalise(session, QUESTION)) == [2]
+    assert numbers(finished(session, QUESTION)) == [2]
     assert session.checked == [1, 2]  # 2 was dominated by 1, and is checked once 1 is gone
 
 
 def test_what_is_dominated_once_measured_again_is_not_handed_out(tmp_path):
-    front = finalise(Session(tmp_path / "r", again={1: 2.2}, accuracy=lambda n: 10.0 + n), QUESTION)
+    front = finished(Session(tmp_path / "r", again={1: 2.2}, accuracy=lambda n: 10.0 + n), QUESTION)
     assert numbers(front) == [2, 3]
     assert "another network" in next(iter(front.dropped.values()))
 
 
 def test_a_network_that_cannot_be_measured_again_is_dropped(tmp_path):
-    front = finalise(Session(tmp_path / "r", again={2: None}), QUESTION)
+    front = finished(Session(tmp_path / "r", again={2: None}), QUESTION)
     assert numbers(front) == [1, 3]
     assert "the board is off" in next(iter(front.dropped.values()))
 
@@ -121,6 +129,6 @@ def test_stopped(tmp_path):
 
 
 def test_belief_and_final_are_told_apart(tmp_path):
-    [first, *_] = finalise(Session(tmp_path / "r", again={1: 1.05}), QUESTION)
+    [first, *_] = finished(Session(tmp_path / "r", again={1: 1.05}), QUESTION)
     assert first.belief["latency_ms"] == 1
     assert first.final["latency_ms"] == first["latency_ms"] == 1.05

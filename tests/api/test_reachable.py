@@ -11,8 +11,10 @@ import archsmith as smith
 from archsmith.architecture import Proposal
 from archsmith.errors import Infeasible
 from archsmith.evaluation import Evaluation
+from archsmith.evaluator.counts import Counts
 from archsmith.metric import Limit
 from archsmith.orchestration import reachable
+from archsmith.progress import SILENT
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.value import Value
 
@@ -49,14 +51,14 @@ def sizes(a):
 
 def tried(limit, cost, **more):
     probes = Probes(cost, **more)
-    reachable._try(limit, limit, space(), probes, lambda: False, "WAY OUT")
+    reachable._try(limit, limit, space(), probes, SILENT, "WAY OUT")
     return probes
 
 
 def refused(limit, cost):
     probes = Probes(cost)
     with pytest.raises(Infeasible) as raised:
-        reachable._try(limit, limit, space(), probes, lambda: False, "WAY OUT")
+        reachable._try(limit, limit, space(), probes, SILENT, "WAY OUT")
     return probes, str(raised.value)
 
 
@@ -64,9 +66,9 @@ def test_a_limit_that_the_smallest_network_meets_costs_one_network():
     assert len(tried(Limit("latency_ms", "<=", 48.0), sizes).found) == 1
 
 
-def test_a_hopeless_limit_costs_a_handful():
+def test_a_hopeless_limit_costs_few_probes():
     probes, said = refused(Limit("latency_ms", "<=", 10.0), sizes)
-    assert len(probes.found) == reachable.HANDFUL
+    assert len(probes.found) == reachable.MIN_PROBES
     assert said == (
         "nothing meets latency_ms<=10: the smallest latency_ms among 6 networks that were tried is 48, of the smallest "
         "network. Loosen the limit (this network meets latency_ms<=48), or let networks be smaller; WAY OUT"
@@ -75,7 +77,7 @@ def test_a_hopeless_limit_costs_a_handful():
 
 def test_a_limit_that_is_nearly_met_is_tried_longer():
     probes, said = refused(Limit("latency_ms", "<=", 47.0), sizes)
-    assert len(probes.found) == reachable.MOST
+    assert len(probes.found) == reachable.MAX_PROBES
     assert "among 20 networks" in said
 
 
@@ -111,7 +113,7 @@ def test_failures_refuse_nothing():
     assert probes.found
     some, said = Probes(sizes, fails=lambda a: a == space().smallest()), ""
     with pytest.raises(Infeasible) as raised:
-        reachable._try(Limit("latency_ms", "<=", 1.0), Limit("latency_ms", "<=", 1.0), space(), some, lambda: False, "")
+        reachable._try(Limit("latency_ms", "<=", 1.0), Limit("latency_ms", "<=", 1.0), space(), some, SILENT, "")
     said = str(raised.value)
     assert "the smallest network with" in said
 
@@ -127,7 +129,7 @@ def test_what_is_refused_was_not_met_and_what_is_offered_is(bound, seed, sense):
 
     limit, probes = Limit("latency_ms", sense, bound), Probes(cost)
     try:
-        reachable._try(limit, limit, space(), probes, lambda: False, "")
+        reachable._try(limit, limit, space(), probes, SILENT, "")
     except Infeasible as error:
         values = [e["latency_ms"] for e in probes.found.values()]
         assert all(limit.violation(e) > 0 for e in probes.found.values())
@@ -136,7 +138,7 @@ def test_what_is_refused_was_not_met_and_what_is_offered_is(bound, seed, sense):
         assert offered.sense == sense
         assert nearest <= offered.bound * (1 + 1e-9) if sense == "<=" else nearest >= offered.bound * (1 - 1e-9)
         assert abs(offered.bound - nearest) <= 0.1 * nearest
-    assert len(probes.found) <= reachable.MOST
+    assert len(probes.found) <= reachable.MAX_PROBES
 
 
 def test_in_python_nothing_is_judged_before_the_limits_are_tried():
@@ -156,3 +158,19 @@ def test_in_python_nothing_is_judged_before_the_limits_are_tried():
     with pytest.raises(Infeasible, match=r"the smallest network.*pass other limits="):
         smith.search(supernet, loader, **asked)
     assert loader.read <= 1  # for the fingerprint of the data
+
+
+def test_what_was_tried_is_kept_and_not_evaluated_again(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    supernet = smith.elastic(nn.Sequential(nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, 3)), torch.zeros(2, 5))
+    loader = [(torch.zeros(4, 5), torch.zeros(4, dtype=torch.long))]
+    measured, measure = [], Counts.measure
+    monkeypatch.setattr(Counts, "measure", lambda self, *a, **k: measured.append(a) or measure(self, *a, **k))
+    asked = {"maximize": "accuracy_top1", "minimize": "params", "budget": 3, "run": tmp_path / "r"}
+    for bound, evaluations in ((5, 1), (6, 0)):
+        before = len(measured)
+        with pytest.raises(Infeasible, match=f"nothing meets params<={bound}"):
+            smith.search(supernet, loader, limits=f"params<={bound}", **asked)
+        assert (len(measured) > before) == bool(evaluations)
+    with smith.Run.open(tmp_path / "r").store() as store:
+        assert len(store.evaluations()) == len(measured) > 0

@@ -18,6 +18,7 @@ from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware import Meter, open_device
 from archsmith.metric import Metric
+from archsmith.progress import Reporter
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.evaluators import EvaluatorConformance
 from archsmith.value import Value
@@ -237,7 +238,7 @@ class TestCandidates:
         elastic = {"first": Elastic(out=width), "second": Elastic(into=width)}
         supernet = Supernet(Odd(), elastic, example_inputs=(torch.ones(3, 4),)).eval()
         said = []
-        candidates = Candidates(supernet, device, told=said.append)
+        candidates = Candidates(supernet, device, reporter=Reporter(on_note=said.append))
         for arch in (supernet.smallest, supernet.largest):
             with torch.no_grad():
                 expected = supernet.extract(arch)(torch.ones(3, 4)).numpy()

@@ -25,6 +25,7 @@ from archsmith.hardware.agents.agent import Agent, Ward
 from archsmith.hardware.agents.wire import pack, unpack
 from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.memory import peak_memory_mib
+from archsmith.progress import Reporter
 from archsmith.testing.devices import DeviceLaws, small_network
 
 TOKEN = "correct-horse-battery"
@@ -119,7 +120,7 @@ def test_an_agent_measures_without_torch_what_the_machine_itself_would(addresses
     assert "torch" in device.agent["environment"]["packages"]  # installed, and not importable there
     said = []
     network, x = small_network(), (torch.zeros(2, 3, 32, 32),)
-    with Meter(device, on_message=said.append) as meter:
+    with Meter(device, reporter=Reporter(lambda event: said.append(event.text))) as meter:
         found = meter.measure(device.prepare(network, x), effort="final")
         anchor = meter.anchor_ms
     assert any("measures on onnxruntime:threads=1,batch=3" in text for text in said)
@@ -288,7 +289,7 @@ def test_an_agent_that_is_gone_stops_the_search_and_blames_no_network(far, monke
     with agent("--on", "onnxruntime", home=far) as (process, address):
         device = open_device(f"remote:{address}")
         messages = []
-        with Meter(device, on_message=messages.append):
+        with Meter(device, reporter=Reporter(lambda event: messages.append(event.text))):
             call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
             process.kill()
             process.wait()

@@ -24,6 +24,7 @@ from archsmith.hardware.devices.torch_cpu import TorchCpu
 from archsmith.hardware.lock import HardwareLock
 from archsmith.hardware.machine import governor, int8_weight_bits, load_average, package_version
 from archsmith.hardware.reference import reference_call
+from archsmith.progress import Reporter
 from archsmith.testing.clock import FakeClock, FakeDevice
 from archsmith.testing.devices import DeviceLaws
 
@@ -202,14 +203,18 @@ def held(home):
 def test_waiting_ends_when_it_is_asked_to(held):
     device, asked = FakeDevice(FakeClock()), []
     with pytest.raises(Interrupted, match=f"waiting for process {held.pid}"):
-        Meter(device, clock=device.clock, wait_s=60, stop=lambda: len(asked) == 2 or asked.append(1)).__enter__()
+        Meter(
+            device, clock=device.clock, wait_s=60, reporter=Reporter(stop=lambda: len(asked) == 2 or asked.append(1))
+        ).__enter__()
     assert len(asked) == 2
 
 
 def test_hardware_held_by_another_process_is_refused_by_name(held):
     device, messages = FakeDevice(FakeClock()), []
     with pytest.raises(RunLocked, match=f"fake is being measured on by process {held.pid}"):
-        Meter(device, clock=device.clock, wait_s=0.2, on_message=messages.append).__enter__()
+        Meter(
+            device, clock=device.clock, wait_s=0.2, reporter=Reporter(lambda event: messages.append(event.text))
+        ).__enter__()
     assert messages == [f"waiting for process {held.pid} to finish measuring on fake"]
 
 

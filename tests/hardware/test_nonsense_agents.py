@@ -18,6 +18,7 @@ from archsmith.hardware import Measurement, Meter, open_device
 from archsmith.hardware.agents import client as _client
 from archsmith.hardware.agents.wire import error_of, pack
 from archsmith.hardware.devices import remote
+from archsmith.progress import Reporter
 
 X = (np.ones((1, 4), dtype=np.float32),)
 FINGERPRINT = "0123456789abcdef"
@@ -303,7 +304,7 @@ def test_messages_of_agents_cannot_command_a_terminal():
     said, found = "\x1b[2J\x1b]0;owned\x07 " + "long " * 10_000, []
     with (
         agent("/reference", changed(GOOD["/reference"], messages=[said])) as spec,
-        Meter(open_device(spec), on_message=found.append),
+        Meter(open_device(spec), reporter=Reporter(lambda event: found.append(event.text))),
     ):
         pass
     assert all(text.isprintable() and len(text) < 3000 for text in found)

@@ -12,6 +12,7 @@ from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, Unkn
 from archsmith.hardware import Measurement, Meter
 from archsmith.hardware.clock import cpu_tick
 from archsmith.hardware.statistics import interval, ratio_of_minima, ratio_of_trimmed_means, trimmed_mean
+from archsmith.progress import Reporter
 from archsmith.testing.clock import FakeClock, FakeDevice
 
 
@@ -191,10 +192,10 @@ def test_anchor_is_taken_once_and_kept(home):
 
 def test_an_anchor_from_a_busier_day_is_kept_and_named(home):
     busy, messages = FakeDevice(FakeClock(), pace=lambda now, ms: 1.5), []
-    with Meter(busy, clock=busy.clock, on_message=messages.append) as meter:
+    with Meter(busy, clock=busy.clock, reporter=Reporter(lambda event: messages.append(event.text))) as meter:
         stored = meter.anchor_ms
     quiet = FakeDevice(FakeClock())
-    with Meter(quiet, clock=quiet.clock, on_message=messages.append) as meter:
+    with Meter(quiet, clock=quiet.clock, reporter=Reporter(lambda event: messages.append(event.text))) as meter:
         assert meter.anchor_ms == stored
     assert len(messages) == 2
     assert "once for this machine" in messages[0]

@@ -158,7 +158,7 @@ def test_a_journal_that_does_not_say_where_the_generator_stood_is_asked_all_agai
     make = Counting(monkeypatch)
     with Store.open(folder / "store.db") as store:
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "position", lambda strategy: None)
+            patch.setattr(loop.searching, "position", lambda strategy: None)
             plain_search(store, make, budget=30)
         make.asked = 0
         plain_search(store, make, budget=30)
@@ -172,7 +172,7 @@ def test_a_generator_that_cannot_stand_there_is_not_put_there(folder, monkeypatc
     make = Counting(monkeypatch)
     with Store.open(folder / "store.db") as store:
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "position", lambda strategy: state)
+            patch.setattr(loop.searching, "position", lambda strategy: state)
             plain_search(store, make, budget=10)
         make.asked = 0
         plain_search(store, make, budget=10)

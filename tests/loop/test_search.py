@@ -235,7 +235,7 @@ def test_exceptions_become_failed_evaluations_nan_never_a_value(store):
     outcome = run(store, lambda: Listed([question(1)], [question(2)]), Recorder(broken))
     assert [e.status for e in outcome.evaluations] == ["failed", "failed"]
     assert "finite" in outcome.evaluations[0].reason
-    assert outcome.evaluations[1].reason == "MemoryError: 4 GiB wanted"
+    assert outcome.evaluations[1].reason == "out of memory (4 GiB wanted)"
 
 
 def test_a_full_disk_is_no_finding_about_an_architecture(store):

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from archsmith.errors import RunLocked, UserError
+from archsmith.progress import Reporter
 from archsmith.store import Store, _postgres, _schema, _waiting
 from archsmith.store._waiting import Patience
 from archsmith.testing.stores import evaluation, proposal
@@ -53,7 +54,7 @@ def failing(*errors):
 
 
 def patience(clock, said, *, reached=True):
-    found = Patience("the store", said.append, clock=clock, sleep=clock.sleep)
+    found = Patience("the store", Reporter(lambda event: said.append(event.text)), clock=clock, sleep=clock.sleep)
     found.reached = reached
     return found
 
@@ -151,7 +152,7 @@ def url(server):
 @pytest.mark.postgres
 def test_a_restart_in_the_middle_of_a_run_loses_nothing(server, url):
     said = []
-    with Store.open(url, on_message=said.append) as store, Store.open(url) as other:
+    with Store.open(url, reporter=Reporter(lambda event: said.append(event.text))) as store, Store.open(url) as other:
         journal = store.journal("search")
         with journal.locked():
             journal.begin({})
@@ -323,4 +324,4 @@ def test_the_url_has_the_last_word(url):
 
 
 def test_a_minute_is_a_minute():
-    assert (_waiting.WAIT_S, _waiting.SAY_EVERY_S, _postgres.BUSY_S) == (60, 10, 60)
+    assert (_waiting.WAIT_S, _waiting.REPORT_EVERY_S, _postgres.BUSY_S) == (60, 10, 60)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archsmith.data import open_data
-from archsmith.progress import Listener, Progress, nobody
+from archsmith.progress import Listener, Reporter, nobody
 from archsmith.source.building import build, check_model, source_of
 from archsmith.supernet import Supernet
 
@@ -35,8 +35,9 @@ def untrained(
     Raises:
         UserError: for anything unknown or contradictory.
     """
+    reporter = Reporter(on_progress)
     check_model(model, elastic)
-    on_progress(Progress("data", f"reading {data}"))
+    reporter.at("data").progress(f"reading {data}")
     found = open_data(data, resize=resize, options=data_options or {})
     source = source_of(model, model_options or {}, found, elastic)
-    return build(source, weights=False, on_progress=on_progress)
+    return build(source, weights=False, reporter=reporter)

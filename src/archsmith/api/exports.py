@@ -14,18 +14,18 @@ from archsmith.delivery.files import Written, builds, export_meters, intact
 from archsmith.errors import Infeasible, Interrupted, InvalidOption
 from archsmith.hardware.meters import MeterOnUse
 from archsmith.metric import limits, on_device
-from archsmith.progress import Listener, Progress, Stop, never, nobody
+from archsmith.progress import SILENT, Listener, Reporter, nobody
 from archsmith.report.of_run import nothing_left
 from archsmith.runs.folder import RunFolder
 
 
-def export_front(front: Front, *, on_progress: Listener = nobody, stop: Stop = never) -> list[Written]:
+def export_front(front: Front, *, reporter: Reporter = SILENT) -> list[Written]:
     """Export every member into the run's ``exports/``; what is there and intact already is left alone.
 
     Raises:
         Interrupted: when ``stop`` asked to stop.
     """
-    return _export_all(front.run, front.members, on_progress, stop)
+    return _export_all(front.run, front.members, reporter)
 
 
 def exports_intact(front: Front) -> bool:
@@ -52,6 +52,7 @@ def export_from_run(
         Infeasible: when no member is within the limits of ``pick``, or no network within those of the search.
         Untrusted: when the run is somebody else's and names code, files or agents.
     """
+    reporter = Reporter(on_progress)
     if name and (pick or by):
         raise InvalidOption("give either --name or --pick/--by, not both")
     run = Run.open(folder, trust=trust)
@@ -66,12 +67,12 @@ def export_from_run(
         chosen = list(front.members)
     if output is None:
         with run.writing():
-            return [_judged(w, pick) for w in _export_all(run, chosen, on_progress, never)]
+            return [_judged(w, pick) for w in _export_all(run, chosen, reporter)]
     if len(chosen) != 1:
         raise InvalidOption(f"--output names one file, but {len(chosen)} networks are chosen; add --pick or --name")
-    on_progress(Progress("export", chosen[0].name, 0, 1))
-    written = chosen[0].export(output, build=builds(on_progress))
-    on_progress(Progress("export", chosen[0].name, 1, 1))
+    reporter.at("export").progress(chosen[0].name, 0, 1)
+    written = chosen[0].export(output, build=builds(reporter))
+    reporter.at("export").progress(chosen[0].name, 1, 1)
     return [_judged(written, pick)]
 
 
@@ -91,25 +92,25 @@ def _judged(written: Written, pick: Sequence[str]) -> Written:
     return replace(written, warnings=(*written.warnings, *warnings))
 
 
-def _export_all(run: RunFolder, members: Sequence[Member], on_progress: Listener, stop: Stop) -> list[Written]:
+def _export_all(run: RunFolder, members: Sequence[Member], reporter: Reporter) -> list[Written]:
     """Into the run's folder, one device lock for all."""
     found = {m.name: intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
-    build = builds(on_progress)
+    build = builds(reporter)
     if not run.names.own:  # the run came with them: they are as good as its maker's word
         said = "was exported where the run was made, and nothing of it was proved here: archsmith verify does that"
         found = {name: w and replace(w, warnings=(f"{w.path.name} {said}",)) for name, w in found.items()}
     with ExitStack() as stack:
         meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):
-            if stop():
+            if reporter.stop():
                 raise Interrupted("stopped while exporting; the same command goes on from there")
-            on_progress(Progress("export", f"{member.name} as ONNX and safetensors", number, len(missing)))
+            reporter.at("export").progress(f"{member.name} as ONNX and safetensors", number, len(missing))
             materials = member.materials()
             if meters is None:
-                meters = export_meters(materials, stack, on_progress, stop)
+                meters = export_meters(materials, stack, reporter)
             path = run.exports / f"{member.name}.onnx"
             found[member.name] = member.export(path, meters=meters, build=build)
     if missing:
-        on_progress(Progress("export", str(run.exports), len(missing), len(missing)))
+        reporter.at("export").progress(str(run.exports), len(missing), len(missing))
     return [w for w in found.values() if w is not None]

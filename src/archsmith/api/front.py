@@ -13,7 +13,7 @@ from archsmith.errors import Infeasible, InvalidOption, UserError, require
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import infeasible
 from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
-from archsmith.progress import Listener, nobody
+from archsmith.progress import SILENT, Reporter
 from archsmith.report.of_run import nothing_left
 from archsmith.runs.results import checked, question_of
 
@@ -217,14 +217,14 @@ class Front(Sequence[Member]):
 
 
 def read_front(
-    run: RunFolder, *, materials: Callable[[], Materials] | None = None, on_progress: Listener = nobody
+    run: RunFolder, *, materials: Callable[[], Materials] | None = None, reporter: Reporter = SILENT
 ) -> Front:
     """The front that the last check left.
 
     Args:
         run: whose search has ended.
         materials: gives supernet and data; they are built again from the run's folder unless given.
-        on_progress: hears what is being done when they are built again.
+        reporter: hears what is being done when they are built again.
 
     Raises:
         Infeasible: when no network meets the limits.
@@ -237,16 +237,16 @@ def read_front(
         raise Infeasible(nothing_left(run))
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
-    again = materials or _rebuilt(run, on_progress)  # one for all: the supernet is built once
+    again = materials or _rebuilt(run, reporter)  # one for all: the supernet is built once
     members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
 
 
-def _rebuilt(run: RunFolder, on_progress: Listener) -> Callable[[], Materials]:
+def _rebuilt(run: RunFolder, reporter: Reporter) -> Callable[[], Materials]:
     @cache
     def materials() -> Materials:
         from archsmith.runs.context import materials_of
 
-        return materials_of(run, on_progress=on_progress)
+        return materials_of(run, reporter=reporter)
 
     return materials

@@ -29,7 +29,7 @@ from archsmith.orchestration.conducting import conduct, describe
 from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.reachable import check_reachable
 from archsmith.orchestration.specification import Latencies, Question
-from archsmith.progress import Listener, Progress, Stop, never, nobody
+from archsmith.progress import Listener, Progress, Reporter, Stop, never, nobody
 from archsmith.report.of_run import write_report
 from archsmith.runs.context import EVALUATION_BATCH, Materials
 from archsmith.runs.weights import WEIGHTS, load_weights
@@ -121,21 +121,22 @@ class Job:
             UserError: for anything unknown, contradictory or infeasible, before anything is spent where possible.
             Interrupted: when ``stop`` asked to stop; the same job goes on from there.
         """
+        reporter = Reporter(on_progress, stop=stop)
         if (done := self._done()) is not None:
             return done
         metrics = [_user_metric(path) for path in self.metrics]
         devices = named_devices(self.on)
         question = self._question(metrics, devices)
         recorded(devices)  # which opens them
-        data = self._read(on_progress)
+        data = self._read(reporter)
         source = source_of(self.model, self.model_options, data, self.elastic)
-        supernet = build(source, seed=self.seed, on_progress=on_progress)
-        joint = joint_space(supernet, question.precisions, on_progress=on_progress)
+        supernet = build(source, seed=self.seed, reporter=reporter)
+        joint = joint_space(supernet, question.precisions, reporter=reporter)
         materials = Materials(supernet, source, None, None, devices, joint=joint)
         question.check(materials.space)
         run = Run.begin(self.run, self._fixed(materials, data), store=self.store)
         with run.writing():
-            return self._carry_out(run, question, materials, data, metrics, on_progress, stop)
+            return self._carry_out(run, question, materials, data, metrics, reporter)
 
     def _carry_out(
         self,
@@ -144,8 +145,7 @@ class Job:
         materials: Materials,
         data: AnyData,
         metrics: Sequence[UserMetric],
-        on_progress: Listener,
-        stop: Stop,
+        reporter: Reporter,
     ) -> Front:
         """Try limits, train, search, export and report."""
         supernet = materials.supernet
@@ -156,13 +156,13 @@ class Job:
             self._calibrate(supernet, data)
         untrained = replace(materials, data=run.fixed["data"], anchors=run.anchors)
         way_out = f"the same command with another --limit goes on in {self.run}"
-        check_reachable(question, run, untrained, on_progress=on_progress, stop=stop, way_out=way_out)
+        check_reachable(question, run, untrained, reporter=reporter, way_out=way_out)
         with _timed(run, "training"):
-            self._train(run, supernet, data, on_progress, stop)
+            self._train(run, supernet, data, reporter)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
         materials = replace(materials, val=val, test=test, data=run.fixed["data"], anchors=run.anchors)
         try:
-            conduct(question, run, materials, metrics, on_progress, stop)
+            conduct(question, run, materials, metrics, reporter)
             front = read_front(run, materials=lambda: materials)
         except Infeasible as error:
             said = str(error).removesuffix(".")
@@ -170,10 +170,10 @@ class Job:
             raise Infeasible(f"{said}. Another --run with --trained {again} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
-                export_front(front, on_progress=on_progress, stop=stop)
-        on_progress(Progress("report", "writing report.html"))
+                export_front(front, reporter=reporter)
+        reporter.at("report").progress("writing report.html")
         write_report(run)
-        on_progress(Progress("report", "", 1, 1))
+        reporter.at("report").progress("", 1, 1)
         run.keep(done=self._stamp())
         return front
 
@@ -225,15 +225,15 @@ class Job:
             method.load("strategy", question.baseline[0])
         return question
 
-    def _read(self, on_progress: Listener) -> AnyData:
-        on_progress(Progress("data", f"reading {self.data}"))
+    def _read(self, reporter: Reporter) -> AnyData:
+        reporter.at("data").progress(f"reading {self.data}")
         data = open_data(
             self.data,
             resize=self.resize,
             seed=self.seed,
             limit=self.images,
             options=self.data_options,
-            on_progress=lambda done, total: on_progress(Progress("data", "decoding", done, total)),
+            on_progress=lambda done, total: reporter.at("data").progress("decoding", done, total),
         )
         if self.classes is not None and self.classes != len(data.classes):
             raise InvalidData(
@@ -241,7 +241,7 @@ class Job:
                 f"({', '.join(data.classes[:12])}); correct either"
             )
         sizes = ", ".join(f"{len(getattr(data, s))} {s}" for s in ("train", "val", "test"))
-        on_progress(Progress("data", f"{sizes}, {len(data.classes)} classes, {data.form}", 1, 1))
+        reporter.at("data").progress(f"{sizes}, {len(data.classes)} classes, {data.form}", 1, 1)
         return data
 
     def _fixed(self, materials: Materials, data: AnyData) -> dict[str, Any]:
@@ -266,13 +266,13 @@ class Job:
         """How this job trains."""
         return {**TRAINING, **self._asked(), "seed": self.seed}
 
-    def _train(self, run: Run, supernet: Supernet, data: AnyData, on_progress: Listener, stop: Stop) -> None:
+    def _train(self, run: Run, supernet: Supernet, data: AnyData, reporter: Reporter) -> None:
         """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
         if run.weights:
             try:
                 return load_weights(run, supernet)
             except DamagedFile as error:
-                on_progress(Progress("train", f"{error}"))
+                reporter.at("train").progress(f"{error}")
                 for name in WEIGHTS:
                     (run.path / f"{name}.safetensors").unlink(missing_ok=True)
         if self.trained is not None:
@@ -283,8 +283,8 @@ class Job:
             data.batches("train", recipe.pop("batch_size"), shuffle=True, seed=self.seed),
             **recipe,
             checkpoint=run.path / "training",
-            on_progress=lambda event: on_progress(_training_progress(event)),
-            stop=stop,
+            on_progress=lambda event: reporter.on_progress(_training_progress(event)),
+            stop=reporter.stop,
         )
         if not report.completed:
             raise Interrupted(f"stopped while training; the same command goes on from the last epoch in {run.path}")

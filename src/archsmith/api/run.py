@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archsmith.api.front import Front, read_front
-from archsmith.progress import Listener, nobody
+from archsmith.progress import Listener, Reporter, nobody
 from archsmith.runs.folder import RunFolder
 
 
@@ -20,4 +20,5 @@ class Run(RunFolder):
             Infeasible: when no network meets the limits.
             UserError: when the search has not ended.
         """
-        return read_front(self, on_progress=on_progress)
+        reporter = Reporter(on_progress)
+        return read_front(self, reporter=reporter)

@@ -21,7 +21,7 @@ from archsmith.metric import Limit, check_known, limits, objectives
 from archsmith.orchestration.conducting import conduct, describe
 from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.specification import Latencies, Question
-from archsmith.progress import Listener, Stop, never, nobody
+from archsmith.progress import Listener, Reporter, Stop, never, nobody
 from archsmith.runs.context import Materials
 from archsmith.source.building import rebuild
 from archsmith.supernet import Supernet
@@ -90,6 +90,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     Raises:
         UserError: for anything unknown, contradictory or infeasible; what was evaluated stays stored.
     """
+    reporter = Reporter(on_progress, stop=stop)
     refuse_plain(supernet, "a search")
     check_loader(val, "val", "a search reads it for every network")
     if test is not None:
@@ -108,10 +109,10 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     )
     if calibration is not None:
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
-    source = _source(model, supernet, on_progress)
+    source = _source(model, supernet, reporter)
     folder = run if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
     check_known(question.metrics, available_metrics(metrics, devices))
-    joint = joint_space(supernet, question.precisions, on_progress=on_progress)
+    joint = joint_space(supernet, question.precisions, reporter=reporter)
     materials = Materials(supernet, source, val, test, devices, joint=joint)
     fixed = describe(materials, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
@@ -120,8 +121,8 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     with begun.writing():
         for note in _doubts(supernet, source):
             begun.note(note)
-        check_reachable(question, begun, materials, on_progress=on_progress, stop=stop, way_out="pass other limits=")
-        conduct(question, begun, materials, metrics, on_progress, stop)
+        check_reachable(question, begun, materials, reporter=reporter, way_out="pass other limits=")
+        conduct(question, begun, materials, metrics, reporter)
         return read_front(begun, materials=lambda: materials)
 
 
@@ -153,11 +154,11 @@ def _first(batches: Iterable[Any], count: int) -> list[Any]:
     return found
 
 
-def _source(model: str | Mapping[str, Any] | None, supernet: Supernet, on_progress: Listener) -> dict[str, Any] | None:
+def _source(model: str | Mapping[str, Any] | None, supernet: Supernet, reporter: Reporter) -> dict[str, Any] | None:
     if model is None:
         return None
     source = {"factory": model, "options": {}} if isinstance(model, str) else dict(model)
-    rebuilt = rebuild(source, on_progress=on_progress)
+    rebuilt = rebuild(source, reporter=reporter)
     if rebuilt.space.fingerprint != supernet.space.fingerprint:
         raise RunMismatch(f"model={model!r} builds another search space than the supernet that is searched")
     return source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from archsmith.architecture import Architecture
@@ -12,6 +11,7 @@ from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.export.onnx_tools.inputs import resized
 from archsmith.export.slicing.sliced_export import Doubtful, NotSliceable, SlicedExport
 from archsmith.hardware import Call, Device
+from archsmith.progress import SILENT, Reporter
 from archsmith.supernet.supernet import Supernet
 
 
@@ -36,13 +36,12 @@ class Candidates:
     """Prepares subnets of one supernet for one device.
 
     On a device that runs ONNX files the first candidate takes some exports, after which a file takes milliseconds.
-    Where that cannot be done, networks are exported one by one, and ``told`` hears why, once.
+    Where that cannot be done, networks are exported one by one, and a note says why, once.
 
     Args:
         supernet: from which subnets come.
         device: that they are prepared for.
-        busy: hears what takes a while.
-        told: hears why networks are exported one by one.
+        reporter: hears what takes a while; its notes, why networks are exported one by one.
         learnt: how files are cut out, by the shapes of the inputs; devices of one batch may share it.
 
     Attributes:
@@ -57,12 +56,11 @@ class Candidates:
         supernet: Supernet,
         device: Device,
         *,
-        busy: Callable[[str], None] = lambda _: None,
-        told: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
         learnt: dict[str, SlicedExport] | None = None,
     ) -> None:
         self.supernet, self.device, self.reason = supernet, device, ""
-        self._busy, self._told = busy, told
+        self._reporter = reporter
         self._sliced = {} if learnt is None else learnt
 
     def call(self, arch: Architecture) -> Call:
@@ -119,11 +117,13 @@ class Candidates:
 
     def _give_up(self, reason: str) -> None:
         self.reason = reason
-        self._told(f"every network is exported by itself, which takes longer than cutting files: {reason}")
+        self._reporter.note(f"every network is exported by itself, which takes longer than cutting files: {reason}")
 
     def _file(self, arch: Architecture) -> bytes:
         inputs = resized(self.supernet.inputs_of(arch), self.device.batch)
         shapes = repr([getattr(x, "shape", x) for x in inputs])  # where the size of images is a choice, one each
         if shapes not in self._sliced:
-            self._sliced[shapes] = SlicedExport(self.supernet, inputs, self.supernet.input_names, told=self._busy)
+            self._sliced[shapes] = SlicedExport(
+                self.supernet, inputs, self.supernet.input_names, reporter=self._reporter
+            )
         return self._sliced[shapes](arch)

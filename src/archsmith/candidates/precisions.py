@@ -19,7 +19,7 @@ from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.export.onnx_tools.inputs import resized
 from archsmith.export.onnx_tools.quantising import ESTIMATORS, FULL, PRECISIONS, Estimator, Policy, Quantisable
 from archsmith.hardware import Device, open_device
-from archsmith.progress import Listener, Progress, nobody
+from archsmith.progress import SILENT, Reporter
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.supernet.supernet import Supernet
 
@@ -282,7 +282,7 @@ def joint_space(
     wanted: Precisions | None,
     *,
     kept: Mapping[str, Any] | None = None,
-    on_progress: Listener = nobody,
+    reporter: Reporter = SILENT,
 ) -> JointSpace | None:
     """The precisions of a supernet's layers; ``None`` where nothing is quantised.
 
@@ -290,7 +290,7 @@ def joint_space(
         supernet: whose layers they are of.
         wanted: what may be chosen.
         kept: what a run says that goes on, instead.
-        on_progress: hears what is being done: the largest network is exported, which takes seconds.
+        reporter: hears what is being done: the largest network is exported, which takes seconds.
 
     Raises:
         InvalidOption: for layers to keep that there are not.
@@ -300,7 +300,7 @@ def joint_space(
         return JointSpace.from_json(supernet.space, kept)
     if wanted is None:
         return None
-    on_progress(Progress("quantise", "exporting the largest network to find its layers"))
+    reporter.at("quantise").progress("exporting the largest network to find its layers")
     found = JointSpace.of(supernet, wanted)
-    on_progress(Progress("quantise", f"{len(found.choices)} choices of {', '.join(wanted.options)}", 1, 1))
+    reporter.at("quantise").progress(f"{len(found.choices)} choices of {', '.join(wanted.options)}", 1, 1)
     return found

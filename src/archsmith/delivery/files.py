@@ -18,7 +18,7 @@ from archsmith.export.base import Origin, check_suffix
 from archsmith.export.safetensors import ARCHITECTURE, Safetensors
 from archsmith.files import sha256
 from archsmith.hardware.meters import MeterOnUse, open_meters
-from archsmith.progress import Listener, Stop, never, nobody
+from archsmith.progress import SILENT, Reporter
 from archsmith.runs.context import Materials
 from archsmith.source.building import rebuild
 from archsmith.supernet import Supernet
@@ -118,7 +118,7 @@ def _certified(
     batches = {name: split for name, split in splits.items() if split is not None and classifies}
     with ExitStack() as stack:
         if meters is None:
-            meters = export_meters(materials, stack, nobody, never)
+            meters = export_meters(materials, stack, SILENT)
         proof = proofs.certify(
             Exported(
                 path=path,
@@ -139,12 +139,10 @@ def _certified(
     return proof
 
 
-def export_meters(materials: Materials, stack: ExitStack, on_progress: Listener, stop: Stop) -> dict[str, MeterOnUse]:
+def export_meters(materials: Materials, stack: ExitStack, reporter: Reporter) -> dict[str, MeterOnUse]:
     """Of all devices of the run; each takes its device when it first has to measure."""
     with names_of(materials.names):
-        return open_meters(
-            materials.on, materials.anchors, stack, keep=lambda *_: None, on_progress=on_progress, stop=stop
-        )
+        return open_meters(materials.on, materials.anchors, stack, keep=lambda *_: None, reporter=reporter)
 
 
 def intact(name: str, path: Path) -> Written | None:
@@ -159,14 +157,14 @@ def intact(name: str, path: Path) -> Written | None:
     return Written(name, path, proof) if whole else None
 
 
-def builds(on_progress: Listener) -> proofs.Build:
+def builds(reporter: Reporter) -> proofs.Build:
     """Builds the supernet of each source once: tracing takes seconds, and what is built is only read."""
     built: dict[str, Supernet] = {}
 
     def build(source: Mapping[str, Any]) -> Supernet:
         key = json.dumps(source, sort_keys=True)
         if key not in built:
-            built[key] = rebuild(source, on_progress=on_progress)
+            built[key] = rebuild(source, reporter=reporter)
         return built[key]
 
     return build

@@ -16,7 +16,7 @@ from archsmith.errors import DamagedFile, DeviceLost, Untrusted, UserError
 from archsmith.export.safetensors import read_architecture
 from archsmith.files import sha256
 from archsmith.hardware import Meter, open_device
-from archsmith.progress import Listener, Progress
+from archsmith.progress import Listener, Reporter, nobody
 from archsmith.runs.context import EVALUATION_BATCH
 from archsmith.runs.folder import RunFolder
 from archsmith.trust import Names, foreign, names_of, recall, refuse, remember
@@ -28,7 +28,7 @@ def verify_file(
     on: str | None = None,
     data: str | None = None,
     trust: bool = False,
-    on_progress: Listener = lambda _: None,
+    on_progress: Listener = nobody,
 ) -> Verdict:
     """Check an exported network against its certificate with everything that is at hand here.
 
@@ -46,19 +46,20 @@ def verify_file(
     Raises:
         DamagedFile: when there is no certificate that can be read.
     """
+    reporter = Reporter(on_progress)
     proof = proofs.read_certificate(path)
     names = _names(proof, trust=trust)
     reasons: dict[str, str] = {}
-    on_progress(Progress("verify", "reading the data"))
+    reporter.at("verify").progress("reading the data")
     batches = _batches(proof, data, names, reasons)
     with ExitStack() as stack:
-        meters = _meters(proof, on, names, stack, reasons, on_progress)
-        on_progress(Progress("verify", "comparing outputs, judging, measuring"))
+        meters = _meters(proof, on, names, stack, reasons, reporter)
+        reporter.at("verify").progress("comparing outputs, judging, measuring")
         with names_of(names):
             verdict = proofs.verify(
-                path, build=_builder(proof, on_progress), batches=batches, meter=meters, reasons=reasons
+                path, build=_builder(proof, reporter), batches=batches, meter=meters, reasons=reasons
             )
-    on_progress(Progress("verify", "", 1, 1))
+    reporter.at("verify").progress("", 1, 1)
     return verdict
 
 
@@ -127,7 +128,7 @@ def _meters(
     names: Names,
     stack: ExitStack,
     reasons: dict[str, str],
-    on_progress: Listener,
+    reporter: Reporter,
 ) -> dict[str, Meter]:
     """An open meter for each device that is at hand; the reason for each that is not."""
     meters = {}
@@ -136,8 +137,8 @@ def _meters(
         try:
             with names_of(None if on else names):
                 device = open_device(spec)
-                on_progress(Progress("verify", f"taking {spec}"))
-                meter = Meter(device, on_message=lambda text: on_progress(Progress("verify", text)))
+                reporter.at("verify").progress(f"taking {spec}")
+                meter = Meter(device, reporter=reporter.at("verify"))
                 meters[name] = stack.enter_context(meter)
         except (UserError, DeviceLost) as error:
             if on is not None:
@@ -146,10 +147,10 @@ def _meters(
     return meters
 
 
-def _builder(proof: Certificate, on_progress: Listener) -> proofs.Build | None:
+def _builder(proof: Certificate, reporter: Reporter) -> proofs.Build | None:
     """Builds the supernet that a network came from, unless only the process that searched it could."""
     try:
         source = read_architecture(proof.architecture)["source"]
     except DamagedFile:
-        return builds(on_progress)  # the check itself will say what is wrong with the file
-    return None if "live" in source else builds(on_progress)
+        return builds(reporter)  # the check itself will say what is wrong with the file
+    return None if "live" in source else builds(reporter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,11 @@ from archsmith.discovery.proof import Fault, Prover
 from archsmith.discovery.stock import Stock, couple_hidden_size
 from archsmith.discovery.tracing import Inputs, trace
 from archsmith.errors import InvalidModel
+from archsmith.progress import SILENT, Reporter
 from archsmith.space import Constraint, Interchangeable
 from archsmith.structure.blocks import Blocks
 from archsmith.structure.resolution import Resolution, resolution_of
 from archsmith.structure.structure import Structure, assemble, check_given
-
-Told = Callable[[str], None]
-"""Receives what is being done, in a few words."""
 
 
 class _NothingElastic(InvalidModel):
@@ -51,7 +49,7 @@ def found(
     constraints: Sequence[Constraint | str] = (),
     symmetries: Sequence[Interchangeable] = (),
     *,
-    told: Told = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Found:
     """What is elastic in ``model``; modules in whose code sizes are plain numbers may be replaced by graph modules.
 
@@ -61,14 +59,14 @@ def found(
         wanted: by the user.
         constraints: rules of the search space.
         symmetries: groups of choices that may be swapped.
-        told: receives progress.
+        reporter: hears what is being done.
 
     Raises:
         InvalidModel: where the model does not run, or nothing in it can be elastic.
     """
 
     def structure_of(some: nn.Module) -> Structure:
-        return found_structure(some, inputs, wanted, constraints, symmetries, told=told)
+        return found_structure(some, inputs, wanted, constraints, symmetries, reporter=reporter)
 
     structure, error = None, None
     try:
@@ -78,7 +76,7 @@ def found(
     in_the_way = structure is None or any(_numbers_in_the_way(*reason) for reason in structure.reasons.items())
     if wanted.homogeneous or wanted.via == "modules" or (wanted.via == "auto" and not in_the_way):
         return _or_raise(model, structure, error)
-    told("reading sizes out of the code")
+    reporter.progress("reading sizes out of the code")
     containers = structure.containers if structure is not None else {}
     literals = Literals(
         model, inputs, {path.rpartition(".")[0] for path, c in containers.items() if isinstance(c, Blocks)}
@@ -132,7 +130,7 @@ def found_structure(
     constraints: Sequence[Constraint | str] = (),
     symmetries: Sequence[Interchangeable] = (),
     *,
-    told: Told = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Structure:
     """What is elastic in ``model``, proved.
 
@@ -142,14 +140,14 @@ def found_structure(
         wanted: by the user.
         constraints: rules of the search space.
         symmetries: groups of choices that may be swapped.
-        told: receives progress.
+        reporter: hears what is being done.
 
     Raises:
         InvalidModel: where the model does not run, or nothing in it can be elastic.
     """
     for name, module in model.named_modules():
         check_given(name, module, parametrised=False)
-    told("tracing")
+    reporter.progress("tracing")
     traced = trace(model, inputs)
     if wanted.homogeneous:
         couple_hidden_size(model, traced)
@@ -164,11 +162,11 @@ def found_structure(
         structure = assemble(
             model, discovered.declared, discovered.blocks, constraints, symmetries, discovered.resolution
         )
-        told(f"proving {len(structure.space.choices)} choices")
+        reporter.progress(f"proving {len(structure.space.choices)} choices")
         prover = prover or Prover(model, inputs, traced)
         faults = prover.fault(discovered, structure)
         if not faults and wanted.homogeneous:
-            told("building subnets from configurations")
+            reporter.progress("building subnets from configurations")
             faults = [Fault(name, why) for name, why in Stock(model, structure).faults(inputs).items()]
         if not faults:
             spanned = frozenset(name for name, (member, _) in discovered.widths.items() if member.atom.spanned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, final, get_args
@@ -24,6 +24,7 @@ from archsmith.hardware.block_table import BlockTable, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
+from archsmith.progress import SILENT, Reporter
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -53,7 +54,7 @@ class PredictedLatency(Evaluator):
         file: in which the measured networks are kept, so that a run that goes on foretells the same.
         seed: of the networks drawn.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
-        on_progress: told what is being done, how much of it is done, and how much there is.
+        reporter: hears what is being done.
 
     Raises:
         InvalidOption: for another model, a sample that is too small, operators on a device that runs no files, or a
@@ -76,7 +77,7 @@ class PredictedLatency(Evaluator):
         file: Path | None = None,
         seed: int = 0,
         candidates: Candidates | None = None,
-        on_progress: Callable[[str, int, int], None] = lambda *_: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         if by not in get_args(By):
             raise InvalidOption(f"latency is predicted by {', '.join(get_args(By))}; got {by!r}")
@@ -88,7 +89,7 @@ class PredictedLatency(Evaluator):
             raise InvalidOption(f"by={by!r} and a table of {table.parts} do not go together")
         self._supernet, self._meter, self._by, self._sample, self._seed = supernet, meter, by, sample, seed
         self._metric, self._others, self._table, self._file = metric, tuple(known), table, file
-        self._codes, self._candidates, self._told = Thermometer(supernet.space), candidates, on_progress
+        self._codes, self._candidates, self._reporter = Thermometer(supernet.space), candidates, reporter
         self._paths: list[str] | None = None
         self._judged: Judged | None = None
 
@@ -166,7 +167,7 @@ class PredictedLatency(Evaluator):
         if self._table is None:
             self._table = (OperatorTable if which == "operators" else BlockTable)(self._meter)
         if total > 1:
-            self._told(f"measuring {which} one by one", done, total)
+            self._reporter.progress(f"measuring {which} one by one", done, total)
         if isinstance(self._table, OperatorTable):
             self._candidates = self._candidates or Candidates(self._supernet, self._meter.device)
             return self._table.total(self._candidates.content(architecture))
@@ -195,7 +196,7 @@ class PredictedLatency(Evaluator):
         latency = Latency(self._supernet, self._meter, metric=self._metric, candidates=self._candidates)
         found: dict[Architecture, float] = {}
         for architecture in self._drawn():
-            self._told("measuring networks that latencies are foretold from", len(found), self._sample)
+            self._reporter.progress("measuring networks that latencies are foretold from", len(found), self._sample)
             if architecture.key not in kept:
                 value = latency.measure(Proposal(architecture), seed=0)[self._metric]
                 kept[architecture.key] = value.value

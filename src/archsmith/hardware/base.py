@@ -10,6 +10,7 @@ from archsmith.errors import InvalidOption
 from archsmith.hardware.machine import environment, int8_weight_bits
 from archsmith.hardware.profiling import Profile
 from archsmith.method import Method
+from archsmith.progress import Reporter
 
 Call = Callable[[], object]
 """One forward pass on inputs that lie ready on the device."""
@@ -18,7 +19,7 @@ Call = Callable[[], object]
 class Elsewhere(Protocol):
     """Takes the time of a device that is not of this machine: the whole protocol runs there."""
 
-    def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:
+    def anchor(self, anchor_ms: float | None, reporter: Reporter) -> float:
         """The reference's time on that machine when it is quiet: the given one, or that machine's own."""
 
     def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from archsmith.hardware.base import Call, Device
 from archsmith.hardware.operators import Operator, operators_of
 from archsmith.hardware.parts import Part, parts_of
 from archsmith.hardware.protocol import Measurement
+from archsmith.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,18 +60,16 @@ class _Table:
     Args:
         meter: open, or one that opens itself when it first measures.
         folder: of tables; ``tables`` in :func:`~archsmith.files.home_folder` unless given.
-        on_measured: told every part that is measured.
+        reporter: hears of every part that is measured.
     """
 
     parts: ClassVar[str]
 
-    def __init__(
-        self, meter: Measures, *, folder: Path | None = None, on_measured: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, meter: Measures, *, folder: Path | None = None, reporter: Reporter = SILENT) -> None:
         self._meter = meter
         which = "" if self.parts == "blocks" else f"-{self.parts}"
         self._file = (folder or home_folder() / "tables") / f"{meter.fingerprint}{which}.json"
-        self._told = on_measured or (lambda _: None)
+        self._reporter = reporter
         self._known = _read(self._file, self.parts)
 
     def __len__(self) -> int:
@@ -82,7 +81,7 @@ class _Table:
             raise MeasurementFailed(f"the network has no {self.parts} that could be measured one by one")
         new = {part.key: part for part in found if part.key not in self._known}
         for key, part in new.items():
-            self._told(named(part))
+            self._reporter.progress(named(part))
             try:
                 self._known[key] = self._meter.measure(prepared(part)).latency_ms
             except Exception as error:  # also what a part of a user's network raises when it is run alone

@@ -6,13 +6,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from archsmith.errors import Interrupted, RunLocked
 from archsmith.files import parsed_json, read_bytes, translating
+from archsmith.progress import SILENT, Reporter
 
 _LONGEST = 4096
 """Bytes of a lock that are read: it names a process."""
@@ -30,9 +30,8 @@ class HardwareLock:
     Args:
         file: names the hardware; its text says who holds it.
         wait_s: how long to wait for another process before refusing.
-        on_wait: told once, with who holds it, when waiting begins.
+        reporter: hears once who holds it, when waiting begins; asked between two attempts whether to stop.
         pause_s: between two attempts.
-        stop: asked between two attempts; once true, waiting ends.
     """
 
     def __init__(
@@ -40,25 +39,23 @@ class HardwareLock:
         file: Path,
         *,
         wait_s: float = 600.0,
-        on_wait: Callable[[str], None] | None = None,
         pause_s: float = 0.1,
-        stop: Callable[[], bool] = lambda: False,
+        reporter: Reporter = SILENT,
     ) -> None:
         self.file = file.absolute()
         self.wait_s = wait_s
-        self.on_wait = on_wait
         self.pause_s = pause_s
-        self.stop = stop
+        self.reporter = reporter
 
     def __enter__(self) -> HardwareLock:
         """Wait for it.
 
         Raises:
             RunLocked: when another process still holds it after ``wait_s``, naming that process.
-            Interrupted: when ``stop`` asked to stop.
+            Interrupted: when somebody asked to stop.
         """
         deadline = time.monotonic() + self.wait_s
-        told = False
+        reported = False
         while not self._try():
             holder = self._holder()
             if time.monotonic() >= deadline:
@@ -66,10 +63,10 @@ class HardwareLock:
                     f"{self.file.stem} is being measured on by {holder}; two measurements at once would spoil both: "
                     "wait for it to end, or stop it"
                 )
-            if self.on_wait and not told:
-                self.on_wait(f"waiting for {holder} to finish measuring on {self.file.stem}")
-                told = True
-            if self.stop():
+            if not reported:
+                self.reporter.progress(f"waiting for {holder} to finish measuring on {self.file.stem}")
+                reported = True
+            if self.reporter.stop():
                 raise Interrupted(f"stopped while waiting for {holder}; the same command goes on from there")
             time.sleep(self.pause_s)
         return self

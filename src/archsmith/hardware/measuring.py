@@ -8,7 +8,7 @@ from archsmith.errors import InvalidOption, UserError
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.hardware import Measurement, Meter, open_device
 from archsmith.hardware.profiling import Profile
-from archsmith.progress import Listener, Progress, nobody
+from archsmith.progress import Listener, Reporter, nobody
 
 
 def measure_file(path: Path, *, on: str, on_progress: Listener = nobody) -> Measurement:
@@ -17,16 +17,17 @@ def measure_file(path: Path, *, on: str, on_progress: Listener = nobody) -> Meas
     Raises:
         UserError: when there is no such file, or the device cannot run it.
     """
+    reporter = Reporter(on_progress)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     device = open_device(on)
     inputs = OnnxFile(path).example_inputs()
-    on_progress(Progress("measure", f"taking {device.spec}"))
-    with Meter(device, on_message=lambda text: on_progress(Progress("measure", text))) as meter:
+    reporter.at("measure").progress(f"taking {device.spec}")
+    with Meter(device, reporter=reporter.at("measure")) as meter:
         call = device.prepare_file(str(path), inputs)
-        on_progress(Progress("measure", f"alternating {path.name} with the reference network"))
+        reporter.at("measure").progress(f"alternating {path.name} with the reference network")
         found = meter.measure(call, effort="final")
-    on_progress(Progress("measure", "", 1, 1))
+    reporter.at("measure").progress("", 1, 1)
     return found
 
 
@@ -36,15 +37,16 @@ def profile_file(path: Path, *, on: str, calls: int = 50, on_progress: Listener 
     Raises:
         UserError: when there is no such file, or the device cannot run it or tells no such times.
     """
+    reporter = Reporter(on_progress)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     if calls < 1:
         raise InvalidOption(f"calls={calls}: a profile needs at least one call")
     device = open_device(on)
     inputs = OnnxFile(path).example_inputs()
-    on_progress(Progress("profile", f"taking {device.spec}"))
-    with Meter(device, on_message=lambda text: on_progress(Progress("profile", text))):  # alone on the hardware
-        on_progress(Progress("profile", f"{calls} calls of {path.name}"))
+    reporter.at("profile").progress(f"taking {device.spec}")
+    with Meter(device, reporter=reporter.at("profile")):  # alone on the hardware
+        reporter.at("profile").progress(f"{calls} calls of {path.name}")
         found = device.profile_file(str(path), inputs, calls=calls)
-    on_progress(Progress("profile", "", 1, 1))
+    reporter.at("profile").progress("", 1, 1)
     return found

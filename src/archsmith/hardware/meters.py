@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from archsmith.hardware import Call, Device, Measurement, Meter, open_device
-from archsmith.progress import Listener, Progress, Stop, never
+from archsmith.progress import SILENT, Reporter
 
 
 class MeterOnUse:
@@ -40,8 +40,7 @@ def open_meters(
     stack: ExitStack,
     *,
     keep: Callable[[str, float], Any],
-    on_progress: Listener,
-    stop: Stop = never,
+    reporter: Reporter = SILENT,
 ) -> dict[str, MeterOnUse]:
     """A meter for each device; those whose anchor is not known yet take it now.
 
@@ -53,22 +52,20 @@ def open_meters(
         anchors: name -> milliseconds, of a run that goes on.
         stack: closes them.
         keep: told the name and the anchor of each device that had none.
-        on_progress: hears what is being done.
-        stop: asked while another process measures on the same hardware.
+        reporter: hears what is being done; asked to stop while another process measures on the same hardware.
     """
     meters = {}
     for name, spec in on.items():
         meter = Meter(
             open_device(spec),
             anchor_ms=anchors.get(name),
-            on_message=lambda text: on_progress(Progress("device", text)),
-            stop=stop,
+            reporter=reporter.at("device"),
         )
         meters[name] = MeterOnUse(meter, stack)
         if name not in anchors:
-            on_progress(Progress("device", f"taking {meter.device.spec}"))
+            reporter.at("device").progress(f"taking {meter.device.spec}")
             stack.enter_context(meter)
             meters[name].entered = True
             keep(name, meter.anchor_ms)
-            on_progress(Progress("device", f"reference network: {meter.anchor_ms:.3g} ms", 1, 1))
+            reporter.at("device").progress(f"reference network: {meter.anchor_ms:.3g} ms", 1, 1)
     return meters

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -35,6 +35,7 @@ from archsmith.hardware.reference import (
 )
 from archsmith.hardware.sampling import Effort, Estimate, Session, no_garbage_collection, warm_up
 from archsmith.hardware.statistics import TOLERANCE
+from archsmith.progress import SILENT, Reporter
 from archsmith.value import Value
 
 VERSION = 1
@@ -159,8 +160,8 @@ class Meter:
         anchor_ms: of a run that goes on: its figures stay comparable. Without it the machine's stored anchor is
             used, or taken now and stored.
         wait_s: how long to wait for another process that measures on the same hardware.
-        on_message: told what the user should know, a sentence at a time.
-        stop: asked while it waits for that other process; once true, waiting ends with ``Interrupted``.
+        reporter: hears what the user should know; where it is asked to stop while that other process is waited for,
+            waiting ends with ``Interrupted``.
     """
 
     def __init__(
@@ -171,8 +172,7 @@ class Meter:
         clock: Clock | None = None,
         anchor_ms: float | None = None,
         wait_s: float = 600.0,
-        on_message: Callable[[str], None] | None = None,
-        stop: Callable[[], bool] = lambda: False,
+        reporter: Reporter = SILENT,
     ) -> None:
         if anchor_ms is not None and not 0 < anchor_ms < math.inf:
             raise InvalidOption(f"anchor_ms={anchor_ms} must be a positive number of milliseconds")
@@ -181,8 +181,7 @@ class Meter:
         self._clock = clock or SystemClock()
         self._anchor_ms = anchor_ms
         self._wait_s = wait_s
-        self._say = on_message or (lambda _: None)
-        self._stop = stop
+        self._reporter = reporter
         self._reference: Call | None = None
         self._elsewhere: Elsewhere | None = None
         self._cpu_clock = False
@@ -197,12 +196,12 @@ class Meter:
             MeasurementFailed: when the reference cannot run.
         """
         if (elsewhere := self.device.measured_elsewhere()) is not None:
-            self._anchor_ms = elsewhere.anchor(self._anchor_ms, self._say)
+            self._anchor_ms = elsewhere.anchor(self._anchor_ms, self._reporter)
             self._elsewhere = elsewhere
             return self
         lock = self._home / "locks" / f"{self.device.hardware}.lock"
         with ExitStack() as stack:
-            stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, on_wait=self._say, stop=self._stop))
+            stack.enter_context(HardwareLock(lock, wait_s=self._wait_s, reporter=self._reporter))
             self._reference = reference_call(self.device)
             warm_up(self._reference, self.device.synchronize, self._clock)
             tick = cpu_tick(self._clock)
@@ -313,13 +312,13 @@ class Meter:
         file = anchor_file(self._home, self.device)
         stored = read_anchor(file)
         if stored is None:
-            self._say(f"timing the reference network on {self.device.spec}, once for this machine")
+            self._reporter.progress(f"timing the reference network on {self.device.spec}, once for this machine")
             stored = time_reference(self.device, reference, self._clock)
             write_anchor(file, self.device, stored)
             return stored
         now = time_reference(self.device, reference, self._clock, spells=1)
         if now < (1 - TOLERANCE) * stored:
-            self._say(
+            self._reporter.progress(
                 f"the reference network takes {now:.3g} ms on {self.device.spec}, but {stored:.3g} ms when it was "
                 f"first timed, on a busier machine; latencies stay comparable, and too long by that ratio: to start "
                 f"anew, delete {file} between two runs"

@@ -17,8 +17,8 @@ from archsmith.architecture import Proposal
 from archsmith.changes import differences
 from archsmith.engine.base import Engine, Evaluate
 from archsmith.engine.in_process import InProcess
-from archsmith.errors import OF_NO_ARCHITECTURE, Infeasible, InvalidOption, RunMismatch
-from archsmith.evaluation import Evaluation
+from archsmith.errors import Infeasible, InvalidOption, RunMismatch
+from archsmith.evaluation import Evaluation, failed
 from archsmith.events import (
     KNOWN_ASKS,
     KNOWN_PROPOSALS,
@@ -129,13 +129,8 @@ class _Recorded:
     def __call__(self, proposal: Proposal) -> Evaluation:
         try:
             evaluation = self.evaluate(proposal)
-        except OF_NO_ARCHITECTURE:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises is a finding about this proposal
-            reason = f"{type(error).__name__}: {error}"
-            return Evaluation(
-                proposal=proposal, values={}, evaluator=self.evaluator, seed=self.seed, status="failed", reason=reason
-            )
+            return failed(proposal, error, evaluator=self.evaluator, seed=self.seed)
         if evaluation.identity != self.identity(proposal):
             raise InvalidOption(
                 f"asked for {self.identity(proposal)} (space, key, evaluator, fidelity, seed), evaluate answered with "

@@ -19,7 +19,7 @@ from archsmith.orchestration.finalising import finalise
 from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import Question
-from archsmith.progress import Listener, Progress, Stop
+from archsmith.progress import Progress, Reporter
 from archsmith.runs.context import Materials
 from archsmith.runs.folder import RunFolder
 from archsmith.runs.weights import WEIGHTS, save_weights
@@ -53,8 +53,7 @@ def conduct(
     run: RunFolder,
     materials: Materials,
     metrics: Sequence[UserMetric],
-    on_progress: Listener,
-    stop: Stop,
+    reporter: Reporter,
 ) -> None:
     """Everything after training: evaluations, baseline, last check."""
     supernet = materials.supernet
@@ -63,15 +62,15 @@ def conduct(
     _keep_weights(run, supernet)
 
     def waiting(event: Progress) -> None:
-        on_progress(event)
-        if stop():
+        reporter.on_progress(event)
+        if reporter.stop():
             raise Interrupted(
                 f"stopped while {run.record['store']} was waited for; the same command goes on from there"
             )
 
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(writable=True, on_progress=waiting))
-        session = Session(run, store, materials, question, metrics, on_progress, stop)
+        store = stack.enter_context(run.store(writable=True, reporter=Reporter(waiting)))
+        session = Session(run, store, materials, question, metrics, reporter)
         session.instruments.open(stack)
         evaluate = session.composite()
         largest = session.anchor(evaluate)

@@ -10,7 +10,6 @@ from archsmith.errors import Infeasible, Interrupted
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import infeasible, on_front
 from archsmith.files import write_json
-from archsmith.progress import Progress
 from archsmith.runs.results import FINAL
 
 if TYPE_CHECKING:
@@ -33,14 +32,14 @@ def finalise(session: Session, question: Question) -> None:
     dropped: dict[str, str] = {}
     while missing := [k for k in _front(believed, final, dropped, question) if k not in final]:
         for number, key in enumerate(missing, 1):
-            if session.stop():
+            if session.reporter.stop():
                 raise Interrupted("stopped while the front was measured again; the same command goes on from there")
-            session.on_progress(Progress("check", f"measuring {key[:8]} again", len(final), len(final) + len(missing)))
+            session.reporter.at("check").progress(f"measuring {key[:8]} again", len(final), len(final) + len(missing))
             found = session.evaluated(evaluate, Proposal(believed[key].architecture, fidelity=FINAL))
             final[key] = found
             if reason := _reason(found, question):
                 dropped[key] = reason
-            session.on_progress(Progress("check", key[:8], len(final), len(final) + len(missing) - number))
+            session.reporter.at("check").progress(key[:8], len(final), len(final) + len(missing) - number)
     front = [k for k in _front(believed, final, dropped, question) if k in final]
     beaten = [k for k in final if k not in front and k not in dropped]
     dropped |= dict.fromkeys(beaten, "another network is as good in everything once both are measured again")

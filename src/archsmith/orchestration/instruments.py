@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from archsmith.hardware.named import TIMED
 from archsmith.metric import KNOWN, on_device
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.orchestration.specification import Question
-from archsmith.progress import Listener, Progress, Stop
+from archsmith.progress import Reporter
 from archsmith.runs.context import Materials
 from archsmith.runs.folder import RunFolder
 
@@ -39,8 +40,7 @@ class Instruments:
         materials: supernet, data, devices, and precisions where they are searched.
         question: says which metrics are wanted.
         metrics: the user's own.
-        on_progress: hears what is being done.
-        stop: asked while another process measures on the same hardware.
+        reporter: hears what is being done; asked to stop while another process measures on the same hardware.
     """
 
     def __init__(
@@ -49,11 +49,10 @@ class Instruments:
         materials: Materials,
         question: Question,
         metrics: Sequence[UserMetric],
-        on_progress: Listener,
-        stop: Stop,
+        reporter: Reporter,
     ) -> None:
         self._run, self._materials, self._question = run, materials, question
-        self._own, self._on_progress, self._stop = metrics, on_progress, stop
+        self._own, self._reporter = metrics, reporter
         self._meters: dict[str, MeterOnUse] = {}
         self._files: dict[str, Candidates | QuantisedFiles] = {}
         self._quantised: QuantisedFiles | None = None
@@ -71,8 +70,7 @@ class Instruments:
             self._run.anchors,
             stack,
             keep=self._run.keep_anchor,
-            on_progress=self._on_progress,
-            stop=self._stop,
+            reporter=self._reporter,
         )
         self._files = {name: self._files_for(device) for name, device in devices.items()}
         self._quantised = next((f for f in self._files.values() if isinstance(f, QuantisedFiles)), None)
@@ -102,10 +100,8 @@ class Instruments:
         return [stem for stem in stems if on_device(stem, device) in self._question.metrics]
 
     def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
-        def say(text: str) -> None:
-            self._on_progress(Progress("device", text))
-
-        found = Candidates(self._materials.supernet, device, busy=say, told=self._run.note, learnt=self._learnt)
+        reporter = replace(self._reporter.at("device"), on_note=self._run.note)
+        found = Candidates(self._materials.supernet, device, reporter=reporter, learnt=self._learnt)
         joint = self._materials.joint
         return found if joint is None else QuantisedFiles(joint, found, weight_bits=self._materials.weight_bits)
 
@@ -157,5 +153,5 @@ class Instruments:
             candidates=files,
             file=self._run.path / "latency" / f"{metric}.json",
             seed=self._question.seed,
-            on_progress=lambda text, done, total: self._on_progress(Progress("device", text, done, total)),
+            reporter=self._reporter.at("device"),
         )

@@ -1,4 +1,4 @@
-"""Limits on what a network costs, tried on a handful of networks before anything is trained or judged.
+"""Limits on what a network costs, tried on a few probe subnets before anything is trained or judged.
 
 Costs follow from the architecture alone, so a limit that nothing meets can be refused in seconds: no supernet has to be
 trained for it. The smallest network comes first, but it is not always the fastest, so that others are tried as well.
@@ -24,32 +24,31 @@ from archsmith.metric import Limit
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import Question
-from archsmith.progress import Listener, Progress, Stop
+from archsmith.progress import Reporter
 from archsmith.runs.context import Materials
 from archsmith.runs.folder import RunFolder
 from archsmith.space import ChoiceSpace
 
 COSTS = frozenset({"params", "macs", *MEASURED, *(name for names in COMPUTED.values() for name in names)})
 """Metrics that no weight changes; those of several devices by their stem."""
-HANDFUL = 6
+MIN_PROBES = 6
 """Networks after which a limit is given up on whose nearest network is far beyond it."""
-FAR = 0.5
+HOPELESS_VIOLATION = 0.5
 """How far that is, as a share of the bound."""
-MOST = 20
+MAX_PROBES = 20
 """Networks after which any limit is given up on that none of them meets."""
 
 
 def check_reachable(
-    question: Question, run: RunFolder, materials: Materials, *, on_progress: Listener, stop: Stop, way_out: str
+    question: Question, run: RunFolder, materials: Materials, *, reporter: Reporter, way_out: str
 ) -> None:
-    """Refuse a limit on costs that none of a handful of networks meets.
+    """Refuse a limit on costs that none of a few probe subnets meets.
 
     Args:
         question: whose limits are tried; those on accuracy and on users' metrics are left to the search.
         run: keeps the devices' anchors and the time that this took.
         materials: the supernet, trained or not.
-        on_progress: hears what is being done.
-        stop: asked before each network; then nothing is refused.
+        reporter: hears what is being done; where it is asked to stop nothing is refused.
         way_out: said at the end of the message.
 
     Raises:
@@ -62,49 +61,49 @@ def check_reachable(
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(writable=True, on_progress=on_progress))
-            session = Session(run, store, materials, asked, (), on_progress, stop)
+            store = stack.enter_context(run.store(writable=True, reporter=reporter))
+            session = Session(run, store, materials, asked, (), reporter)
             session.instruments.open(stack)
-            session.instruments.export_each("only a handful is measured")
-            probe = _Probes(session, on_progress)
+            session.instruments.export_each("only a few networks are measured")
+            probe = _Probes(session, reporter)
             largest = probe(materials.largest) if any(x.relative for x in bounds) else None
             for limit in bounds:
                 if limit.relative and not (largest is not None and largest.ok):
                     continue  # the search says why the largest network cannot be evaluated
                 values = {k: v.value for k, v in largest.values.items()} if largest is not None else {}
-                _try(limit, limit.resolve(values), materials.space, probe, stop, way_out)
+                _try(limit, limit.resolve(values), materials.space, probe, reporter, way_out)
             tried = len(probe.found)
-            on_progress(Progress("limits", "each is within reach", tried, tried))
+            reporter.at("limits").progress("each is within reach", tried, tried)
     finally:
         run.spent("trying the limits", time.monotonic() - started)
 
 
 class _Probes:
-    """Costs of networks, each evaluated once and kept nowhere."""
+    """Costs of networks: kept in the store, so that other limits that are tried later need no new measurements."""
 
-    def __init__(self, session: Session, on_progress: Listener) -> None:
-        self._evaluate, self._on_progress = session.composite(), on_progress
+    def __init__(self, session: Session, reporter: Reporter) -> None:
+        self._session, self._evaluate, self._reporter = session, session.composite(), reporter.at("limits")
         self.found: dict[str, Evaluation] = {}
 
     def __call__(self, architecture: Architecture) -> Evaluation:
         if architecture.key not in self.found:
-            self._on_progress(Progress("limits", "trying networks", len(self.found), MOST))
-            self.found[architecture.key] = self._evaluate(Proposal(architecture))
+            self._reporter.progress("trying networks", len(self.found), MAX_PROBES)
+            self.found[architecture.key] = self._session.evaluated(self._evaluate, Proposal(architecture))
         return self.found[architecture.key]
 
 
-def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, stop: Stop, way_out: str) -> None:
+def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, reporter: Reporter, way_out: str) -> None:
     measured: list[Evaluation] = []
     for tried, architecture in enumerate(_candidates(space, limit, measured), 1):
-        if stop():
+        if reporter.stop():
             return
         found = probe(architecture)
         if found.ok:
             if limit.violation(found) == 0:
                 return
             measured.append(found)
-        far = all(limit.violation(e) > FAR for e in measured)
-        if tried >= (HANDFUL if far else MOST):
+        far = all(limit.violation(e) > HOPELESS_VIOLATION for e in measured)
+        if tried >= (MIN_PROBES if far else MAX_PROBES):
             break
     if measured:  # where all of them failed the search says why
         raise Infeasible(f"{_message(written, limit, measured, space, len(probe.found))}; {way_out}")

@@ -17,7 +17,7 @@ from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.orchestration.instruments import Instruments
 from archsmith.orchestration.specification import Question
-from archsmith.progress import Listener, Progress, Stop
+from archsmith.progress import Reporter
 from archsmith.runs.context import Materials
 from archsmith.runs.folder import RunFolder
 from archsmith.store import Store
@@ -37,12 +37,11 @@ class Session:
         materials: Materials,
         question: Question,
         metrics: Sequence[UserMetric],
-        on_progress: Listener,
-        stop: Stop,
+        reporter: Reporter,
     ) -> None:
         self.run, self.store, self.materials, self.question = run, store, materials, question
-        self.on_progress, self.stop = on_progress, stop
-        self.instruments = Instruments(run, materials, question, metrics, on_progress, stop)
+        self.reporter = reporter
+        self.instruments = Instruments(run, materials, question, metrics, reporter)
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
@@ -55,7 +54,7 @@ class Session:
             EvaluationFailed: when even the largest network cannot be evaluated.
         """
         proposal = Proposal(self.materials.largest)
-        self.on_progress(Progress("search", "the largest network"))
+        self.reporter.at("search").progress("the largest network")
         found = self.evaluated(evaluate, proposal)
         if not found.ok:
             raise EvaluationFailed(f"the largest network cannot be evaluated: {found.reason}")
@@ -119,7 +118,7 @@ class Session:
             first=first,
             patience=10**9 if stage == "baseline" else PATIENCE,  # a baseline may fail, a search may not
             on_event=loop_listener(stage, self, question),
-            stop=self.stop,
+            stop=self.reporter.stop,
         )
         self.run.spent(stage, time.monotonic() - started)
         if outcome.reason == "interrupted":
@@ -146,10 +145,10 @@ def loop_listener(stage: str, session: Session, question: Question) -> Callable[
             done, total = (round(event.seconds), event.of_seconds) if timed else (event.done, event.of)
             shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown
             left = total and event.done and (total - done) * (1 if timed else event.seconds / event.done)
-            session.on_progress(Progress(stage, shown, done, total, left or None, timed=timed))
+            session.reporter.at(stage).progress(shown, done, total, left or None, timed=timed)
         elif isinstance(event, loop.Replaying):
             done, total = event.done, event.total
-            session.on_progress(Progress("replaying", f"lines of what the {stage} did before", done, total))
+            session.reporter.at("replaying").progress(f"lines of what the {stage} did before", done, total)
         elif isinstance(event, loop.Diverged):
             session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
         elif isinstance(event, loop.Noted):

@@ -18,7 +18,7 @@ from archsmith.errors import (
 )
 from archsmith.export.onnx_tools.quantising import Policy
 from archsmith.hardware import open_device
-from archsmith.progress import Listener, nobody
+from archsmith.progress import SILENT, Reporter
 from archsmith.runs.folder import RunFolder
 from archsmith.runs.weights import load_weights
 from archsmith.source.building import rebuild
@@ -94,13 +94,13 @@ class Materials:
         return policy_of(self.joint, arch)
 
 
-def materials_of(run: RunFolder, *, data: str | None = None, on_progress: Listener = nobody) -> Materials:
+def materials_of(run: RunFolder, *, data: str | None = None, reporter: Reporter = SILENT) -> Materials:
     """Everything built again from a run's folder.
 
     Args:
         run: finished or not, but trained.
         data: where the data lies now, if it has moved; it is checked to be the same.
-        on_progress: hears what is being done.
+        reporter: hears what is being done.
 
     Raises:
         InvalidModel: when the run was begun from a live Python model.
@@ -108,10 +108,10 @@ def materials_of(run: RunFolder, *, data: str | None = None, on_progress: Listen
         Untrusted: when the run is somebody else's and names code, files or agents.
     """
     with names_of(run.names):
-        return _materials_of(run, data, on_progress)
+        return _materials_of(run, data, reporter)
 
 
-def _materials_of(run: RunFolder, data: str | None, on_progress: Listener) -> Materials:
+def _materials_of(run: RunFolder, data: str | None, reporter: Reporter) -> Materials:
     source = run.fixed["model"]
     if source is None:
         raise InvalidModel(
@@ -121,7 +121,7 @@ def _materials_of(run: RunFolder, data: str | None, on_progress: Listener) -> Ma
     if foreign():
         for spec in run.devices.values():
             open_device(spec)  # before anything is built: refuses agents and code
-    supernet = rebuild(source, on_progress=on_progress)
+    supernet = rebuild(source, reporter=reporter)
     load_weights(run, supernet)
     val = test = None
     described = run.fixed["data"]

@@ -12,7 +12,7 @@ from archsmith import method as registry
 from archsmith.data.base import AnyData
 from archsmith.errors import ArchsmithError, InvalidModel, InvalidOption, UnknownName
 from archsmith.models import FORMS, refuse_fetching, source_named
-from archsmith.progress import Listener, nobody
+from archsmith.progress import SILENT, Reporter
 from archsmith.source.elasticity import elastic
 from archsmith.source.options import check_takes, plain_elastic
 from archsmith.supernet import Supernet
@@ -26,9 +26,7 @@ SHAPE = ("channels", "classes", "image_size", "tokens", "vocabulary")
 """What a source of models is told of the data."""
 
 
-def build(
-    source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, on_progress: Listener = nobody
-) -> Supernet:
+def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, reporter: Reporter = SILENT) -> Supernet:
     """The untrained supernet that ``source`` describes.
 
     Args:
@@ -38,7 +36,7 @@ def build(
         seed: of the initial weights; torch's own generator is left as it was.
         weights: whether pretrained ones are loaded, where the source asks for them; ``False`` where others are put in
             afterwards.
-        on_progress: hears what is being done: a published model is traced, which takes seconds.
+        reporter: hears what is being done: a published model is traced, which takes seconds.
 
     Raises:
         UnknownName: when there is no such network.
@@ -46,12 +44,12 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _built(source, weights=weights, on_progress=on_progress)
+        return _built(source, weights=weights, reporter=reporter)
 
 
-def rebuild(source: Mapping[str, Any], *, on_progress: Listener = nobody) -> Supernet:
+def rebuild(source: Mapping[str, Any], *, reporter: Reporter = SILENT) -> Supernet:
     """:func:`build` for weights that come from a file of ours: nothing is fetched."""
-    return build(source, weights=False, on_progress=on_progress)
+    return build(source, weights=False, reporter=reporter)
 
 
 def check_model(model: str, elastic: Mapping[str, Any] | Sequence[str]) -> None:
@@ -76,7 +74,7 @@ def check_model(model: str, elastic: Mapping[str, Any] | Sequence[str]) -> None:
     return check_takes(model, None, wanted)
 
 
-def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -> Supernet:
+def _built(source: Mapping[str, Any], *, weights: bool, reporter: Reporter) -> Supernet:
     options, wanted = dict(source["options"]), plain_elastic(source.get("elastic", {}))
     name = next(source[kind] for kind in ("network", "model", "factory") if kind in source)
     refuse_large(f"build {name}", [{k: v for k, v in options.items() if k not in _MANY}, wanted])
@@ -104,7 +102,7 @@ def _built(source: Mapping[str, Any], *, weights: bool, on_progress: Listener) -
         return found
     if example is None:
         raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs)")
-    return elastic(found, example, **wanted, on_progress=on_progress)
+    return elastic(found, example, **wanted, on_progress=reporter.on_progress)
 
 
 def _example(options: dict[str, Any]) -> Any:

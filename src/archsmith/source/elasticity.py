@@ -9,7 +9,7 @@ from torch import nn
 
 from archsmith.discovery.elasticity import Elasticity, Sizes
 from archsmith.errors import InvalidOption
-from archsmith.progress import Listener, Progress, nobody
+from archsmith.progress import Listener, Reporter, nobody
 from archsmith.structure.choices import ChoiceModule
 from archsmith.supernet import Elastic, Supernet
 
@@ -77,6 +77,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         InvalidOption: for values outside these rules.
         UnknownName: for patterns that match nothing.
     """
+    reporter = Reporter(on_progress, stage="elastic")
     declared: Mapping[str, Elastic] | Elasticity = dict(axes or {})
     chosen = isinstance(model, nn.Module) and any(isinstance(m, ChoiceModule) for m in model.modules())
     if not axes and not chosen:
@@ -105,7 +106,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         example_inputs=example_inputs,
         seed=seed,
         copy=copy,
-        told=lambda text: on_progress(Progress("elastic", text)),
+        reporter=reporter,
     )
-    on_progress(Progress("elastic", str(supernet.space.size()), 1, 1))
+    reporter.progress(str(supernet.space.size()), 1, 1)
     return supernet

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from archsmith.progress import Reporter
 from archsmith.store import _schema
 from archsmith.store._failures import damaged, explained, read_only
 from archsmith.store._postgres import open_server
@@ -27,17 +28,15 @@ class Database:
         label: how errors name it.
         path: of the file, where it is one.
         writable: whether it may be written at all.
-        say: hears that a server is waited for.
+        reporter: hears that a server is waited for.
     """
 
-    def __init__(
-        self, engine: Engine, *, label: str, path: Path | None, writable: bool, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, engine: Engine, *, label: str, path: Path | None, writable: bool, reporter: Reporter) -> None:
         self.engine = engine
         self.label = label
         self.path = path
         self.writable = writable
-        self.patience = Patience(label, say)
+        self.patience = Patience(label, reporter)
         self._held: dict[str, tuple[FileLock | AdvisoryLock, int]] = {}
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -143,14 +142,14 @@ class Database:
         return _schema.version(connection, label=self.label)
 
 
-def open_database(where: str | Path, *, create: bool, writable: bool, say: Callable[[str], None]) -> Database:
+def open_database(where: str | Path, *, create: bool, writable: bool, reporter: Reporter) -> Database:
     """The database at a path or ``postgresql://`` URL, ready for use."""
     if "://" in str(where):
         engine, label = open_server(str(where), writable=writable)
-        database = Database(engine, label=label, path=None, writable=writable, say=say)
+        database = Database(engine, label=label, path=None, writable=writable, reporter=reporter)
     else:
         engine, path, writable = open_file(Path(where), create=create, writable=writable)
-        database = Database(engine, label=str(path), path=path, writable=writable, say=say)
+        database = Database(engine, label=str(path), path=path, writable=writable, reporter=reporter)
     try:
         database.prepare()
     except BaseException:

@@ -9,10 +9,11 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from archsmith.errors import UserError
+from archsmith.progress import SILENT, Reporter
 
 WAIT_S = 60.0
 """How long a server that has gone away is waited for."""
-SAY_EVERY_S = 10.0
+REPORT_EVERY_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 _GONE = ("08", "57P", "25P03")  # connections, operators (shutdown, crash, start), a session that was idle for too long
@@ -22,17 +23,12 @@ _STARTING = "the database system is "  # starting up, shutting down, in recovery
 T = TypeVar("T")
 
 
-def nobody(message: str) -> None:
-    """A listener that does not listen."""
-    del message
-
-
 class Patience:
     """Repeats whole transactions while the server is away.
 
     Args:
         label: of the store, for messages.
-        say: hears that a server is waited for, every ten seconds.
+        reporter: hears that a server is waited for, every ten seconds.
         clock: in seconds.
         sleep: for so many seconds; whatever it raises, such as ``KeyboardInterrupt``, ends the wait.
     """
@@ -40,12 +36,12 @@ class Patience:
     def __init__(
         self,
         label: str,
-        say: Callable[[str], None] = nobody,
+        reporter: Reporter = SILENT,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._label, self._say = label, say
+        self._label, self._reporter = label, reporter
         self._clock, self._sleep = clock, sleep
         self.reached = False
         """Whether the server has answered before; one that never did may be another one than was meant."""
@@ -56,7 +52,7 @@ class Patience:
         Raises:
             UserError: when the server stays away.
         """
-        since, said, pause, again = self._clock(), -SAY_EVERY_S, FIRST_PAUSE_S, False
+        since, reported, pause, again = self._clock(), -REPORT_EVERY_S, FIRST_PAUSE_S, False
         while True:
             try:
                 found = transaction(again)
@@ -69,9 +65,9 @@ class Patience:
                         f"{self._label} has not answered for {waited:.0f} s ({detail}); everything committed before is "
                         "kept: once the server is back, run the same command again to go on"
                     ) from error
-                if _code(error) not in _AGAIN and waited >= said + SAY_EVERY_S:
-                    said = waited
-                    self._say(
+                if _code(error) not in _AGAIN and waited >= reported + REPORT_EVERY_S:
+                    reported = waited
+                    self._reporter.progress(
                         f"{self._label} does not answer ({detail}); waiting for it, {WAIT_S - waited:.0f} s at most"
                     )
                 again = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -10,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
+from archsmith.progress import SILENT, Reporter
 from archsmith.store import _forms, _records
 from archsmith.store._database import Database, open_database
 from archsmith.store._records import Identity
 from archsmith.store._schema import EVALUATIONS, RUNS
-from archsmith.store._waiting import nobody
 from archsmith.store.journal import Journal
 
 
@@ -35,7 +34,7 @@ class Store:
         *,
         create: bool = True,
         writable: bool = True,
-        on_message: Callable[[str], None] = nobody,
+        reporter: Reporter = SILENT,
     ) -> Store:
         """The store at a path (SQLite) or ``postgresql://`` URL.
 
@@ -46,7 +45,7 @@ class Store:
             create: whether to make a file that is missing, and the folders above it.
             writable: whether it is to be written; otherwise nothing is made or changed, in a database or a folder,
                 and a file that nobody writes just now is read as it was when it was opened.
-            on_message: hears, in words, that a server has gone away and is waited for: for a minute at most, then the
+            reporter: hears that a server has gone away and is waited for: for a minute at most, then the
                 call that wanted it fails. Whatever it raises ends the wait.
 
         Raises:
@@ -54,7 +53,7 @@ class Store:
             RunMismatch: when a newer archsmith wrote it.
             UserError: when it is missing and not to be created, or cannot be reached.
         """
-        return cls(open_database(where, create=create, writable=writable, say=on_message))
+        return cls(open_database(where, create=create, writable=writable, reporter=reporter))
 
     @property
     def label(self) -> str:

@@ -23,6 +23,7 @@ from archsmith.discovery.literals import lifted_again
 from archsmith.discovery.stock import Stock
 from archsmith.errors import InvalidData, InvalidModel, InvalidOption, whole
 from archsmith.plan import Plan
+from archsmith.progress import SILENT, Reporter
 from archsmith.running.calibration import Batch, batch_of, statistics, weights_version
 from archsmith.running.extraction import Pieces, extracted, pieces
 from archsmith.running.relaxed import Relaxed
@@ -59,7 +60,7 @@ class Supernet(nn.Module):
         copy: work on a deep copy. With ``False`` the model itself is trained: its weights and batch-norm statistics
             change with the supernet's, and while a call runs its modules hold slices; units may be put in another
             order (:meth:`sort_units`); nothing else of it changes.
-        told: receives what is being done while a model is traced and proved, in a few words.
+        reporter: hears what is being done while a model is traced and proved.
 
     Attributes:
         example_inputs: as a tuple, by position.
@@ -80,7 +81,7 @@ class Supernet(nn.Module):
         symmetries: Sequence[Interchangeable] = (),
         seed: int = 0,
         copy: bool = True,
-        told: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         super().__init__()
         self._lifted: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ class Supernet(nn.Module):
             check_call(self.model, example_inputs)
         if isinstance(elastic, Elasticity):
             wanted = elastic if copy else replace(elastic, via=_own_modules(elastic))
-            result = found(self.model, (positional, named), wanted, constraints, symmetries, told=told)
+            result = found(self.model, (positional, named), wanted, constraints, symmetries, reporter=reporter)
             self.model, self.structure, self._lifted = result.model, result.structure, result.lifted
         else:
             self.structure = structure_of(self.model, elastic or {}, constraints, symmetries)
@@ -146,8 +147,7 @@ class Supernet(nn.Module):
 
     def inputs_of(self, arch: Architecture) -> tuple[Any, ...]:
         """The example inputs as the network of ``arch`` gets them: images are smaller where resolution is a choice."""
-        found: tuple[Any, ...] = fitted(self.plan(arch).inputs, self.example_inputs, self.input_names)
-        return found
+        return fitted(self.plan(arch).inputs, self.example_inputs, self.input_names)  # type: ignore[no-any-return]
 
     # Running -----------------------------------------------------------------------------------------------------
 

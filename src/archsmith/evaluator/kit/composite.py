@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from archsmith.architecture import Proposal
-from archsmith.errors import OF_NO_ARCHITECTURE, EvaluationFailed, InvalidOption
-from archsmith.evaluation import Evaluation
+from archsmith.errors import EvaluationFailed, InvalidOption
+from archsmith.evaluation import Evaluation, failed
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
 from archsmith.metric import Metric
@@ -48,30 +48,23 @@ class Composite:
         wall, cpu = time.perf_counter(), time.process_time()
         values: dict[str, Value] = {}
         cost: dict[str, float] = {}
-        reason = ""
+        failure: Exception | None = None
         try:
             for evaluator in self.evaluators:
                 started = time.perf_counter()
                 values |= self._measured(evaluator, proposal)
                 cost[f"{'+'.join(m.name for m in evaluator.metrics)}_s"] = time.perf_counter() - started
-        except OF_NO_ARCHITECTURE:
-            raise
-        except EvaluationFailed as failure:
-            reason = str(failure)
-        except MemoryError:
-            reason = "out of memory"
         except Exception as error:  # noqa: BLE001 - recorded, never swallowed
-            reason = f"{type(error).__name__}: {error}"
+            failure = error
         cost |= {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-        return Evaluation(
-            proposal=proposal,
-            values={} if reason else values,
-            evaluator=self.fingerprint,
-            seed=self.seed,
-            status="failed" if reason else "ok",
-            reason=reason,
-            environment=self.environment,
-            cost=cost,
+        record: dict[str, Any] = {
+            "evaluator": self.fingerprint,
+            "seed": self.seed,
+            "environment": self.environment,
+            "cost": cost,
+        }
+        return (
+            failed(proposal, failure, **record) if failure else Evaluation(proposal=proposal, values=values, **record)
         )
 
     def _measured(self, evaluator: Evaluator, proposal: Proposal) -> dict[str, Value]:

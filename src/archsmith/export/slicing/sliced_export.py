@@ -9,7 +9,7 @@ few telling subnets directly, and proved on others: file against file, number by
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import inf
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from archsmith.export.slicing.onnx_graph import Graph, Node, NotSliceable, expor
 from archsmith.export.slicing.pairing import Pairing
 from archsmith.export.slicing.symbolic_sizes import Doubtful, Key, Search, Sizes
 from archsmith.export.slicing.template import Numbers
+from archsmith.progress import SILENT, Reporter
 
 __all__ = ["Doubtful", "NotSliceable", "SlicedExport", "Subnets"]
 
@@ -96,7 +97,7 @@ class SlicedExport:
         inputs: tensors of one call, for which all files are made.
         names: of the inputs, where the network takes them by name.
         seed: of the subnets on which it is proved.
-        told: receives what is being done.
+        reporter: hears what is being done.
 
     Raises:
         NotSliceable: when files cut out of the largest are not those of a direct export, with the reason.
@@ -109,7 +110,7 @@ class SlicedExport:
         names: Sequence[str] = (),
         *,
         seed: int = 0,
-        told: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         self._subnets, self._inputs, self._names = subnets, inputs, tuple(names)
         self._forms: OrderedDict[Any, Assembly] = OrderedDict()
@@ -118,7 +119,7 @@ class SlicedExport:
         pool = {a.key: a for a in (subnets.largest, subnets.smallest, *(subnets.random(rng) for _ in range(POOL)))}
         self._pool = list(pool.values())
         pieces = [subnets.pieces(a, calibrated=False) for a in self._pool]
-        told("exporting the largest network and a few others")
+        reporter.progress("exporting the largest network and a few others")
         self._graph = self._template(pieces)
         self._rows = [self._sizes(p) for p in pieces]
         self._numbers, self._looked = Numbers(self._graph), [0]

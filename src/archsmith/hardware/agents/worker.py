@@ -21,6 +21,7 @@ from archsmith.hardware.catalogue import available_devices, open_device
 from archsmith.hardware.machine import environment
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.hardware.protocol import Meter
+from archsmith.progress import Reporter
 
 KEPT = 4
 """Networks that stay ready."""
@@ -89,7 +90,10 @@ class Worker:
     def _reference(self, request: Mapping[str, Any]) -> dict[str, Any]:
         messages: list[str] = []
         with Meter(
-            self.device, anchor_ms=request["anchor_ms"], wait_s=request["wait_s"], on_message=messages.append
+            self.device,
+            anchor_ms=request["anchor_ms"],
+            wait_s=request["wait_s"],
+            reporter=Reporter(lambda event: messages.append(event.text)),
         ) as meter:
             anchor_ms = meter.anchor_ms
         return {"anchor_ms": anchor_ms, "messages": messages, "fingerprint": self.device.fingerprint}

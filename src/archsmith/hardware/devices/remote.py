@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,7 @@ from archsmith.hardware.agents.wire import PORT, SLACK_S, VERSION, error_of, pac
 from archsmith.hardware.base import Call, Device, Elsewhere
 from archsmith.hardware.catalogue import ROLE_NAME
 from archsmith.method import OURS, load, names
+from archsmith.progress import SILENT, Reporter
 
 PATIENCE_S = 20.0
 """How long an agent that does not answer any more is waited for: it may be starting again."""
@@ -65,7 +66,7 @@ class Remote(Device):
     def __init__(self, *, address: str = f"127.0.0.1:{PORT}") -> None:
         self.address, self._at = str(address), Address.read(str(address))
         trust.refuse(f"connect to the agent at {address}")
-        self._say: Callable[[str], None] = lambda _: None  # until a meter says whom to tell
+        self._reporter = SILENT  # until a meter brings its own
 
     @classmethod
     def unavailable(cls) -> str:
@@ -188,13 +189,13 @@ class Remote(Device):
         """The agent, which takes the time."""
         return self
 
-    def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:
+    def anchor(self, anchor_ms: float | None, reporter: Reporter) -> float:
         """The anchor that the agent will use: the given one, or its own."""
-        self._say = say
-        say(f"{self.address} measures on {self.agent['spec']}")
+        self._reporter = reporter
+        reporter.progress(f"{self.address} measures on {self.agent['spec']}")
         found = self._same(self.ask("/reference", json.dumps({"anchor_ms": anchor_ms}).encode()), Anchor)
         for message in found["messages"]:
-            say(f"{self.address}: {shown(message)}")
+            reporter.progress(f"{self.address}: {shown(message)}")
         if anchor_ms is not None and found["anchor_ms"] != anchor_ms:
             raise self.nonsense(f"an anchor of {found['anchor_ms']} ms where {anchor_ms} ms were given")
         return float(found["anchor_ms"])
@@ -228,7 +229,7 @@ class Remote(Device):
         """
         work_s = float(self.agent["limit_s"]) + SLACK_S
         deadline = time.monotonic() + PATIENCE_S
-        told = False
+        reported = False
         while True:
             try:
                 return self._request("POST", path, body, work_s=work_s, most=most)
@@ -242,9 +243,11 @@ class Remote(Device):
                         f"the agent at {self.address} does not answer any more ({error}); start it again, and give the "
                         "same command: it goes on from there"
                     ) from error
-                if not told:
-                    self._say(f"waiting up to {PATIENCE_S:g} s for the agent at {self.address}, which does not answer")
-                    told = True
+                if not reported:
+                    self._reporter.progress(
+                        f"waiting up to {PATIENCE_S:g} s for the agent at {self.address}, which does not answer"
+                    )
+                    reported = True
                 time.sleep(0.5)
 
     def read(self, answer: bytes, form: Any) -> dict[str, Any]:
