@@ -16,6 +16,7 @@ from archsmith import cli
 from archsmith.testing.steady import steady_time
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
+SMALL += ["--model-option", "widths=[[4,8],[4,8]]"]
 MEASURED = [
     *SMALL,
     "--on",
