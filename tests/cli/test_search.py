@@ -418,8 +418,9 @@ def test_options_are_numbers_words_tuples_or_json():
 def test_a_terminal_of_80_columns_shows_how_far_and_how_long_still(tmp_path, archsmith, monkeypatch):
     for name in ("CI", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_console.errors, "is_interactive", True)
     monkeypatch.setattr(Bars, "update", functools.partialmethod(Bars.update, refresh=True))  # not now and then
     shown = archsmith("search", "--run", str(tmp_path / "r"), *COUNTED, "--budget", "3").err
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
