@@ -106,9 +106,9 @@ def _export_all(run: RunFolder, members: Sequence[Member], reporter: Reporter) -
             if reporter.stop():
                 raise Interrupted("stopped while exporting; the same command goes on from there")
             reporter.at("export").progress(f"{member.name} as ONNX and safetensors", number, len(missing))
-            materials = member.materials()
+            context = member.context()
             if meters is None:
-                meters = export_meters(materials, stack, reporter)
+                meters = export_meters(context, stack, reporter)
             path = run.exports / f"{member.name}.onnx"
             found[member.name] = member.export(path, meters=meters, build=build)
     if missing:

@@ -20,7 +20,7 @@ _MOST = 10**6
 """Evaluations of one search that are read; curves of that length are held for each."""
 
 
-class _Contender(TypedDict):
+class _Entry(TypedDict):
     """What is shown of a strategy."""
 
     label: str
@@ -40,7 +40,7 @@ class _Written(TypedDict):
     objectives: list[str]
     within: float | None
     table: str
-    contender: _Contender
+    contender: _Entry
     code: str
     seed: int
     budget: int
@@ -50,6 +50,10 @@ class _Written(TypedDict):
     values: list[list[float] | None] | None
     cpu_ms: list[float]
     versions: dict[str, str]
+
+
+_KEYS = {"entry": "contender"}
+"""Fields that files know by an older name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Record:
         objectives: as text, in order.
         within: see :class:`archsmith.comparison.problem.Problem`.
         table: fingerprint of the benchmark.
-        contender: of :meth:`archsmith.comparison.entry.Contender.to_json`.
+        entry: of :meth:`archsmith.comparison.entry.Entry.to_json`.
         code: digest of the strategy's code.
         seed: of this search.
         budget: evaluations that it was given.
@@ -79,7 +83,7 @@ class Record:
     objectives: tuple[str, ...]
     within: float | None
     table: str
-    contender: Mapping[str, Any]
+    entry: Mapping[str, Any]
     code: str
     seed: int
     budget: int
@@ -93,9 +97,9 @@ class Record:
     @property
     def label(self) -> str:
         """The strategy's name in tables."""
-        return str(self.contender["label"])
+        return str(self.entry["label"])
 
-    def answers(self, wanted: Mapping[str, Any]) -> bool:
+    def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Whether this is the search that ``wanted`` describes, and went at least as far.
 
         Args:
@@ -106,7 +110,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :meth:`from_json` reads it back."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **{_KEYS.get(name, name): value for name, value in asdict(self).items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:
@@ -120,7 +124,8 @@ class Record:
                 raise DamagedFile(f"its format is {data['format']!r:.20}, this version reads {FORMAT}")
         with reading("the record of a search", data, _Written):
             _check(data)
-            rest = {key: value for key, value in data.items() if key != "format"}
+            names = {key: name for name, key in _KEYS.items()}
+            rest = {names.get(key, key): value for key, value in data.items() if key != "format"}
             for key in ("objectives", "positions", "cpu_ms"):
                 rest[key] = tuple(rest[key])
             for key in ("rows", "values"):

@@ -77,7 +77,7 @@ def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False)
         "protocol": {"reference": REFERENCE, "logarithm_beyond": DECADE, "levels": [f"{x:g}" for x in LEVELS]},
         "versions": _versions(everything),
         "problems": problems,
-        "strategies": [next(dict(r.contender) for r in everything if r.label == x) for x in _labels(everything)],
+        "strategies": [next(dict(r.entry) for r in everything if r.label == x) for x in _labels(everything)],
         "results": results,
         "overall": _overall(cells, results),
         "tests": {"area": _tests(cells, _area), "evaluations": _tests(cells, _evaluations)},

@@ -91,7 +91,7 @@ class Prover:
         try:
             with self._shadow.running(program), redirect_stderr(StringIO()), Shapes(self._memory) as anchors:
                 outputs = self._plainly(self._copy, self._given)
-        except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
+        except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the reason
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         wanted = self._outputs_of_largest()
         if _shapes(outputs) != wanted:

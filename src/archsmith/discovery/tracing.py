@@ -26,7 +26,7 @@ from archsmith.discovery.operators.base import Call, Dims, Operators
 from archsmith.discovery.shapes import Quick
 from archsmith.errors import InvalidModel
 from archsmith.method import load, names
-from archsmith.structure.passing import PLAIN, Answer, Place, answer_of, places
+from archsmith.structure.passing import PLAIN, Place, StandIn, places, stand_in_of
 
 Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional inputs of one call and those by name."""
@@ -39,8 +39,8 @@ class ModuleCall:
     Args:
         entered: dimensions of every tensor that went in, by its place.
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
-        answer: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None`` where it
-            could not.
+        stand_in: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None``
+            where it could not.
         made: dimensions of the tensors that it made beside the first that came out.
         needed: which of them were read afterwards.
         objects: that it was given, such as a cache, by identity.
@@ -50,7 +50,7 @@ class ModuleCall:
 
     entered: dict[Place, Dims]
     left: Dims | None = None
-    answer: Answer | None = None
+    stand_in: StandIn | None = None
     made: list[Dims] = field(default_factory=list)
     needed: set[int] = field(default_factory=set)
     objects: frozenset[int] = frozenset()
@@ -280,9 +280,9 @@ class _Run:
     def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, _args: Any, output: Any) -> None:
             self._path.pop()
-            found, call = answer_of(output, self._given.pop()), self.trace.calls[name][-1]
+            found, call = stand_in_of(output, self._given.pop()), self.trace.calls[name][-1]
             if found is not None:
-                call.answer, stream, made = found
+                call.stand_in, stream, made = found
                 call.left, call.serials[()] = self.dims(stream), self._serial(stream)
                 self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
                 call.made = [self.dims(tensor) for tensor in made]

@@ -22,7 +22,7 @@ Latencies = Literal["measured", "predicted"]
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchSpec:
     """What is searched for and how, checked."""
 
     objectives: tuple[Objective, ...]

@@ -15,7 +15,7 @@ from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
 from archsmith.report.macs import MacsAgainstTime, macs_against_time, named_example, said
 from archsmith.report.markup import Markup, details, element, join, table
-from archsmith.report.text import answer, largest_text, verdict
+from archsmith.report.text import best_found, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
 SHOWN_EFFECTS = 8
@@ -23,7 +23,7 @@ SHOWN_EFFECTS = 8
 
 
 def headline(data: ReportData) -> Markup:
-    """The answer first."""
+    """What was found, first."""
     facts: list[tuple[str, str]] = [("evaluations", f"{len(data.evaluations):,}")]
     if isinstance(data.space, ChoiceSpace):
         facts.append(("in the search space", str(data.space.size())))
@@ -43,7 +43,7 @@ def headline(data: ReportData) -> Markup:
     return element(
         "header",
         element("p", f"{data.title} · ", element("code", data.run), cls="eyebrow"),
-        element("h1", _unbroken(data, answer(data))),
+        element("h1", _unbroken(data, best_found(data))),
         element("p", lead, cls="lead") if lead else None,
         element("dl", *pairs, cls="facts"),
     )

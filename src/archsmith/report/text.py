@@ -1,4 +1,4 @@
-"""How numbers, limits and the answer of a search are written, on paper and on the terminal alike."""
+"""How the result of a search is said, on paper and on the terminal alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archsmith.quantities import count, limit_text, number, with_unit
 from archsmith.report.data import ReportData
 
 
-def answer(data: ReportData) -> str:
+def best_found(data: ReportData) -> str:
     """The best trade-offs in one sentence, or why there are none."""
     best = shown(data)
     if not best:
@@ -34,7 +34,7 @@ def verdict(data: ReportData) -> str:
 
 
 def shown(data: ReportData) -> Sequence[Evaluation]:
-    """The evaluations that answer the search: re-measured where the search has ended."""
+    """The evaluations that the search ends with: re-measured where the search has ended."""
     return [n.best_known for n in data.handed_out] if data.networks else data.front
 
 

@@ -18,7 +18,7 @@ from archsmith.space import ChoiceSpace
 from archsmith.structure.axes import Axis, Kernel, Numbers, Width
 from archsmith.structure.blocks import Blocks, Branch, Passing
 from archsmith.structure.choices import ChoiceModule
-from archsmith.structure.passing import answering, given_at, with_stream
+from archsmith.structure.passing import given_at, standing_in, with_stream
 from archsmith.structure.policies import policy_named
 from archsmith.structure.resolution import Resizing
 from archsmith.structure.structure import Structure, policy_prefix, qualified
@@ -278,9 +278,9 @@ class _Weighted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._passed is None:
             return with_stream(self._forward(*args, **kwargs), lambda y: y * self._weight.to(y))
-        place, answer = self._passed
+        place, stand_in = self._passed
         stream = given_at(place, args, kwargs).clone()  # some blocks write into what they are given
-        handed = answering(place, answer, lambda _: stream)(*args, **kwargs)
+        handed = standing_in(place, stand_in, lambda _: stream)(*args, **kwargs)
         return self._mixed(self._forward(*args, **kwargs), handed)
 
     def _mixed(self, output: Any, handed: Any) -> Any:

@@ -92,7 +92,7 @@ def checked(run: RunFolder, store: Store, evaluations: Sequence[Evaluation]) -> 
     return found
 
 
-def question_of(run: RunFolder, store: Store) -> tuple[tuple[Objective, ...], tuple[Limit, ...], list[Evaluation]]:
+def recorded_search(run: RunFolder, store: Store) -> tuple[tuple[Objective, ...], tuple[Limit, ...], list[Evaluation]]:
     """Objectives, absolute limits and evaluations of a run's search.
 
     Raises:
