@@ -9,7 +9,7 @@ from archsmith.comparison import figures, parse_entry, parse_problem, read_summa
 from archsmith.comparison.landscape import Landscape
 from archsmith.comparison.markdown import as_markdown
 from archsmith.comparison.page import html, write_reports
-from archsmith.comparison.record import Record, read_records, write_record
+from archsmith.comparison.record import SearchRecord, read_records, write_record
 from archsmith.errors import RunMismatch
 from archsmith.pareto import hypervolume, is_non_dominated
 
@@ -84,7 +84,7 @@ def test_the_front_of_a_surrogate_is_the_union_of_all_searches(tiny, tmp_path, m
         record = search(parse_entry("random"), tiny[0], seed, budget=12)
         assert len(record.values) == len(record.rows) == 12
         write_record(tmp_path, record)
-        assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+        assert SearchRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
     summary = summarise(tmp_path, date="2026-01-31", trust=True)
     assert not summary["problems"][0]["true_front"]
     assert summary["results"][0]["hypervolume"]["high"] <= 1

@@ -78,7 +78,9 @@ def export_from_run(
 
 def _judged(written: Written, pick: Sequence[str]) -> Written:
     """With a warning for every limit of ``pick`` that the latency in the certificate does not keep."""
-    timed = {on_device("latency_ms", name): part for name, part in proofs.parts_of(written.certificate.data).items()}
+    timed = {
+        on_device("latency_ms", name): part for name, part in proofs.device_parts(written.certificate.data).items()
+    }
     warnings = []
     for limit in limits(pick):
         if limit.metric in timed:

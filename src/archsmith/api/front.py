@@ -15,7 +15,7 @@ from archsmith.feasibility import infeasible
 from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
 from archsmith.progress import SILENT, Reporter
 from archsmith.report.of_run import nothing_left
-from archsmith.runs.results import checked, recorded_search
+from archsmith.runs.results import final_networks, recorded_search
 
 if TYPE_CHECKING:
     from torch import nn
@@ -232,7 +232,7 @@ def read_front(
     """
     with run.store() as store:
         objectives, limits, evaluations = recorded_search(run, store)
-        found = checked(run, store, evaluations)
+        found = final_networks(run, store, evaluations)
     if not found and evaluations and not any(e.feasible(limits) for e in evaluations):
         raise Infeasible(nothing_left(run))
     if not found:

@@ -386,7 +386,7 @@ def _timed(run: Run, part: str) -> Iterator[None]:
         run.spent(part, time.monotonic() - start)
 
 
-def _training_progress(event: training.Progress) -> Progress:
+def _training_progress(event: training.TrainingProgress) -> Progress:
     losses = "  ".join(f"{part} {value:.3f}" for part, value in event.losses.items())
     done = (event.epoch - 1) * event.steps + event.step
     text = f"epoch {event.epoch}/{event.epochs}  loss {losses}"

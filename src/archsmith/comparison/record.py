@@ -57,7 +57,7 @@ _KEYS = {"entry": "contender"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class SearchRecord:
     """What one strategy did on one problem from one seed.
 
     Args:
@@ -113,7 +113,7 @@ class Record:
         return {"format": FORMAT, **{_KEYS.get(name, name): value for name, value in asdict(self).items()}}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Record:
+    def from_json(cls, data: Mapping[str, Any]) -> SearchRecord:
         """The inverse of :meth:`to_json`.
 
         Raises:
@@ -164,12 +164,12 @@ def record_path(folder: Path, problem: str, label: str, seed: int) -> Path:
     return folder / RECORDS / problem / plain / f"{seed}.json"
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: SearchRecord) -> None:
     """Store a record, whole or not at all."""
     write_json(record_path(folder, record.problem, record.label, record.seed), record.to_json())
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> SearchRecord:
     """One record.
 
     Raises:
@@ -178,12 +178,12 @@ def read_record(path: Path) -> Record:
     way_out = "delete it and give the same command again"
     data = read_json(path, what="the record of a search", way_out=way_out)
     try:
-        return Record.from_json(data)
+        return SearchRecord.from_json(data)
     except DamagedFile as error:
         raise DamagedFile(f"{path} cannot be used: {error}; {way_out}") from error
 
 
-def read_records(folder: Path) -> Iterator[Record]:
+def read_records(folder: Path) -> Iterator[SearchRecord]:
     """All records of a comparison.
 
     Raises:

@@ -21,8 +21,8 @@ import numpy as np
 
 from archsmith.comparison.entry import COUNTED, Entry
 from archsmith.comparison.problem import Problem
-from archsmith.comparison.record import Record, read_record, record_path, write_record
-from archsmith.comparison.searching import identity, opened, search
+from archsmith.comparison.record import SearchRecord, read_record, record_path, write_record
+from archsmith.comparison.searching import identity, opened, search_table
 from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable, unknown
 
 THREADS = {
@@ -51,7 +51,7 @@ class Step:
 
 
 @dataclass
-class Outcome:
+class ComparisonOutcome:
     """What became of a comparison.
 
     Attributes:
@@ -91,7 +91,7 @@ class _Task:
 @dataclass(frozen=True)
 class _Ended:
     task: _Task
-    record: Record | None
+    record: SearchRecord | None
     seconds: float
     missing: str = ""
     error: str = ""
@@ -107,7 +107,7 @@ def compare(
     any_code: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> ComparisonOutcome:
     """Run what is missing of ``entries`` x ``problems`` x ``seeds``; the records lie in ``folder``.
 
     A record is kept if it was made by the same code with the same options on the same table and went at least as far.
@@ -129,7 +129,7 @@ def compare(
     """
     if workers < 0 or not (entries and problems and seeds):
         raise InvalidOption("a comparison needs a strategy, a problem and a seed, and no negative number of workers")
-    outcome = Outcome()
+    outcome = ComparisonOutcome()
     tasks = _tasks(entries, problems, seeds, outcome)
     progress = _Progress(len(tasks), max(1, workers), on_step)
     missing = []
@@ -159,7 +159,7 @@ def compare(
 
 
 def _tasks(
-    entries: Sequence[Entry], problems: Sequence[Problem], seeds: Sequence[int], outcome: Outcome
+    entries: Sequence[Entry], problems: Sequence[Problem], seeds: Sequence[int], outcome: ComparisonOutcome
 ) -> list[_Task]:
     """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
     problems = _with_table(problems, outcome)
@@ -188,7 +188,7 @@ def _check_columns(entries: Sequence[Entry], problems: Sequence[Problem]) -> Non
                 raise unknown("column of these problems' tables", pattern, columns)
 
 
-def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:
+def _with_table(problems: Sequence[Problem], outcome: ComparisonOutcome) -> list[Problem]:
     """The problems whose table is there; the others are noted."""
     found: list[Problem] = []
     missing: list[MissingTable] = []
@@ -204,7 +204,7 @@ def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:
     return found
 
 
-def _found(folder: Path, task: _Task, outcome: Outcome, *, any_code: bool) -> Record | None:
+def _found(folder: Path, task: _Task, outcome: ComparisonOutcome, *, any_code: bool) -> SearchRecord | None:
     """The record of ``task`` if there is one that answers it."""
     path = record_path(folder, task.problem.name, task.entry.label, task.seed)
     if not path.exists():
@@ -260,7 +260,7 @@ def _attempt(task: _Task) -> _Ended:
     """One search, in whichever process this is."""
     started = time.monotonic()
     try:
-        record = search(task.entry, task.problem, task.seed)
+        record = search_table(task.entry, task.problem, task.seed)
     except MissingExtra as error:
         return _Ended(task, None, time.monotonic() - started, missing=str(error))
     except Exception as error:  # noqa: BLE001 - a strategy may raise anything; the others go on, and it is told

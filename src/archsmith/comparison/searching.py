@@ -18,7 +18,7 @@ from archsmith.benchmark import Benchmark, default_folder
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.entry import Entry
 from archsmith.comparison.problem import Problem
-from archsmith.comparison.record import Record
+from archsmith.comparison.record import SearchRecord
 from archsmith.errors import ArchsmithError
 from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_PROPOSALS, Reason
@@ -54,7 +54,7 @@ def identity(entry: Entry, problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
-def search(entry: Entry, problem: Problem, seed: int, budget: int | None = None) -> Record:
+def search_table(entry: Entry, problem: Problem, seed: int, budget: int | None = None) -> SearchRecord:
     """Let a strategy search until the budget of unique evaluations is spent or it has nothing left to propose.
 
     Args:
@@ -94,7 +94,7 @@ def search(entry: Entry, problem: Problem, seed: int, budget: int | None = None)
     done = list(met.values())
     if not done:
         raise ArchsmithError(f"{entry.label} proposed nothing; its ask(n) gives up to n proposals")
-    return Record(
+    return SearchRecord(
         **identity(entry, problem, seed),
         budget=budget,
         ended=ended,

@@ -39,7 +39,7 @@ class ModuleCall:
     Args:
         entered: dimensions of every tensor that went in, by its place.
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
-        stand_in: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None``
+        stand-in: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None``
             where it could not.
         made: dimensions of the tensors that it made beside the first that came out.
         needed: which of them were read afterwards.

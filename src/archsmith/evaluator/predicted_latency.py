@@ -16,11 +16,11 @@ from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.kit.latency_models import AUTO, Judged, Known, judged
-from archsmith.evaluator.latency import Latency, Measures
+from archsmith.evaluator.latency import Latency
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.files import read_json, write_json
 from archsmith.fingerprint import fingerprint_of
-from archsmith.hardware.block_table import BlockTable, OperatorTable, Sum
+from archsmith.hardware.block_table import BlockTable, Measures, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric

@@ -16,7 +16,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.events import Diverged, Event, Replaying
 from archsmith.method import blaming
 from archsmith.store.journal import Journal, Line
-from archsmith.store.progress import Progress
+from archsmith.store.search_state import SearchState
 from archsmith.strategy.base import Recalling, Strategy, proposals
 
 SILENT_S = 1.0
@@ -44,7 +44,7 @@ class Replay:
     emit: Callable[[Event], None]
     stop: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
-    progress: Progress = field(default_factory=Progress)
+    progress: SearchState = field(default_factory=SearchState)
 
     def run(self) -> Strategy:
         """A strategy that has seen what the journal holds.

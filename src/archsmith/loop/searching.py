@@ -37,7 +37,7 @@ from archsmith.feasibility import nothing_meets
 from archsmith.loop.replay import Replay, Stopped, ask, position, tell
 from archsmith.metric import Limit
 from archsmith.store.journal import Journal
-from archsmith.store.progress import Progress, proposal_identity
+from archsmith.store.search_state import SearchState, proposal_identity
 from archsmith.strategy.base import Strategy
 
 
@@ -150,7 +150,7 @@ class _Search:
     strategy: Strategy
     evaluate: _Recorded
     journal: Journal
-    progress: Progress
+    progress: SearchState
     limits: Sequence[Limit]
     budget: Budget
     batch: int
@@ -233,7 +233,7 @@ class _Search:
         return [found[i] for i in identities if i in found]
 
     def unknown(self) -> list[Proposal]:
-        """What waits, each proposal_identity once."""
+        """What waits, each proposal once."""
         found: dict[Any, Proposal] = {}
         for proposal in self.progress.waiting:
             found.setdefault(proposal_identity(proposal), proposal)
@@ -251,7 +251,7 @@ class _Search:
 
 def _as_written_down(journal: Journal) -> Outcome:
     """What a run had found before it was stopped while it was replayed."""
-    progress = Progress()
+    progress = SearchState()
     for line in journal.lines:
         progress.read(line)
     return Outcome(tuple(progress.evaluations.values()), "interrupted", progress.new, progress.known, resumed=True)

@@ -14,7 +14,7 @@ from archsmith.report import html
 from archsmith.report.data import FinalNetwork, ReportData
 from archsmith.report.text import best_found
 from archsmith.runs.folder import RunFolder
-from archsmith.runs.results import checked, recorded_search
+from archsmith.runs.results import final_networks, recorded_search
 from archsmith.store import Store
 
 BASELINE = "baseline-"
@@ -117,7 +117,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
 def _networks(run: RunFolder, store: Store, evaluations: list[Evaluation]) -> list[FinalNetwork]:
     """The networks of the last check, with what was written for them; none before it."""
     found, what = [], "a certificate"
-    for c in checked(run, store, evaluations):
+    for c in final_networks(run, store, evaluations):
         certificate = run.exports / f"{c.name}.certificate.json"
         found.append(
             FinalNetwork(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from archsmith.quantities import count
+from archsmith.quantities import counted
 from archsmith.report import _panels, figures
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
@@ -34,7 +34,7 @@ def headline(data: ReportData) -> Markup:
         n = min(len(values.get(name, ())), len(data.evaluations))
         if n and len(data.objectives) > 1:
             own, other = values["search"][n - 1], values[name][n - 1]
-            facts.append((f"hypervolume after {count(n, 'evaluation')}", f"{own:.3f}, {name} {other:.3f}"))
+            facts.append((f"hypervolume after {counted(n, 'evaluation')}", f"{own:.3f}, {name} {other:.3f}"))
     total = sum(data.timing.values())
     if total:
         facts.append(("in all", duration(total)))
@@ -49,7 +49,7 @@ def headline(data: ReportData) -> Markup:
     )
 
 
-def trade_offs(data: ReportData, store: dict[str, Any]) -> Markup | None:
+def trade_off_section(data: ReportData, store: dict[str, Any]) -> Markup | None:
     """The Pareto front over everything that was evaluated; a chooser where there are more than two objectives."""
     some = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     if not any(e.ok for e in some):
@@ -165,7 +165,7 @@ def choices(data: ReportData) -> Markup | None:
             cls="note",
         ),
         element("div", *groups[:SHOWN_EFFECTS], cls=cls),
-        details(f"{count(len(rest), 'weaker choice')}", element("div", *rest, cls=cls)) if rest else None,
+        details(f"{counted(len(rest), 'weaker choice')}", element("div", *rest, cls=cls)) if rest else None,
     )
 
 
@@ -198,7 +198,7 @@ def trouble(data: ReportData) -> Markup | None:
             for reason, n in reasons.most_common()
         ]
         parts += [
-            element("h3", f"{count(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
+            element("h3", f"{counted(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
             table(("times", "reason", "first met at"), failures, label="Failed evaluations"),
         ]
     return element("section", element("h2", "What did not work"), *parts)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True)
-class Operation:
+class CountedOperation:
     """One operator that multiplies.
 
     Args:
@@ -42,7 +42,7 @@ class Tally:
         weight_bytes: of all parameters and buffers, shared ones once.
     """
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[CountedOperation] = field(default_factory=list)
     live_bytes: int = 0
     weight_bytes: int = 0
 
@@ -125,4 +125,4 @@ class _Watch(TorchDispatchMode):
         weights = sum(t.nbytes for t in own)
         moved = sum(t.nbytes for t in (*read, *out)) - weights
         macs = flop_registry[packet](*args, **kwargs, out_val=result) // 2
-        self.found.operations.append(Operation(packet.__name__, int(macs), weights, moved))
+        self.found.operations.append(CountedOperation(packet.__name__, int(macs), weights, moved))

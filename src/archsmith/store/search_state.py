@@ -11,7 +11,7 @@ from archsmith.store.journal import Line
 
 
 @dataclass
-class Progress:
+class SearchState:
     """Read line by line, live and in replay alike.
 
     Args:
@@ -68,5 +68,5 @@ class Progress:
 
 
 def proposal_identity(proposal: Proposal) -> tuple[str, str, str]:
-    """What makes two proposals of one search the same proposal_identity: space, key, fidelity."""
+    """What makes two proposals of one search the same: space, key, fidelity."""
     return (proposal.architecture.space, proposal.architecture.key, proposal.fidelity_key)
