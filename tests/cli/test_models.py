@@ -27,7 +27,7 @@ def declared(monkeypatch):
             seen.append((model, example))
             return smith.elastic(model, example, axes, copy=False)
 
-        monkeypatch.setattr(context, "elastic", elastic)
+        monkeypatch.setattr(building, "elastic", elastic)
         return seen
 
     return declare

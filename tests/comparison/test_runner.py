@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from archsmith.comparison import compare, parse_entries, parse_entry, parse_problems, search, summarise
+from archsmith.comparison import compare, parse_entries, parse_entry, parse_problems, search_table, summarise
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.record import read_record, read_records, record_path
 from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingTable, RunMismatch, Untrusted, UserError
@@ -74,7 +74,7 @@ def test_neither_order_nor_company_nor_processes_matter(tiny, tmp_path):
     here = found(tmp_path / "here")
     assert len(here) == 2 * 2 * 2
     assert here == found(tmp_path / "there")
-    alone = search(entries[0], tiny[0], 1)
+    alone = search_table(entries[0], tiny[0], 1)
     assert here[tiny[0].name, entries[0].label, 1] == (alone.positions, alone.ended)
     assert len({positions for positions, _ in here.values()}) > 4  # seeds and problems differ
 
@@ -178,14 +178,14 @@ def test_options_are_refused_before_anything_runs(tiny, tmp_path):
 
 
 def test_searches_that_end_before_their_budget(tiny, own):
-    assert search(own("Stops"), tiny[0], 0).ended == "finished"
-    assert len(search(own("Stops"), tiny[0], 0).positions) == 5
-    repeated = search(own("Repeats"), tiny[0], 0)
+    assert search_table(own("Stops"), tiny[0], 0).ended == "finished"
+    assert len(search_table(own("Stops"), tiny[0], 0).positions) == 5
+    repeated = search_table(own("Repeats"), tiny[0], 0)
     assert (repeated.ended, len(repeated.positions)) == ("known", 1)
-    everything = search(parse_entry("random"), tiny[0], 0, budget=99)
+    everything = search_table(parse_entry("random"), tiny[0], 0, budget=99)
     assert everything.ended == "finished"
     assert sorted(everything.positions) == list(range(48))
-    batched = search(parse_entry("random/batch=7"), tiny[0], 0)
+    batched = search_table(parse_entry("random/batch=7"), tiny[0], 0)
     assert len(batched.positions) == len(batched.cpu_ms) == 20
 
 

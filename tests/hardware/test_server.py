@@ -271,8 +271,8 @@ class TestTls:
         path, fingerprint = certificate
         with serving_at(serving(path)) as server:
             seen = []
-            answer = Echo.answer
-            server.handler.answer = lambda *given: seen.append(given) or answer(server.handler, *given)
+            answer = Echo.response
+            server.handler.response = lambda *given: seen.append(given) or answer(server.handler, *given)
             good = Credential(TOKEN, pin=fingerprint)
             assert exchange(at(server), good, "POST", "/run", b"{}", work_s=5, most=1000).status == 200
             assert len(seen) == 1

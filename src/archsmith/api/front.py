@@ -155,7 +155,9 @@ class Front(Sequence[Member]):
         objective = self._objective(by)
         within = [m for m in self.members if m.final.feasible(bounds)]
         if not within:
-            raise Infeasible(infeasible(bounds, [m.final for m in self.members], among=f"{len(self)} of the front"))
+            raise Infeasible(
+                infeasible(bounds, [m.final for m in self.members], among=f"{len(self)} networks of the front")
+            )
         return min(within, key=lambda m: objective.cost(m[objective.metric]))
 
     def named(self, name: str) -> Member:

@@ -73,7 +73,7 @@ def search(  # noqa: PLR0913 - the whole specification, in one call
         strategy: a name (``archsmith methods strategy``) or ``module:Class``.
         options: of the strategy.
         baseline: ``"random:20"`` evaluates 20 architectures of another strategy beside, for comparison.
-        latency: ``"predicted"`` measures 24 networks and their blocks, and foretells the candidates' latencies from
+        latency: ``"predicted"`` measures 24 networks and their blocks, and predicts the candidates' latencies from
             them; the networks of the front are measured all the same.
         precisions: of layers, such as ``("fp32", "int8")``: one for each layer joins the choices, networks are
             quantised with the calibration data, and judged and measured so; see :class:`Precisions`.

@@ -30,7 +30,7 @@ THREADS = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 _LOOK_S = 0.5
-"""Seconds after which a wish to stop is noticed at the latest."""
+"""Seconds after which a stop request is noticed at the latest."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _here(tasks: Sequence[_Task], _: int, stop: Callable[[], bool], dropped: set
 def _in_processes(
     tasks: Sequence[_Task], workers: int, stop: Callable[[], bool], dropped: set[str]
 ) -> Iterator[_Ended]:
-    """As many searches at a time as there are workers, so that a wish to stop has little to wait for."""
+    """As many searches at a time as there are workers, so that a stop request has little to wait for."""
     waiting = list(tasks)
     running: set[Future[_Ended]] = set()
     others = set(multiprocessing.active_children())

@@ -1,6 +1,6 @@
 """What is offered is proved.
 
-Every choice alone, the smallest architecture and random ones run as the trace foretells, and the coupling of every
+Every choice alone, the smallest architecture and random ones run as the trace predicts, and the coupling of every
 atom holds in numbers.
 """
 
@@ -34,7 +34,7 @@ from archsmith.structure.structure import Structure
 RANDOM = 20
 """Random architectures that run before a space is offered."""
 ANY = -1
-"""A size that is not foretold."""
+"""A size that is not predicted."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Prover:
     # Shapes ------------------------------------------------------------------------------------------------------
 
     def wrong(self, plan: Plan, expected: Sequence[tuple[int, ...]]) -> str:
-        """Why a subnet does not run as foretold, or ``""``."""
+        """Why a subnet does not run as predicted, or ``""``."""
         program = PlanProgram(self._copy, plan, {})
         try:
             with self._shadow.running(program), redirect_stderr(StringIO()), Shapes(self._memory) as anchors:
@@ -97,9 +97,11 @@ class Prover:
         if _shapes(outputs) != wanted:
             return f"the outputs have the shapes {_shapes(outputs)} instead of {wanted}"
         if len(anchors.shapes) == len(expected):
-            for i, (found, foretold) in enumerate(zip(anchors.shapes, expected, strict=True)):
-                if len(found) != len(foretold) or any(b not in (a, ANY) for a, b in zip(found, foretold, strict=True)):
-                    return f"operator {i} ({anchors.names[i]}) gives {found} where {foretold} was foretold"
+            for i, (found, predicted) in enumerate(zip(anchors.shapes, expected, strict=True)):
+                if len(found) != len(predicted) or any(
+                    b not in (a, ANY) for a, b in zip(found, predicted, strict=True)
+                ):
+                    return f"operator {i} ({anchors.names[i]}) gives {found} where {predicted} was predicted"
         return ""
 
     def anchored(self, plan: Plan) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, ...]]]]:
@@ -197,7 +199,7 @@ class _Runs:
         return self.runs(self._space.architecture({**self._largest, **{n: first[n] for n in small if n in first}}))
 
     def runs(self, architecture: Architecture) -> str:
-        """Why an architecture does not run as foretold, or ``""``."""
+        """Why an architecture does not run as predicted, or ``""``."""
         numbers = self._structure.numbers(architecture)
         plan = self._structure.plan(numbers)
         return self._prover.wrong(plan, list(self._foretold(numbers, plan.skipped)))

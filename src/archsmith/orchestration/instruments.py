@@ -145,7 +145,7 @@ class Instruments:
         )
 
     def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
-        """Keeps what it measures in the run, so that a search that goes on foretells the same."""
+        """Keeps what it measures in the run, so that a search that goes on predicts the same."""
         return PredictedLatency(
             self._context.supernet,
             meter,

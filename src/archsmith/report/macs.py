@@ -132,7 +132,7 @@ def _everything(data: ReportData) -> Iterator[Evaluation]:
 def _networks(data: ReportData, metric: str) -> tuple[Evaluation, ...]:
     by_key: dict[str, Evaluation] = {}
     for e in _everything(data):
-        # what was foretold from the structure would only repeat what the structure says
+        # what was predicted from the structure would only repeat what the structure says
         if MACS in e.values and _is_measured(e.values, metric):
             by_key[e.architecture.key] = e
     return tuple(by_key.values())

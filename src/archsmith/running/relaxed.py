@@ -1,4 +1,4 @@
-"""Architectures by halves: a probability for every option, and a rule that mixes them."""
+"""Continuous relaxation: a probability for every option, and a rule that mixes them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class CountedOperation:
 
 
 @dataclass
-class Tally:
+class OperatorCounts:
     """Of one forward pass.
 
     Args:
@@ -47,7 +47,7 @@ class Tally:
     weight_bytes: int = 0
 
 
-def tally(module: nn.Module, example_inputs: tuple[Any, ...]) -> Tally:
+def count_operators(module: nn.Module, example_inputs: tuple[Any, ...]) -> OperatorCounts:
     """Run ``module`` on shapes without data; one that looks at its data is run with it.
 
     Attention is taken apart into its matrix products, as runtimes without a fused kernel do it.
@@ -65,8 +65,8 @@ def tally(module: nn.Module, example_inputs: tuple[Any, ...]) -> Tally:
         return _counted(module, named, example_inputs)
 
 
-def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> Tally:
-    found = Tally(
+def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> OperatorCounts:
+    found = OperatorCounts(
         weight_bytes=sum(t.nbytes for t in {t.untyped_storage()._cdata: t for t in weights.values()}.values())
     )
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Watch(found, list(weights.values())) as watch:
@@ -80,7 +80,7 @@ def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any
 class _Watch(TorchDispatchMode):
     """Sees every operator, and every tensor from its birth to its death."""
 
-    def __init__(self, found: Tally, weights: Sequence[Tensor]) -> None:
+    def __init__(self, found: OperatorCounts, weights: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found, self.alive = found, 0
         self.weights = {t.untyped_storage()._cdata for t in weights}

@@ -3,7 +3,7 @@
 The largest network is exported once. A subnet's file has the same nodes without those of the modules that do not run;
 its weights are the slices that the plan makes of the supernet's; and the numbers that forward methods wrote into the
 graph (sizes of reshapes, groups, scales) follow sizes of the plan. Which number follows what is found by exporting a
-few telling subnets directly, and proved on others: file against file, number by number, and by running them.
+few probe subnets directly, and proved on others: file against file, number by number, and by running them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from archsmith.progress import SILENT, Reporter
 __all__ = ["Doubtful", "NotSliceable", "SlicedExport", "Subnets"]
 
 POOL = 48
-"""Random subnets among which the telling ones are looked for."""
-TELLING = 10
+"""Random subnets among which the probe subnets are looked for."""
+PROBE_SUBNETS = 10
 """Subnets that are exported to find what the numbers follow, at most."""
 PROVED = 3
 """Subnets in a row that must come out right."""
@@ -165,8 +165,8 @@ class SlicedExport:
         return plain(exported(nn.Hardshrink(inf), (torch.ones(2),))) if self._silent else None
 
     def _learn(self) -> None:
-        """Export telling subnets until it is certain what every number follows in all of the pool."""
-        for row in dict.fromkeys((min(1, len(self._pool) - 1), *Sizes(self._rows).telling(TELLING))):
+        """Export probe subnets until it is certain what every number follows in all of the pool."""
+        for row in dict.fromkeys((min(1, len(self._pool) - 1), *Sizes(self._rows).probes(PROBE_SUBNETS))):
             if row:
                 self._look(row)
         while (doubted := self._solve()) is not None and self.exports < EXPORTED - PROVED:
