@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import archsmith as smith
-from archsmith.runs import context as context
+from archsmith.source import building
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a")
