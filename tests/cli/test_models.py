@@ -140,7 +140,7 @@ def test_weights_are_fetched_once(monkeypatch, declared):
         "model": "timm/resnet10t",
         "options": {"channels": 1, "classes": 2, "image_size": [8, 8], "pretrained": True},
     }
-    spaces = [make(source).space.fingerprint for make in (context.build, context.rebuild)]
+    spaces = [make(source).space.fingerprint for make in (building.build, building.rebuild)]
     assert asked == [True, False]
     assert spaces[0] == spaces[1]
 
