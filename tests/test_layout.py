@@ -175,7 +175,11 @@ def test_what_is_loaded_drawn_and_printed():
     for module, file in MODULES.items():
         names = outside(imported(at_import(tree(file))))
         heavy = {h for n in names for h in HEAVY if n == h or n.startswith(f"{h}.")}
-        if room(module) in TORCH or (room(module) in TORCH_IN_METHODS and is_method_file(file)):
+        if (
+            room(module) in TORCH
+            or module.startswith("graph.readers.")
+            or (room(module) in TORCH_IN_METHODS and is_method_file(file))
+        ):
             heavy -= {"torch"}
         found += [f"{module} loads {name} when it is imported; import it where it is used" for name in heavy]
         if room(module) == "testing":

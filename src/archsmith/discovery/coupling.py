@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archsmith.discovery.observing import Observer
-from archsmith.discovery.tracing import Inputs, fixed_outputs, slow_attention
+from archsmith.discovery.tracing import fixed_outputs
+from archsmith.graph.readers.kit.observing import Observer
+from archsmith.graph.readers.kit.recorder import Inputs, slow_attention
 from archsmith.running.shadow import PlanProgram, Shadow
 from archsmith.structure.axes import Width
 from archsmith.structure.blocks import Blocks, Branch

@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from archsmith.architecture import Architecture, Option
 from archsmith.discovery.coupling import Law
 from archsmith.discovery.discovered import Discovered
-from archsmith.discovery.shapes import ANCHORS, Memory, Shapes, Tables
-from archsmith.discovery.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
+from archsmith.discovery.tracing import Trace, fixed_outputs
+from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta, slow_attention
+from archsmith.graph.readers.kit.shapes import ANCHORS, Memory, Shapes, Tables
 from archsmith.plan import Plan
 from archsmith.running.shadow import PlanProgram, Shadow
 from archsmith.structure.axes import Axis, Numbers
