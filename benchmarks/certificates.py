@@ -48,7 +48,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.hardware import Meter, environment, open_device
 from archsmith.hardware.machine import load_average
-from archsmith.runs.context import Materials, materials_of
+from archsmith.runs.context import SearchContext, context_of
 from archsmith.source.building import rebuild
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 from archsmith.value import Value
@@ -92,12 +92,12 @@ def searched(family: str, device: str, run: Path, *, budget: int) -> None:
 def exported(run: Path, count: int) -> list[str]:
     """Export networks of a run with their certificates; names, those of the front first."""
     opened = smith.Run.open(run)
-    materials, build = materials_of(opened), cache_by_source()
+    context, build = context_of(opened), cache_by_source()
     names = []
-    for member in chosen(opened, materials, count):
+    for member in chosen(opened, context, count):
         path = opened.exports / f"{member.name}.onnx"
         if not path.with_suffix(".certificate.json").exists():
-            export_member(member, path, materials, build=build)
+            export_member(member, path, context, build=build)
         names.append(member.name)
     return names
 
@@ -108,7 +108,7 @@ def cache_by_source() -> Any:
     return lambda source: built(json.dumps(dict(source), sort_keys=True))
 
 
-def chosen(run: smith.Run, materials: Materials, count: int) -> list[Member]:
+def chosen(run: smith.Run, context: SearchContext, count: int) -> list[Member]:
     """Members of the front, at most ``count``, filled up with others evenly over their latency."""
     front = list(run.front().members)[:count]
     keys = {m.architecture.key for m in front}
@@ -116,7 +116,7 @@ def chosen(run: smith.Run, materials: Materials, count: int) -> list[Member]:
     ordered = sorted(rest.values(), key=lambda e: e["latency_ms"])
     places = np.linspace(0, len(ordered) - 1, max(count - len(front), 0)).round().astype(int)
     others = [ordered[i] for i in dict.fromkeys(places.tolist())]
-    return [*front, *(Member(e.architecture.key[:8], e, e, lambda: materials) for e in others)]
+    return [*front, *(Member(e.architecture.key[:8], e, e, lambda: context) for e in others)]
 
 
 def verified(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archsmith.evaluator.counts import count
 from archsmith.evaluator.footprint import intensity
-from archsmith.evaluator.kit.operator_counter import Tally, tally
+from archsmith.evaluator.kit.operator_counter import OperatorCounts, count_operators
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.hardware import Meter, environment, open_device
 from archsmith.hardware.machine import load_average
@@ -108,10 +108,10 @@ def counted_by_hand(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> int
 
 def one(
     name: str, network: nn.Module, inputs: tuple[torch.Tensor, ...], meter: Meter
-) -> tuple[dict[str, object], Tally]:
+) -> tuple[dict[str, object], OperatorCounts]:
     """Everything about one model."""
     params, macs = count(network, inputs)
-    found = tally(network, inputs)
+    found = count_operators(network, inputs)
     device = meter.device
     content = candidate_onnx(network, inputs)
     latency = meter.measure(device.prepare_onnx(content, inputs))
@@ -130,10 +130,10 @@ def one(
     }, found
 
 
-def ranking(rows: list[dict[str, object]], tallies: list[Tally]) -> dict[str, float]:
+def ranking(rows: list[dict[str, object]], counts: list[OperatorCounts]) -> dict[str, float]:
     """Spearman's rho between intensity and measured multiply-adds per second."""
     speed = np.array([float(r["macs"]) / float(r["latency_ms"]) for r in rows])  # type: ignore[arg-type]
-    table = np.array([[intensity(t, share) for share in SHARES] for t in tallies])
+    table = np.array([[intensity(t, share) for share in SHARES] for t in counts])
 
     def rho(column: np.ndarray, kept: np.ndarray) -> float:
         return float(spearmanr(column[kept], speed[kept]).statistic)
@@ -176,13 +176,13 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=20)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows, tallies = [], []
+    rows, counts = [], []
     before = load_average()
     with Meter(open_device(SPEC)) as meter:
         for name, (network, inputs) in list(models().items())[: given.models]:
             row, found = one(name, network, inputs, meter)
             rows.append(row)
-            tallies.append(found)
+            counts.append(found)
             if not given.json:
                 print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
     ratios = [r["peak_memory_mib"] / r["live_memory_mib"] for r in rows]
@@ -196,7 +196,7 @@ def main() -> None:
         "peak_over_live_range": [min(ratios), max(ratios)],
         "rho_of_peak_and_live": float(spearmanr(*zip(*pairs, strict=True)).statistic),
         **(memory_model(rows) if len(rows) > 3 else {}),
-        **ranking(rows, tallies),
+        **ranking(rows, counts),
         "load": [before, load_average()],
     }
     if given.json:

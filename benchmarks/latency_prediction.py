@@ -1,10 +1,10 @@
-"""How well is the latency of unseen subnets foretold, from blocks measured one by one and a few whole networks?
+"""How well is the latency of unseen subnets predicted, from blocks measured one by one and a few whole networks?
 
 python benchmarks/latency_prediction.py [--on onnxruntime:threads=1 ...] [--spaces resnet mobilenet bert] [--json FILE]
                                          [--label busy]
 python benchmarks/latency_prediction.py --transfer       # a new device of NAS-Bench-201 from ten measurements
 
-The first measures 24 networks of a space (and their blocks), foretells 40 others and measures those too: shares of them
+The first measures 24 networks of a space (and their blocks), predicts 40 others and measures those too: shares of them
 within 5 % and 10 % of the measurement, for each model and for that one which cross-validation chooses. The second takes
 the six devices of NAS-Bench-201's table in turn as the new one (needs ``archsmith bench import nasbench201``). What
 ``FILE`` holds of other settings stays.

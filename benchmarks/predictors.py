@@ -30,7 +30,7 @@ from archsmith.predictor.base import Predictor
 from archsmith.space import ChoiceSpace
 
 ALL = "one_hot+graph_features+path+proxies+costs"
-CONTENDERS = (
+ENTRIES = (
     "random_forest: proxies",
     "random_forest: proxies+graph_features",
     "extra_trees: proxies+graph_features",
@@ -81,8 +81,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[32, 78, 128, 391, 1024])
     parser.add_argument("--cells", choices=["alive", "all"], default="alive")
     parser.add_argument("--folder", type=Path, help="where the imported table is")
-    parser.add_argument("--json", type=Path, help="add one line a contender to this file")
-    parser.add_argument("contenders", nargs="*", default=list(CONTENDERS), help="such as 'ridge: one_hot+path'")
+    parser.add_argument("--json", type=Path, help="add one line a entry to this file")
+    parser.add_argument("entries", nargs="*", default=list(ENTRIES), help="such as 'ridge: one_hot+path'")
     given = parser.parse_args()
     benchmark = open_benchmark("nasbench201", given.folder)
     table = {name: np.asarray(values, dtype=float) for name, values in benchmark.columns.items()}
@@ -91,8 +91,8 @@ def main() -> None:
     cells = np.flatnonzero(np.isfinite(table["zc_params"]) if given.cells == "alive" else np.ones(len(accuracy), bool))
     print(f"{given.sets} training sets each of {given.sizes} of {len(cells)} cells")
     print(f"{'predictor: columns':70} {'tau':30}| {'rho':30}| CPU seconds to learn and rank")
-    for contender in given.contenders:
-        name, _, text = contender.partition(": ")
+    for entry in given.entries:
+        name, _, text = entry.partition(": ")
         parts = text.split("+")
         found = [columns(part, table, benchmark.space, benchmark.rows) for part in parts]
         x = np.concatenate(found, axis=1)
@@ -112,9 +112,9 @@ def main() -> None:
             taus.append(float(tau))
             rhos.append(float(rho))
         figures = [" ".join(f"{v:.3f}" for v in line) for line in (taus, rhos)]
-        print(f"{contender:70} {figures[0]} | {figures[1]} | {' '.join(f'{s:.2f}' for s in seconds)}", flush=True)
+        print(f"{entry:70} {figures[0]} | {figures[1]} | {' '.join(f'{s:.2f}' for s in seconds)}", flush=True)
         if given.json:
-            line = {"contender": contender, "cells": given.cells, "sets": given.sets, "sizes": given.sizes}
+            line = {"entry": entry, "cells": given.cells, "sets": given.sets, "sizes": given.sizes}
             with given.json.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line | {"tau": taus, "rho": rhos}) + "\n")
 

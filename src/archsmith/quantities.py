@@ -59,6 +59,6 @@ def limit_text(limit: Limit, unit: str) -> str:
     return f"{limit.metric} {sign} {bound}"
 
 
-def count(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
     """``1 network``, ``2 networks``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -28,7 +28,7 @@ class Session:
         self.run = Run.begin(folder, fixed)
         self.store = self.run.store(writable=True)
         self.again, self.accuracy = dict(again), accuracy
-        self.materials, self.checked = None, []
+        self.context, self.checked = None, []
         self.reporter = Reporter(stop=lambda: stop)
         header = {
             "objectives": [str(o) for o in OBJECTIVES],
@@ -71,13 +71,13 @@ class Session:
         return self.store.add(self.evaluation(proposal, latency, evaluator))
 
 
-QUESTION = SimpleNamespace(objectives=OBJECTIVES, limits=LIMITS, seed=0)
+SPEC = SimpleNamespace(objectives=OBJECTIVES, limits=LIMITS, seed=0)
 
 
 def finished(session, specification):
     """The front that the last check leaves."""
     finalise(session, specification)
-    return read_front(session.run, materials=lambda: session.materials)
+    return read_front(session.run, context=lambda: session.context)
 
 
 def numbers(front):
@@ -86,14 +86,14 @@ def numbers(front):
 
 def test_only_what_meets_the_limits_is_measured_again(tmp_path):
     session = Session(tmp_path / "r")
-    front = finished(session, QUESTION)
+    front = finished(session, SPEC)
     assert numbers(front) == [1, 2, 3]
     assert session.checked == [1, 2, 3]
     assert not front.dropped
 
 
 def test_what_breaks_a_limit_when_measured_again_is_dropped_with_both_figures(tmp_path):
-    front = finished(Session(tmp_path / "r", again={3: 3.45}), QUESTION)
+    front = finished(Session(tmp_path / "r", again={3: 3.45}), SPEC)
     assert numbers(front) == [1, 2]
     [reason] = front.dropped.values()
     assert "latency_ms<=3.5" in reason
@@ -102,33 +102,33 @@ def test_what_breaks_a_limit_when_measured_again_is_dropped_with_both_figures(tm
 
 def test_what_a_dropped_network_dominated_takes_its_place(tmp_path):
     session = Session(tmp_path / "r", again={1: 9.0}, accuracy=lambda n: 50.0 - n)
-    assert numbers(finished(session, QUESTION)) == [2]
+    assert numbers(finished(session, SPEC)) == [2]
     assert session.checked == [1, 2]  # 2 was dominated by 1, and is checked once 1 is gone
 
 
 def test_what_is_dominated_once_measured_again_is_not_handed_out(tmp_path):
-    front = finished(Session(tmp_path / "r", again={1: 2.2}, accuracy=lambda n: 10.0 + n), QUESTION)
+    front = finished(Session(tmp_path / "r", again={1: 2.2}, accuracy=lambda n: 10.0 + n), SPEC)
     assert numbers(front) == [2, 3]
     assert "another network" in next(iter(front.dropped.values()))
 
 
 def test_a_network_that_cannot_be_measured_again_is_dropped(tmp_path):
-    front = finished(Session(tmp_path / "r", again={2: None}), QUESTION)
+    front = finished(Session(tmp_path / "r", again={2: None}), SPEC)
     assert numbers(front) == [1, 3]
     assert "the board is off" in next(iter(front.dropped.values()))
 
 
 def test_nothing_left_says_what_there_is(tmp_path):
     with pytest.raises(Infeasible, match=r"latency_ms from 1 to 5.*3 met them at first"):
-        finalise(Session(tmp_path / "r", again={1: 9, 2: 9, 3: 9}), QUESTION)
+        finalise(Session(tmp_path / "r", again={1: 9, 2: 9, 3: 9}), SPEC)
 
 
 def test_stopped(tmp_path):
     with pytest.raises(Interrupted, match="goes on"):
-        finalise(Session(tmp_path / "r", stop=True), QUESTION)
+        finalise(Session(tmp_path / "r", stop=True), SPEC)
 
 
 def test_belief_and_final_are_told_apart(tmp_path):
-    [first, *_] = finished(Session(tmp_path / "r", again={1: 1.05}), QUESTION)
+    [first, *_] = finished(Session(tmp_path / "r", again={1: 1.05}), SPEC)
     assert first.belief["latency_ms"] == 1
     assert first.final["latency_ms"] == first["latency_ms"] == 1.05

@@ -15,7 +15,7 @@ from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.onnx_tools.quantising import is_quantised
 from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.openvino import OpenVino
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 
 ON = "onnxruntime:threads=1,batch=4"
 
@@ -138,4 +138,4 @@ def test_devices_that_differ_run_and_are_judged_on_one_network(supernet, monkeyp
     monkeypatch.setattr(OnnxRuntime, "weight_bits", 8)
     monkeypatch.setattr(OpenVino, "weight_bits", 7)
     for on, bits in (({"": "onnxruntime"}, 8), ({"a": "onnxruntime", "b": "openvino"}, 7)):
-        assert Materials(supernet, None, None, None, on).weight_bits == bits
+        assert SearchContext(supernet, None, None, None, on).weight_bits == bits

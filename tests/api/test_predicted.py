@@ -1,4 +1,4 @@
-"""A search that foretells latencies: candidates are predicted, the front is measured."""
+"""A search that predicts latencies: candidates are predicted, the front is measured."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_candidates_are_predicted_and_the_front_is_measured(supernet, loader, tm
     assert len(searched_for) >= 2
     assert {e.values["latency_ms"].source for e in searched_for if not e.proposal.fidelity} == {"predicted"}
     assert {m.final.values["latency_ms"].source for m in front} == {"measured"}
-    assert any("foretold" in p.text for p in heard)
+    assert any("predicted" in p.text for p in heard)
     assert any(re.search(r"latency_ms [\d.]+ \(predicted\)", p.text) for p in heard)
     page = front.report().read_text(encoding="utf-8")
     assert re.search(r"The largest network: [\d.]+ ms \(predicted\)", page)

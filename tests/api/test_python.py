@@ -217,7 +217,7 @@ def test_a_metric_needs_a_name_that_limits_can_say_and_a_function(name, function
 
 def test_a_pick_outside_the_front_says_how_near_it_is(supernet, loader, tmp_path):
     front = searched(supernet, loader, tmp_path / "r")
-    with pytest.raises(Infeasible, match=f"smallest params that is certain is {front[0]['params']:.4g}"):
+    with pytest.raises(Infeasible, match=f"smallest params among 1 networks of the front is {front[0]['params']:.4g}"):
         front.pick("params<=1")
     with pytest.raises(UnknownName, match="did you mean 'params'"):
         front.pick("parms<=1")

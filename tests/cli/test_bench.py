@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from archsmith.comparison import Outcome
+from archsmith.comparison import ComparisonOutcome
 from archsmith.testing.tables import tiny_benchmark
 
 TINY = "archsmith.testing.tables:TinyTable max val_acc min latency_ms"
@@ -115,7 +115,7 @@ def test_a_named_strategy_that_ran_nowhere_is_no_success(table, tmp_path, archsm
 
 
 def test_stopped_before_anything_is_finished(table, tmp_path, archsmith, monkeypatch):
-    monkeypatch.setattr("archsmith.comparison.compare", lambda *_, **__: Outcome(interrupted=True))
+    monkeypatch.setattr("archsmith.comparison.compare", lambda *_, **__: ComparisonOutcome(interrupted=True))
     ended = archsmith("bench", "run", "--problems", TINY, "--to", tmp_path)
     assert ended.code == 130
     assert "the same command goes on" in ended.err

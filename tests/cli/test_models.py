@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import archsmith as smith
-from archsmith.runs import context as materials
+from archsmith.source import building
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "a")
@@ -27,7 +27,7 @@ def declared(monkeypatch):
             seen.append((model, example))
             return smith.elastic(model, example, axes, copy=False)
 
-        monkeypatch.setattr(materials, "elastic", elastic)
+        monkeypatch.setattr(building, "elastic", elastic)
         return seen
 
     return declare
@@ -140,7 +140,7 @@ def test_weights_are_fetched_once(monkeypatch, declared):
         "model": "timm/resnet10t",
         "options": {"channels": 1, "classes": 2, "image_size": [8, 8], "pretrained": True},
     }
-    spaces = [make(source).space.fingerprint for make in (materials.build, materials.rebuild)]
+    spaces = [make(source).space.fingerprint for make in (building.build, building.rebuild)]
     assert asked == [True, False]
     assert spaces[0] == spaces[1]
 

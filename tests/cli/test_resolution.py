@@ -8,7 +8,7 @@ import torch
 
 import archsmith as smith
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
-from archsmith.structure.resolution import resized
+from archsmith.structure.resolution import resized_images
 
 MODULE = """
 import torch
@@ -53,5 +53,5 @@ def test_from_the_search_to_a_verified_file(factory, archsmith, holds, tmp_path)
     member = smith.Run.open("run").front().named(small["name"])
     x = torch.from_numpy(np.random.default_rng(0).random((3, 1, 8, 8), dtype="float32"))
     with torch.no_grad():
-        expected = member.module()(resized(x, (min(sizes),) * 2))
-        torch.testing.assert_close(OnnxFile(path)(resized(x, (min(sizes),) * 2)), expected, rtol=1e-4, atol=1e-5)
+        expected = member.module()(resized_images(x, (min(sizes),) * 2))
+        torch.testing.assert_close(OnnxFile(path)(resized_images(x, (min(sizes),) * 2)), expected, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archsmith.comparison import compare, parse_contenders, parse_problems, summarise
+from archsmith.comparison import compare, parse_entries, parse_problems, summarise
 from archsmith.testing.tables import tiny_benchmark
 
 TINY = "archsmith.testing.tables:TinyTable"
@@ -32,6 +32,6 @@ def finished(tmp_path_factory):
             f"{TINY} max val_acc min latency_ms min params",
             f"{TINY} max val_acc",
         ]
-        contenders = parse_contenders(["nsga2:population=8@<NSGA-II> nsga2:population=4"])
-        compare(contenders, parse_problems(texts, budget=24), range(4), folder)
+        entries = parse_entries(["nsga2:population=8@<NSGA-II> nsga2:population=4"])
+        compare(entries, parse_problems(texts, budget=24), range(4), folder)
         return folder, summarise(folder, date="2026-01-31", trust=True)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from archsmith.comparison import figures, parse_contender, parse_problem, read_summary, search, summarise
+from archsmith.comparison import figures, parse_entry, parse_problem, read_summary, search_table, summarise
 from archsmith.comparison.landscape import Landscape
 from archsmith.comparison.markdown import as_markdown
 from archsmith.comparison.page import html, write_reports
-from archsmith.comparison.record import Record, read_records, write_record
+from archsmith.comparison.record import SearchRecord, read_records, write_record
 from archsmith.errors import RunMismatch
 from archsmith.pareto import hypervolume, is_non_dominated
 
@@ -42,7 +42,7 @@ def test_by_hand(tiny, tmp_path):
     """The figures of one search, computed again in another way."""
     problem = tiny[0]
     benchmark = problem.open()
-    record = search(parse_contender("random"), problem, 3)
+    record = search_table(parse_entry("random"), problem, 3)
     write_record(tmp_path, record)
     [result] = summarise(tmp_path, date="2026-01-31", trust=True)["results"]
     columns = np.column_stack([-benchmark.columns["val_acc"], benchmark.columns["latency_ms"]])
@@ -66,7 +66,7 @@ def test_a_single_objective_counts_until_near_enough(tiny, tmp_path):
 
     problem = replace(tiny[1], within=1.0)
     column = problem.open().columns["val_acc"]
-    record = search(parse_contender("random"), problem, 0, budget=48)
+    record = search_table(parse_entry("random"), problem, 0, budget=48)
     write_record(tmp_path, record)
     summary = summarise(tmp_path, date="2026-01-31", trust=True)
     near = np.flatnonzero(column[list(record.positions)] >= column.max() - 1.0)[0] + 1
@@ -81,10 +81,10 @@ def test_the_front_of_a_surrogate_is_the_union_of_all_searches(tiny, tmp_path, m
 
     monkeypatch.setattr(TinyTable, "exhaustive", False)
     for seed in range(2):
-        record = search(parse_contender("random"), tiny[0], seed, budget=12)
+        record = search_table(parse_entry("random"), tiny[0], seed, budget=12)
         assert len(record.values) == len(record.rows) == 12
         write_record(tmp_path, record)
-        assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+        assert SearchRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
     summary = summarise(tmp_path, date="2026-01-31", trust=True)
     assert not summary["problems"][0]["true_front"]
     assert summary["results"][0]["hypervolume"]["high"] <= 1

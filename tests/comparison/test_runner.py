@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from archsmith.comparison import compare, parse_contender, parse_contenders, parse_problems, search, summarise
+from archsmith.comparison import compare, parse_entries, parse_entry, parse_problems, search_table, summarise
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.record import read_record, read_records, record_path
 from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingTable, RunMismatch, Untrusted, UserError
@@ -59,7 +59,7 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "code" / "own_strategies.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "code")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
-    return lambda name, rest="": parse_contender(f"own_strategies:{name}{rest}")
+    return lambda name, rest="": parse_entry(f"own_strategies:{name}{rest}")
 
 
 def found(folder):
@@ -68,49 +68,49 @@ def found(folder):
 
 
 def test_neither_order_nor_company_nor_processes_matter(tiny, tmp_path):
-    contenders = parse_contenders(["nsga2:population=6"])
-    compare(contenders, tiny, range(2), tmp_path / "here")
-    compare(contenders[::-1], tiny[::-1], (1, 0), tmp_path / "there", workers=2)
+    entries = parse_entries(["nsga2:population=6"])
+    compare(entries, tiny, range(2), tmp_path / "here")
+    compare(entries[::-1], tiny[::-1], (1, 0), tmp_path / "there", workers=2)
     here = found(tmp_path / "here")
     assert len(here) == 2 * 2 * 2
     assert here == found(tmp_path / "there")
-    alone = search(contenders[0], tiny[0], 1)
-    assert here[tiny[0].name, contenders[0].label, 1] == (alone.positions, alone.ended)
+    alone = search_table(entries[0], tiny[0], 1)
+    assert here[tiny[0].name, entries[0].label, 1] == (alone.positions, alone.ended)
     assert len({positions for positions, _ in here.values()}) > 4  # seeds and problems differ
 
 
 def test_what_is_there_is_kept_and_what_lacks_is_done(tiny, tmp_path):
-    contenders = parse_contenders(["nsga2:population=6"])
+    entries = parse_entries(["nsga2:population=6"])
     steps = []
-    first = compare(contenders, tiny[:1], range(2), tmp_path, on_step=steps.append)
+    first = compare(entries, tiny[:1], range(2), tmp_path, on_step=steps.append)
     assert (first.made, first.kept, first.notes) == (4, 0, [])
     assert [s.done for s in steps] == [1, 2, 3, 4]
     assert [s.total for s in steps] == [4] * 4
     assert steps[-1].remaining_s == 0
-    again = compare(contenders, tiny, range(3), tmp_path)
+    again = compare(entries, tiny, range(3), tmp_path)
     assert (again.made, again.kept) == (8, 4)
-    shorter = compare(contenders, [replace(p, budget=7) for p in tiny], range(3), tmp_path)
+    shorter = compare(entries, [replace(p, budget=7) for p in tiny], range(3), tmp_path)
     assert (shorter.made, shorter.kept) == (0, 12)
     path = record_path(tmp_path, tiny[0].name, "random", 1)
     before = read_record(path)
-    longer = compare(contenders, [replace(tiny[0], budget=30)], [1], tmp_path)
+    longer = compare(entries, [replace(tiny[0], budget=30)], [1], tmp_path)
     assert longer.made == 2
     assert "another budget" in longer.notes[0]
     assert read_record(path).positions[:20] == before.positions  # no strategy knows the budget
     path.write_text(path.read_text(encoding="utf-8")[:50], encoding="utf-8")
-    mended = compare(contenders, tiny[:1], [1], tmp_path)
+    mended = compare(entries, tiny[:1], [1], tmp_path)
     assert mended.made == 1
     assert "cannot be read" in mended.notes[0]
 
 
 def test_other_code_is_another_experiment(tiny, tmp_path):
-    contenders = parse_contenders(["random"])
-    compare(contenders, tiny[:1], [0], tmp_path)
+    entries = parse_entries(["random"])
+    compare(entries, tiny[:1], [0], tmp_path)
     path = record_path(tmp_path, tiny[0].name, "random", 0)
     old = json.loads(path.read_text(encoding="utf-8")) | {"code": "0" * 16}
     path.write_text(json.dumps(old), encoding="utf-8")
-    assert compare(contenders, tiny[:1], [0], tmp_path, any_code=True).kept == 1
-    outcome = compare(contenders, tiny[:1], [0], tmp_path)
+    assert compare(entries, tiny[:1], [0], tmp_path, any_code=True).kept == 1
+    outcome = compare(entries, tiny[:1], [0], tmp_path)
     assert outcome.made == 1
     assert "another code" in outcome.notes[0]
     path.write_text(json.dumps(old | {"table": "another"}), encoding="utf-8")
@@ -130,8 +130,8 @@ def test_the_digest_is_of_a_strategys_own_code():
 
 
 def test_trouble_with_one_strategy_is_told_and_the_others_go_on(tiny, tmp_path, own):
-    contenders = [own("Breaks", "@breaks"), own("Lacks", "@lacks"), own("One", "@one"), *parse_contenders([])[-1:]]
-    outcome = compare(contenders, tiny, range(2), tmp_path)
+    entries = [own("Breaks", "@breaks"), own("Lacks", "@lacks"), own("One", "@one"), *parse_entries([])[-1:]]
+    outcome = compare(entries, tiny, range(2), tmp_path)
     assert outcome.made == 2 * 2 + 2  # random on both, one on the single objective
     assert len(outcome.failures) == 4
     assert "breaks on" in outcome.failures[0]
@@ -140,28 +140,28 @@ def test_trouble_with_one_strategy_is_told_and_the_others_go_on(tiny, tmp_path, 
         f"one handles 1 objective, {tiny[0].name} has more",
         "lacks is left out: this needs the package 'nothing'",
     ]
-    assert compare(contenders[:1], tiny[:1], [0], tmp_path).failures  # it is tried again
+    assert compare(entries[:1], tiny[:1], [0], tmp_path).failures  # it is tried again
 
 
 def test_problems_without_their_table_are_left_out(tiny, tmp_path):
     absent = parse_problems(["macro-flops graph-cora"], budget=20)
-    outcome = compare(parse_contenders(["nsga2"]), [absent[0], *tiny, absent[1]], [0], tmp_path)
+    outcome = compare(parse_entries(["nsga2"]), [absent[0], *tiny, absent[1]], [0], tmp_path)
     assert outcome.made == 4
     assert [text.split(" is left out")[0] for text in outcome.missing] == ["macro-flops", "graph-cora"]
     assert {r.problem for r in read_records(tmp_path)} == {p.name for p in tiny}
     with pytest.raises(MissingTable, match="archsmith bench import nasbench_macro"):
-        compare(parse_contenders(["nsga2"]), absent, [0], tmp_path)
+        compare(parse_entries(["nsga2"]), absent, [0], tmp_path)
 
 
 def test_a_strategy_that_proposes_nothing_has_no_record(tiny, tmp_path, own):
-    outcome = compare([own("Mute", "@mute"), parse_contender("random")], tiny[:1], [0], tmp_path)
+    outcome = compare([own("Mute", "@mute"), parse_entry("random")], tiny[:1], [0], tmp_path)
     assert (outcome.made, len(outcome.failures)) == (1, 1)
     assert "mute proposed nothing" in outcome.failures[0]
     assert [r["strategy"] for r in summarise(tmp_path, date="2026-01-31", trust=True)["results"]] == ["random"]
 
 
 def test_searches_that_used_the_space_up_do_not_shorten_the_others(tiny, tmp_path):
-    random = [parse_contender("random")]
+    random = [parse_entry("random")]
     compare(random, [replace(tiny[0], budget=60)], [0], tmp_path)
     outcome = compare(random, [replace(tiny[0], budget=90)], [0, 1], tmp_path)
     assert (outcome.kept, outcome.made) == (1, 1)  # of 48 architectures nothing is left
@@ -171,31 +171,31 @@ def test_searches_that_used_the_space_up_do_not_shorten_the_others(tiny, tmp_pat
 
 def test_options_are_refused_before_anything_runs(tiny, tmp_path):
     with pytest.raises(InvalidOption, match="population=1 is not a whole number from 2"):
-        compare(parse_contenders(["nsga2:population=1"]), tiny, [0], tmp_path)
+        compare(parse_entries(["nsga2:population=1"]), tiny, [0], tmp_path)
     with pytest.raises(InvalidOption, match="needs a strategy, a problem and a seed"):
-        compare(parse_contenders([]), tiny, [], tmp_path)
+        compare(parse_entries([]), tiny, [], tmp_path)
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_searches_that_end_before_their_budget(tiny, own):
-    assert search(own("Stops"), tiny[0], 0).ended == "finished"
-    assert len(search(own("Stops"), tiny[0], 0).positions) == 5
-    repeated = search(own("Repeats"), tiny[0], 0)
+    assert search_table(own("Stops"), tiny[0], 0).ended == "finished"
+    assert len(search_table(own("Stops"), tiny[0], 0).positions) == 5
+    repeated = search_table(own("Repeats"), tiny[0], 0)
     assert (repeated.ended, len(repeated.positions)) == ("known", 1)
-    everything = search(parse_contender("random"), tiny[0], 0, budget=99)
+    everything = search_table(parse_entry("random"), tiny[0], 0, budget=99)
     assert everything.ended == "finished"
     assert sorted(everything.positions) == list(range(48))
-    batched = search(parse_contender("random/batch=7"), tiny[0], 0)
+    batched = search_table(parse_entry("random/batch=7"), tiny[0], 0)
     assert len(batched.positions) == len(batched.cpu_ms) == 20
 
 
 def test_a_wish_to_stop_leaves_what_is_finished(tiny, tmp_path):
-    contenders = parse_contenders(["nsga2:population=6"])
+    entries = parse_entries(["nsga2:population=6"])
     steps = []
-    outcome = compare(contenders, tiny, range(2), tmp_path, on_step=steps.append, stop=lambda: len(steps) >= 3)
+    outcome = compare(entries, tiny, range(2), tmp_path, on_step=steps.append, stop=lambda: len(steps) >= 3)
     assert outcome.interrupted
     assert outcome.made == len(found(tmp_path)) == 3
-    assert compare(contenders, tiny, range(2), tmp_path).kept == 3
+    assert compare(entries, tiny, range(2), tmp_path).kept == 3
 
 
 def test_a_worker_that_dies_is_told_and_leaves_the_environment_alone(tiny, tmp_path, own, monkeypatch):
@@ -211,7 +211,7 @@ def test_a_comparison_that_is_killed_goes_on(tiny, tmp_path, home):
     names = [f"{p.benchmark} {' '.join(map(str, p.objectives))}" for p in tiny]
     code = (
         "import sys; from pathlib import Path; from archsmith.comparison import *\n"
-        f"compare(parse_contenders(['nsga2']), parse_problems({names!r}, 20), range(400), Path({str(tmp_path)!r}))"
+        f"compare(parse_entries(['nsga2']), parse_problems({names!r}, 20), range(400), Path({str(tmp_path)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"ARCHSMITH_HOME": str(home)})
     deadline = time.monotonic() + 60
@@ -221,7 +221,7 @@ def test_a_comparison_that_is_killed_goes_on(tiny, tmp_path, home):
     process.wait()
     done = len(list(read_records(tmp_path)))  # every file is whole
     assert done >= 6
-    outcome = compare(parse_contenders(["nsga2"]), tiny, range(2), tmp_path)
+    outcome = compare(parse_entries(["nsga2"]), tiny, range(2), tmp_path)
     assert outcome.kept >= 6
     assert outcome.made + outcome.kept == 8
 
@@ -254,7 +254,7 @@ class Table(TinyTable):
 @pytest.mark.parametrize("trust", [False, (), ("other:Table",)])
 def test_records_of_others_import_nothing(tiny, tmp_path, monkeypatch, trust):
     """Nor does their folder, which may be the current one."""
-    compare(parse_contenders(["random"]), tiny[:1], range(1), tmp_path)
+    compare(parse_entries(["random"]), tiny[:1], range(1), tmp_path)
     monkeypatch.chdir(tmp_path)
     [record] = (tmp_path / "records").rglob("*.json")
     Path("theirs.py").write_text(EVIL)
@@ -266,5 +266,5 @@ def test_records_of_others_import_nothing(tiny, tmp_path, monkeypatch, trust):
 
 @pytest.mark.parametrize("trust", [True, ("archsmith.testing.tables:TinyTable",)])
 def test_records_are_followed_where_the_user_trusts_or_names_them(tiny, tmp_path, trust):
-    compare(parse_contenders(["random"]), tiny[:1], range(1), tmp_path)
+    compare(parse_entries(["random"]), tiny[:1], range(1), tmp_path)
     assert summarise(tmp_path, date="2026-01-31", trust=trust)["results"]

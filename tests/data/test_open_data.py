@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archsmith.data import open_data
 from archsmith.data._arrays import array_loader
-from archsmith.data._assemble import assemble, channel_statistics, duplicates, limited, with_all_splits
+from archsmith.data._assemble import assemble_splits, channel_statistics, duplicates, limited, with_all_splits
 from archsmith.data.base import Collection
 from archsmith.errors import InvalidData, InvalidOption, UnknownName
 from archsmith.method import load, names
@@ -25,7 +25,7 @@ def assembled(labels, splits=None, images=None, **options):
     if images is None:
         images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 4, 4), dtype=np.uint8)
     settings = {"resize": None, "seed": 0, "limit": None, "on_progress": None} | options
-    return assemble(Collection(labels, splits, array_loader(images)), "mine", **settings)
+    return assemble_splits(Collection(labels, splits, array_loader(images)), "mine", **settings)
 
 
 class TestDigits:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from archsmith.data import open_data
-from archsmith.data._assemble import assemble
+from archsmith.data._assemble import assemble_splits
 from archsmith.data._files import split_code
 from archsmith.data._tokenizers import padded
 from archsmith.data.base import Collection
@@ -278,7 +278,7 @@ def test_splits_by_name(stem, code):
 def test_messages_speak_of_texts():
     found = Collection(np.array([]), np.array([], np.int8), None, noun="text")
     with pytest.raises(InvalidData, match="holds no texts"):
-        assemble(found, "mine", resize=None, seed=0, limit=None, on_progress=None)
+        assemble_splits(found, "mine", resize=None, seed=0, limit=None, on_progress=None)
 
 
 def save_split(folder, table, shards=1):

@@ -12,7 +12,7 @@ from archsmith.candidates.files import Candidates
 from archsmith.errors import EvaluationFailed, InvalidOption, MeasurementFailed
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.footprint import Footprint, intensity
-from archsmith.evaluator.kit.operator_counter import tally
+from archsmith.evaluator.kit.operator_counter import count_operators
 from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.latency import Latency, per_second
 from archsmith.evaluator.peak_memory import PeakMemory
@@ -46,7 +46,7 @@ class TestFootprint(EvaluatorConformance):
 class TestTally:
     def test_a_chain_of_layers_by_hand(self):
         network = nn.Sequential(nn.Linear(100, 1000), nn.ReLU(), nn.Linear(1000, 10)).eval()
-        found = tally(network, (torch.zeros(1, 100),))
+        found = count_operators(network, (torch.zeros(1, 100),))
         assert [(o.macs, o.weights, o.activations) for o in found.operations] == [
             (100_000, 4 * 101_000, 4 * 1100),
             (10_000, 4 * 10_010, 4 * 1010),
@@ -57,7 +57,7 @@ class TestTally:
 
     def test_what_nothing_holds_any_more_is_gone(self):
         deep = nn.Sequential(*[nn.Linear(64, 64) for _ in range(50)]).eval()
-        assert tally(deep, (torch.zeros(1, 64),)).live_bytes == 4 * 3 * 64  # the input, and two in turn
+        assert count_operators(deep, (torch.zeros(1, 64),)).live_bytes == 4 * 3 * 64  # the input, and two in turn
 
     def test_what_a_shortcut_holds_is_there(self):
         class Residual(nn.Module):
@@ -69,7 +69,7 @@ class TestTally:
                 y = self.layers[0](x)
                 return y + self.layers[2](self.layers[1](y))
 
-        assert tally(Residual().eval(), (torch.zeros(1, 64),)).live_bytes == 4 * 4 * 64
+        assert count_operators(Residual().eval(), (torch.zeros(1, 64),)).live_bytes == 4 * 4 * 64
 
     def test_tied_weights_count_once_and_attention_is_taken_apart(self):
         layer = nn.MultiheadAttention(16, 4, batch_first=True, bias=False).eval()
@@ -82,7 +82,7 @@ class TestTally:
             def forward(self, x):
                 return self.two(self.one(x, x, x, need_weights=False)[0], x, x, need_weights=False)[0]
 
-        found = tally(Attends(), (torch.zeros(1, 8, 16),))
+        found = count_operators(Attends(), (torch.zeros(1, 8, 16),))
         assert found.weight_bytes == sum(p.nbytes for p in layer.parameters())
         products = 2 * 4 * 8 * 8 * 4  # heads x tokens x tokens x head size, queries by keys and weights by values
         assert sum(o.macs for o in found.operations) == 2 * (4 * 8 * 16 * 16 + products)
@@ -96,19 +96,19 @@ class TestTally:
             def forward(self, x):
                 return self.linear(x) if float(x.sum()) > 0 else x
 
-        found = tally(Looks().eval(), (torch.ones(1, 4),))
+        found = count_operators(Looks().eval(), (torch.ones(1, 4),))
         assert [o.macs for o in found.operations] == [16]
 
     def test_data_types_count_by_their_size(self):
         network = nn.Linear(64, 64, bias=False).eval()
-        full = intensity(tally(network, (torch.zeros(1, 64),)), 0.5)
-        half = intensity(tally(copy.deepcopy(network).bfloat16(), (torch.zeros(1, 64).bfloat16(),)), 0.5)
+        full = intensity(count_operators(network, (torch.zeros(1, 64),)), 0.5)
+        half = intensity(count_operators(copy.deepcopy(network).bfloat16(), (torch.zeros(1, 64).bfloat16(),)), 0.5)
         assert half == pytest.approx(2 * full)
         assert full == pytest.approx(64 * 64 / (4 * (64 * 64 + 128)))
 
     def test_nothing_multiplied_is_no_figure(self):
         with pytest.raises(EvaluationFailed, match="multiplies nothing"):
-            intensity(tally(nn.ReLU(), (torch.zeros(1, 4),)), 0.5)
+            intensity(count_operators(nn.ReLU(), (torch.zeros(1, 4),)), 0.5)
 
 
 class TestFileSize(EvaluatorConformance):

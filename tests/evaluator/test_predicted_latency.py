@@ -1,4 +1,4 @@
-"""Latency foretold from blocks and a few whole networks, on a machine whose every cost is known."""
+"""Latency predicted from blocks and a few whole networks, on a machine whose every cost is known."""
 
 import json
 from types import SimpleNamespace

@@ -359,7 +359,7 @@ FORMULAS = {
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), name=st.sampled_from(sorted(FORMULAS)), near=st.sampled_from(["", "one"]))
-def test_formulas_are_found_from_telling_rows_and_hold_on_all(seed, name, near):
+def test_formulas_are_found_from_probe_rows_and_hold_on_all(seed, name, near):
     """Once nothing is in doubt, what was found gives the right number in every row, seen or not.
 
     What follows sizes of its own module is found wherever it stands; of other sizes, where no module is known.
@@ -372,7 +372,7 @@ def test_formulas_are_found_from_telling_rows_and_hold_on_all(seed, name, near):
         row["one.a", 0, -1] = row["one.b", 0, -1] * (4 if i == 0 else int(rng.integers(1, 5)))  # heads of some size
     truth = [FORMULAS[name](*(row[n, 0, -1] for n in names[:3])) for row in rows]
     sizes = Sizes(rows)
-    looked = sizes.telling(10)
+    looked = sizes.probes(10)
     while True:
         search = Search(sizes, looked)
         formula = search.formula({i: truth[row] for i, row in enumerate(looked)}, near)

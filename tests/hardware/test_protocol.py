@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed, UnknownName
 from archsmith.hardware import Measurement, Meter
 from archsmith.hardware.clock import cpu_tick
-from archsmith.hardware.statistics import interval, ratio_of_minima, ratio_of_trimmed_means, trimmed_mean
+from archsmith.hardware.statistics import confidence_interval, ratio_of_minima, ratio_of_trimmed_means, trimmed_mean
 from archsmith.progress import Reporter
 from archsmith.testing.clock import FakeClock, FakeDevice
 
@@ -268,7 +268,7 @@ def test_trimming_ignores_extremes_and_minima_take_the_least():
 def test_an_interval_holds_its_value_and_every_group(noise, value):
     reference = np.ones(10)
     groups = [(np.array(noise[i : i + 10]), reference) for i in range(0, 40, 10)]
-    low, high = interval(value, groups, ratio_of_trimmed_means)
+    low, high = confidence_interval(value, groups, ratio_of_trimmed_means)
     assert 0 <= low <= value <= high
     assert all(low <= ratio_of_trimmed_means(c, r) <= high for c, r in groups)
 

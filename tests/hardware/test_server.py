@@ -35,7 +35,7 @@ class Echo:
     def most_of(self, path):
         return 1 << 20
 
-    def answer(self, path, body):
+    def response(self, path, body):
         if body == b"bug":
             raise OSError("the disk is gone")
         return {"path": path, "length": len(body)}, b""
@@ -271,8 +271,8 @@ class TestTls:
         path, fingerprint = certificate
         with serving_at(serving(path)) as server:
             seen = []
-            answer = Echo.answer
-            server.answers.answer = lambda *given: seen.append(given) or answer(server.answers, *given)
+            answer = Echo.response
+            server.handler.response = lambda *given: seen.append(given) or answer(server.handler, *given)
             good = Credential(TOKEN, pin=fingerprint)
             assert exchange(at(server), good, "POST", "/run", b"{}", work_s=5, most=1000).status == 200
             assert len(seen) == 1

@@ -16,7 +16,7 @@ from archsmith.report import FinalNetwork, ReportData
 from archsmith.report.effects import main_effects
 from archsmith.report.figures import front, hypervolume_figure, hypervolumes, progress
 from archsmith.report.terminal import front_table
-from archsmith.report.text import answer, verdict
+from archsmith.report.text import best_found, verdict
 from archsmith.value import Value
 
 A, B = Objective("gain", "max"), Objective("cost", "min")
@@ -145,7 +145,7 @@ def test_numbers(value, unit, text):
 
 def test_sentences():
     one = report([evaluation(1.0, 2.0)], limits=(Limit("cost", "<=", 4.0),))
-    assert answer(one) == "1 network: cost 2, gain 1"
+    assert best_found(one) == "1 network: cost 2, gain 1"
     assert verdict(one) == "It meets cost ≤ 4."
     assert limit_text(Limit("latency_ms", "<=", 60.0, relative=True), "ms") == "latency_ms ≤ 60 % of the largest"
 

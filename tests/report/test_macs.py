@@ -111,8 +111,8 @@ def test_time_that_follows_macs_exactly_misleads_nobody(macs):
 
 
 def test_only_what_was_measured_counts_and_each_network_once():
-    foretold = [network(i, 100 + 50 * i, 1.0 + i, source="predicted") for i in range(4)]
-    assert macs_against_time(report(foretold)) == []
+    predicted = [network(i, 100 + 50 * i, 1.0 + i, source="predicted") for i in range(4)]
+    assert macs_against_time(report(predicted)) == []
     measured = [network(i, 100 + 50 * i, 1.0 + i) for i in range(4)]
     again = network(0, 100, 1.5, 0.01, fidelity={"stage": "final"})
     partly = network(7, 90, 0.1, fidelity={"epochs": 1})

@@ -200,7 +200,7 @@ def test_relaxations_are_checked(tiny):
     good = dict(Relaxed.uniform(tiny.space).probabilities)
     with pytest.raises(InvalidOption, match="rng"):
         Relaxed(good, "sampled_path")
-    with pytest.raises(InvalidOption, match="mixing"):
+    with pytest.raises(UnknownName, match="no mixing is called"):
         Relaxed(good, "average")
     for changed, error in (
         ({"w": torch.ones(2) / 2}, InvalidArchitecture),

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import archsmith as smith
-from archsmith.discovery.shapes import Shapes
+from archsmith.graph.readers.kit.shapes import Shapes
 from archsmith.method import names
 from archsmith.testing import supernets as laws
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import archsmith as smith
 from archsmith.plan import Plan
-from archsmith.structure.passing import answer_of, answering, places, settled, zeros_in_place_of
+from archsmith.structure.passing import places, settled, stand_in_of, standing_in, zeros_in_place_of
 from archsmith.testing import supernets as laws
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 
@@ -34,31 +34,31 @@ def same(one, other):
 
 @given(args=st.lists(nested, max_size=3), kwargs=st.dictionaries(st.sampled_from("abc"), nested), data=st.data())
 def test_an_output_made_of_inputs_is_made_again(args, kwargs, data):
-    """Where all that comes out went in, the answer gives it; the module gives the same with zeros for the stream."""
+    """Where all that comes out went in, the stand-in gives it; the module gives the same with zeros for the stream."""
     found = places(tuple(args), kwargs)
     went_in = [x for _, x in found]
     tensors = [x for x in went_in if isinstance(x, torch.Tensor)]
     if not tensors:
-        assert answer_of(None, found) is None
+        assert stand_in_of(None, found) is None
         return
     stream = data.draw(st.sampled_from(tensors))
     rest = data.draw(st.lists(st.sampled_from(went_in), max_size=3))
     output = (stream, *rest)
-    answer, first, made = answer_of(output, found)
+    stand_in, first, made = stand_in_of(output, found)
     assert first is stream
     assert made == []
     place = next(p for p, x in found if x is stream)
-    assert same(answering(place, answer, lambda x: x)(*args, **kwargs), output)
-    zeros = zeros_in_place_of(place, answer)(*args, **kwargs)
+    assert same(standing_in(place, stand_in, lambda x: x)(*args, **kwargs), output)
+    zeros = zeros_in_place_of(place, stand_in)(*args, **kwargs)
     assert same(zeros, (torch.zeros_like(stream), *rest))
 
 
 def test_what_cannot_be_made_has_no_answer():
-    assert answer_of({"x": TENSORS[0]}, []) is None
-    assert answer_of((TENSORS[0], object()), []) is None
-    assert answer_of(3, []) is None
+    assert stand_in_of({"x": TENSORS[0]}, []) is None
+    assert stand_in_of((TENSORS[0], object()), []) is None
+    assert stand_in_of(3, []) is None
     new = torch.ones(1)
-    found = answer_of((TENSORS[0], new), [])
+    found = stand_in_of((TENSORS[0], new), [])
     assert found == (("tuple", ("stream",), ("made", 0)), TENSORS[0], [new])
     assert settled(found[0], [("input", ("args", 1))]) == ("tuple", ("stream",), ("input", ("args", 1)))
 

@@ -14,7 +14,7 @@ from archsmith.errors import InvalidModel, InvalidOption
 from archsmith.evaluator.counts import Counts
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.plan import Plan
-from archsmith.structure.resolution import fitted, resized
+from archsmith.structure.resolution import fitted, resized_images
 from archsmith.testing import supernets as laws
 
 IMAGES = torch.rand(4, 3, 16, 24, generator=torch.Generator().manual_seed(0))
@@ -94,7 +94,7 @@ def test_statistics_are_those_of_small_images(supernet):
         found = supernet.calibrated_plan(arch).overrides["norm.running_mean"]
     finally:
         supernet._calibration = ()
-    expected = supernet.model.stem(resized(IMAGES, (8, 12))).mean((0, 2, 3))
+    expected = supernet.model.stem(resized_images(IMAGES, (8, 12))).mean((0, 2, 3))
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
     other = supernet.model.stem(IMAGES).mean((0, 2, 3)).detach().numpy()
     assert abs(found - other).max() > 1e-3
@@ -133,7 +133,7 @@ def test_tables_that_are_interpolated_do():
     assert "input.resolution" in supernet.space.names
     arch = supernet.smallest
     with torch.no_grad():
-        assert torch.equal(supernet(IMAGES, arch=arch), supernet.extract(arch)(resized(IMAGES, (8, 12))))
+        assert torch.equal(supernet(IMAGES, arch=arch), supernet.extract(arch)(resized_images(IMAGES, (8, 12))))
 
 
 def test_one_size_that_does_not_fit_is_left_out():
@@ -161,7 +161,7 @@ def test_images_by_name_and_in_half_precision():
     supernet = elastic(Named(), inputs).eval()
     arch = supernet.smallest
     assert supernet.plan(arch).inputs == {"pixels": (8, 12)}
-    small = {**inputs, "pixels": resized(IMAGES, (8, 12))}
+    small = {**inputs, "pixels": resized_images(IMAGES, (8, 12))}
     with torch.no_grad():
         expected = supernet.extract(arch)(**small)
         assert torch.equal(supernet(**inputs, arch=arch), expected)

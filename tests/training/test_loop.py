@@ -15,7 +15,7 @@ from archsmith.data import open_data
 from archsmith.errors import InvalidData, InvalidOption, TrainingDiverged, UnknownName
 from archsmith.supernet import Elastic, Supernet, Width
 from archsmith.testing.trainers import blobs, tiny_supernet
-from archsmith.training.kit.batch import Batch, Precision
+from archsmith.training.kit.batch import Precision, TrainingBatch
 from archsmith.training.kit.loop import train
 from archsmith.training.kit.optimizer import DEFAULTS, Schedule
 
@@ -311,7 +311,7 @@ def test_mixed_precision_computes_low_and_compares_in_single():
     [(inputs, targets)] = blobs(1)
     seen = []
     supernet.get_submodule("model.0").register_forward_hook(lambda _, __, output: seen.append(output.dtype))
-    run = Batch.of((inputs, targets), device).runner(supernet, device, Precision(torch.bfloat16))
+    run = TrainingBatch.of((inputs, targets), device).runner(supernet, device, Precision(torch.bfloat16))
     outputs = run(supernet.largest)
     assert seen == [torch.bfloat16]
     assert outputs.dtype == torch.float32

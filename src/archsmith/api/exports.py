@@ -78,7 +78,9 @@ def export_from_run(
 
 def _judged(written: Written, pick: Sequence[str]) -> Written:
     """With a warning for every limit of ``pick`` that the latency in the certificate does not keep."""
-    timed = {on_device("latency_ms", name): part for name, part in proofs.parts_of(written.certificate.data).items()}
+    timed = {
+        on_device("latency_ms", name): part for name, part in proofs.device_parts(written.certificate.data).items()
+    }
     warnings = []
     for limit in limits(pick):
         if limit.metric in timed:
@@ -106,9 +108,9 @@ def _export_all(run: RunFolder, members: Sequence[Member], reporter: Reporter) -
             if reporter.stop():
                 raise Interrupted("stopped while exporting; the same command goes on from there")
             reporter.at("export").progress(f"{member.name} as ONNX and safetensors", number, len(missing))
-            materials = member.materials()
+            context = member.context()
             if meters is None:
-                meters = export_meters(materials, stack, reporter)
+                meters = export_meters(context, stack, reporter)
             path = run.exports / f"{member.name}.onnx"
             found[member.name] = member.export(path, meters=meters, build=build)
     if missing:

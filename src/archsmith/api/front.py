@@ -15,7 +15,7 @@ from archsmith.feasibility import infeasible
 from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
 from archsmith.progress import SILENT, Reporter
 from archsmith.report.of_run import nothing_left
-from archsmith.runs.results import checked, question_of
+from archsmith.runs.results import final_networks, recorded_search
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from archsmith.delivery.files import Written
     from archsmith.hardware.meters import MeterOnUse
     from archsmith.report.data import ReportData
-    from archsmith.runs.context import Materials
+    from archsmith.runs.context import SearchContext
     from archsmith.runs.folder import RunFolder
 
 
@@ -36,13 +36,13 @@ class Member:
         name: the first eight digits of its key: how tables, files and commands call it.
         belief: what the search found about it.
         final: what the last check found: latency at full effort, the test split.
-        materials: gives the supernet and the data, built again from the run's folder where need be.
+        context: gives the supernet and the data, built again from the run's folder where need be.
     """
 
     name: str
     belief: Evaluation
     final: Evaluation
-    materials: Callable[[], Materials] = field(repr=False, compare=False)
+    context: Callable[[], SearchContext] = field(repr=False, compare=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -57,9 +57,9 @@ class Member:
 
         Where layers are quantised, the file that :meth:`export` writes is the network that was measured.
         """
-        materials = self.materials()
-        own, _ = materials.split(self.architecture)
-        return materials.supernet.extract(own)
+        context = self.context()
+        own, _ = context.split(self.architecture)
+        return context.supernet.extract(own)
 
     def export(
         self, path: str | Path, *, meters: Mapping[str, MeterOnUse] | None = None, build: Build | None = None
@@ -83,7 +83,7 @@ class Member:
             self.architecture,
             self.belief.values,
             Path(path),
-            self.materials(),
+            self.context(),
             meters=meters,
             build=build or rebuild,
         )
@@ -155,7 +155,9 @@ class Front(Sequence[Member]):
         objective = self._objective(by)
         within = [m for m in self.members if m.final.feasible(bounds)]
         if not within:
-            raise Infeasible(infeasible(bounds, [m.final for m in self.members], among=f"{len(self)} of the front"))
+            raise Infeasible(
+                infeasible(bounds, [m.final for m in self.members], among=f"{len(self)} networks of the front")
+            )
         return min(within, key=lambda m: objective.cost(m[objective.metric]))
 
     def named(self, name: str) -> Member:
@@ -217,13 +219,13 @@ class Front(Sequence[Member]):
 
 
 def read_front(
-    run: RunFolder, *, materials: Callable[[], Materials] | None = None, reporter: Reporter = SILENT
+    run: RunFolder, *, context: Callable[[], SearchContext] | None = None, reporter: Reporter = SILENT
 ) -> Front:
     """The front that the last check left.
 
     Args:
         run: whose search has ended.
-        materials: gives supernet and data; they are built again from the run's folder unless given.
+        context: gives supernet and data; they are built again from the run's folder unless given.
         reporter: hears what is being done when they are built again.
 
     Raises:
@@ -231,22 +233,22 @@ def read_front(
         UserError: when the search has not ended.
     """
     with run.store() as store:
-        objectives, limits, evaluations = question_of(run, store)
-        found = checked(run, store, evaluations)
+        objectives, limits, evaluations = recorded_search(run, store)
+        found = final_networks(run, store, evaluations)
     if not found and evaluations and not any(e.feasible(limits) for e in evaluations):
         raise Infeasible(nothing_left(run))
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
-    again = materials or _rebuilt(run, reporter)  # one for all: the supernet is built once
+    again = context or _rebuilt(run, reporter)  # one for all: the supernet is built once
     members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
 
 
-def _rebuilt(run: RunFolder, reporter: Reporter) -> Callable[[], Materials]:
+def _rebuilt(run: RunFolder, reporter: Reporter) -> Callable[[], SearchContext]:
     @cache
-    def materials() -> Materials:
-        from archsmith.runs.context import materials_of
+    def context() -> SearchContext:
+        from archsmith.runs.context import context_of
 
-        return materials_of(run, reporter=reporter)
+        return context_of(run, reporter=reporter)
 
-    return materials
+    return context

@@ -28,10 +28,10 @@ from archsmith.metric import check_known, limits, objectives
 from archsmith.orchestration.conducting import conduct, describe
 from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.reachable import check_reachable
-from archsmith.orchestration.specification import Latencies, Question
+from archsmith.orchestration.specification import Latencies, SearchSpec
 from archsmith.progress import Listener, Progress, Reporter, Stop, never, nobody
 from archsmith.report.of_run import write_report
-from archsmith.runs.context import EVALUATION_BATCH, Materials
+from archsmith.runs.context import EVALUATION_BATCH, SearchContext
 from archsmith.runs.weights import WEIGHTS, load_weights
 from archsmith.source.building import build, check_model, source_of
 from archsmith.training.kit import loop as training
@@ -126,44 +126,44 @@ class Job:
             return done
         metrics = [_user_metric(path) for path in self.metrics]
         devices = named_devices(self.on)
-        question = self._question(metrics, devices)
+        spec = self._spec(metrics, devices)
         recorded(devices)  # which opens them
         data = self._read(reporter)
         source = source_of(self.model, self.model_options, data, self.elastic)
         supernet = build(source, seed=self.seed, reporter=reporter)
-        joint = joint_space(supernet, question.precisions, reporter=reporter)
-        materials = Materials(supernet, source, None, None, devices, joint=joint)
-        question.check(materials.space)
-        run = Run.begin(self.run, self._fixed(materials, data), store=self.store)
+        joint = joint_space(supernet, spec.precisions, reporter=reporter)
+        context = SearchContext(supernet, source, None, None, devices, joint=joint)
+        spec.check(context.space)
+        run = Run.begin(self.run, self._fixed(context, data), store=self.store)
         with run.writing():
-            return self._carry_out(run, question, materials, data, metrics, reporter)
+            return self._carry_out(run, spec, context, data, metrics, reporter)
 
     def _carry_out(
         self,
         run: Run,
-        question: Question,
-        materials: Materials,
+        spec: SearchSpec,
+        context: SearchContext,
         data: AnyData,
         metrics: Sequence[UserMetric],
         reporter: Reporter,
     ) -> Front:
         """Try limits, train, search, export and report."""
-        supernet = materials.supernet
+        supernet = context.supernet
         for note in data.notes:
             run.note(note)
         # Quantised files are made of it, also where limits are tried.
-        if materials.joint is not None and not run.weights:
+        if context.joint is not None and not run.weights:
             self._calibrate(supernet, data)
-        untrained = replace(materials, data=run.fixed["data"], anchors=run.anchors)
+        untrained = replace(context, data=run.fixed["data"], anchors=run.anchors)
         way_out = f"the same command with another --limit goes on in {self.run}"
-        check_reachable(question, run, untrained, reporter=reporter, way_out=way_out)
+        check_reachable(spec, run, untrained, reporter=reporter, way_out=way_out)
         with _timed(run, "training"):
             self._train(run, supernet, data, reporter)
         val, test = (data.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
-        materials = replace(materials, val=val, test=test, data=run.fixed["data"], anchors=run.anchors)
+        context = replace(context, val=val, test=test, data=run.fixed["data"], anchors=run.anchors)
         try:
-            conduct(question, run, materials, metrics, reporter)
-            front = read_front(run, materials=lambda: materials)
+            conduct(spec, run, context, metrics, reporter)
+            front = read_front(run, context=lambda: context)
         except Infeasible as error:
             said = str(error).removesuffix(".")
             again = shlex.quote(str(self.run))
@@ -201,19 +201,19 @@ class Job:
         text = repr((archsmith.__version__, asked, seen))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _question(self, metrics: list[UserMetric], devices: Mapping[str, str]) -> Question:
-        question = Question(
+    def _spec(self, metrics: list[UserMetric], devices: Mapping[str, str]) -> SearchSpec:
+        spec = SearchSpec(
             objectives=objectives(maximize=self.maximize, minimize=self.minimize),
             limits=limits(self.limits),
             strategy=self.strategy,
             options=dict(self.options),
             budget=loop.Budget.parse(self.budget),
-            baseline=Question.parse_baseline(self.baseline),
+            baseline=SearchSpec.parse_baseline(self.baseline),
             seed=self.seed,
             latency=self.latency,
             precisions=precisions_on(devices, self.precisions),
         )
-        check_known(question.metrics, available_metrics(metrics, devices))
+        check_known(spec.metrics, available_metrics(metrics, devices))
         recipe = self._recipe()
         method.load("training", recipe["method"])
         check_rates(recipe["optimizer"], recipe["lr"], None)
@@ -221,9 +221,9 @@ class Job:
             _check_learnt(self.trained, self._asked())
         method.check_options(method.load("strategy", self.strategy), self.options)
         check_model(self.model, self.elastic)
-        if question.baseline is not None:
-            method.load("strategy", question.baseline[0])
-        return question
+        if spec.baseline is not None:
+            method.load("strategy", spec.baseline[0])
+        return spec
 
     def _read(self, reporter: Reporter) -> AnyData:
         reporter.at("data").progress(f"reading {self.data}")
@@ -244,7 +244,7 @@ class Job:
         reporter.at("data").progress(f"{sizes}, {len(data.classes)} classes, {data.form}", 1, 1)
         return data
 
-    def _fixed(self, materials: Materials, data: AnyData) -> dict[str, Any]:
+    def _fixed(self, context: SearchContext, data: AnyData) -> dict[str, Any]:
         described = {
             "spec": self.data,
             "resize": self.resize,
@@ -254,8 +254,8 @@ class Job:
             **({"options": {k: _plain(v) for k, v in self.data_options.items()}} if self.data_options else {}),
         }
         if self.trained is not None:
-            return describe(materials, described, training=_learnt(self.trained))
-        return describe(materials, described, training=self._recipe())
+            return describe(context, described, training=_learnt(self.trained))
+        return describe(context, described, training=self._recipe())
 
     def _asked(self) -> dict[str, Any]:
         """What was said of how to train."""
@@ -386,7 +386,7 @@ def _timed(run: Run, part: str) -> Iterator[None]:
         run.spent(part, time.monotonic() - start)
 
 
-def _training_progress(event: training.Progress) -> Progress:
+def _training_progress(event: training.TrainingProgress) -> Progress:
     losses = "  ".join(f"{part} {value:.3f}" for part, value in event.losses.items())
     done = (event.epoch - 1) * event.steps + event.step
     text = f"epoch {event.epoch}/{event.epochs}  loss {losses}"

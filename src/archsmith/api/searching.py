@@ -20,9 +20,9 @@ from archsmith.hardware.named import On, named_devices
 from archsmith.metric import Limit, check_known, limits, objectives
 from archsmith.orchestration.conducting import conduct, describe
 from archsmith.orchestration.metrics import available_metrics
-from archsmith.orchestration.specification import Latencies, Question
+from archsmith.orchestration.specification import Latencies, SearchSpec
 from archsmith.progress import Listener, Reporter, Stop, never, nobody
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.source.building import rebuild
 from archsmith.supernet import Supernet
 from archsmith.supernet.required import refuse_plain
@@ -32,7 +32,7 @@ CALIBRATION_BATCHES = 8
 """Training batches that batch-norm statistics of every subnet are computed from."""
 
 
-def search(  # noqa: PLR0913 - the whole question, in one call
+def search(  # noqa: PLR0913 - the whole specification, in one call
     supernet: Supernet,
     val: Iterable[Any],
     *,
@@ -73,7 +73,7 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         strategy: a name (``archsmith methods strategy``) or ``module:Class``.
         options: of the strategy.
         baseline: ``"random:20"`` evaluates 20 architectures of another strategy beside, for comparison.
-        latency: ``"predicted"`` measures 24 networks and their blocks, and foretells the candidates' latencies from
+        latency: ``"predicted"`` measures 24 networks and their blocks, and predicts the candidates' latencies from
             them; the networks of the front are measured all the same.
         precisions: of layers, such as ``("fp32", "int8")``: one for each layer joins the choices, networks are
             quantised with the calibration data, and judged and measured so; see :class:`Precisions`.
@@ -96,13 +96,13 @@ def search(  # noqa: PLR0913 - the whole question, in one call
     if test is not None:
         check_loader(test, "test", "a search reads it for every network of the front")
     devices = named_devices(on)
-    question = Question(
+    spec = SearchSpec(
         objectives=objectives(maximize=maximize, minimize=minimize),
         limits=_limits(limits),
         strategy=strategy,
         options=dict(options or {}),
         budget=loop.Budget.parse(str(budget)),
-        baseline=Question.parse_baseline(baseline),
+        baseline=SearchSpec.parse_baseline(baseline),
         seed=seed,
         latency=latency,
         precisions=precisions_on(devices, precisions),
@@ -111,19 +111,19 @@ def search(  # noqa: PLR0913 - the whole question, in one call
         supernet.record_calibration(_first(calibration, CALIBRATION_BATCHES))
     source = _source(model, supernet, reporter)
     folder = run if run is not None else Path(tempfile.mkdtemp(prefix="archsmith-"))
-    check_known(question.metrics, available_metrics(metrics, devices))
-    joint = joint_space(supernet, question.precisions, reporter=reporter)
-    materials = Materials(supernet, source, val, test, devices, joint=joint)
-    fixed = describe(materials, {"fingerprint": fingerprint_of_batches(val)})
+    check_known(spec.metrics, available_metrics(metrics, devices))
+    joint = joint_space(supernet, spec.precisions, reporter=reporter)
+    context = SearchContext(supernet, source, val, test, devices, joint=joint)
+    fixed = describe(context, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
     from archsmith.orchestration.reachable import check_reachable  # it tries networks in a session of this module
 
     with begun.writing():
         for note in _doubts(supernet, source):
             begun.note(note)
-        check_reachable(question, begun, materials, reporter=reporter, way_out="pass other limits=")
-        conduct(question, begun, materials, metrics, reporter)
-        return read_front(begun, materials=lambda: materials)
+        check_reachable(spec, begun, context, reporter=reporter, way_out="pass other limits=")
+        conduct(spec, begun, context, metrics, reporter)
+        return read_front(begun, context=lambda: context)
 
 
 def _doubts(supernet: Supernet, source: Mapping[str, Any] | None) -> Iterator[str]:

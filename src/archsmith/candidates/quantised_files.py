@@ -20,7 +20,7 @@ from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.onnx_tools.quantising import Policy, Quantisable
 from archsmith.fingerprint import fingerprint_of
 from archsmith.hardware import Call
-from archsmith.running.calibration import Batch
+from archsmith.running.calibration import CalibrationBatch
 from archsmith.structure.calls import in_order
 from archsmith.structure.resolution import fitted
 from archsmith.supernet.supernet import Supernet
@@ -140,7 +140,7 @@ def calibration_calls(supernet: Supernet, own: Architecture, batch: int, items: 
             given += batch
 
 
-def _inputs(recorded: Batch) -> Any:
+def _inputs(recorded: CalibrationBatch) -> Any:
     return dict(recorded.keywords) or recorded.inputs
 
 

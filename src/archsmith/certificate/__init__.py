@@ -6,7 +6,14 @@
 
 from archsmith.certificate.certifying import Build, Exported, Quantised, certify
 from archsmith.certificate.checking import Check, Verdict, verify
-from archsmith.certificate.record import SUFFIX, Certificate, certificate_path, devices, parts_of, read_certificate
+from archsmith.certificate.record import (
+    SUFFIX,
+    Certificate,
+    certificate_path,
+    certified_devices,
+    device_parts,
+    read_certificate,
+)
 
 __all__ = [
     "SUFFIX",
@@ -17,9 +24,9 @@ __all__ = [
     "Quantised",
     "Verdict",
     "certificate_path",
+    "certified_devices",
     "certify",
-    "devices",
-    "parts_of",
+    "device_parts",
     "read_certificate",
     "verify",
 ]

@@ -20,12 +20,11 @@ from archsmith.certificate.record import (
     VERSION,
     Certificate,
     certificate_path,
-    parts_of,
+    device_parts,
 )
 from archsmith.certificate.samples import sampled
 from archsmith.errors import InvalidModel
 from archsmith.evaluator.accuracy import count_correct, evaluating
-from archsmith.evaluator.latency import Measures
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.export.onnx_tools.comparing import TOLERANCE, difference
 from archsmith.export.onnx_tools.inputs import random_like, resized
@@ -36,6 +35,7 @@ from archsmith.export.safetensors import (
 )
 from archsmith.files import sha256, write_json
 from archsmith.hardware import environment
+from archsmith.hardware.block_table import Measures
 from archsmith.hardware.records import measured_line
 from archsmith.metric import on_device
 from archsmith.structure.calls import in_order, logits_of
@@ -250,7 +250,7 @@ def _line(path: Path, data: Mapping[str, Any]) -> str:
         f"{split} accuracy {a['top1']:.2f} %{_searched(a['top1'], judged.get(split), 2)}"
         for split, a in data["accuracy"].items()
     )
-    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in parts_of(data).items())
+    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in device_parts(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
     equal = f"all forms of the network equal within {worst:.1g} of the largest output"
     if "quantised" in data:

@@ -15,10 +15,9 @@ from archsmith.certificate.certifying import (
     accuracy_of,
     by_name,
 )
-from archsmith.certificate.record import parts_of, read_certificate
-from archsmith.certificate.samples import compare
+from archsmith.certificate.record import device_parts, read_certificate
+from archsmith.certificate.samples import compare_samples
 from archsmith.errors import EvaluationFailed, MissingExtra, UnknownName, Untrusted, UserError
-from archsmith.evaluator.latency import Measures
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.export.onnx_tools.comparing import difference, tensors
 from archsmith.export.onnx_tools.inputs import random_like, resized
@@ -32,6 +31,7 @@ from archsmith.export.safetensors import (
 )
 from archsmith.files import sha256
 from archsmith.hardware import Measurement
+from archsmith.hardware.block_table import Measures
 from archsmith.metric import on_device
 from archsmith.plan import Plan
 
@@ -147,7 +147,7 @@ def verify(
             _attempt(
                 on_device("latency", name), _check_latency, network, part, by_name(meter).get(name), why.get(name, "")
             )
-            for name, part in parts_of(data).items()
+            for name, part in device_parts(data).items()
         ),
     ]
     return Verdict(target, tuple(checks if network.is_file() else map(_without, checks)))
@@ -191,7 +191,7 @@ def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[A
 def _check_recorded(network: Path, outputs: Mapping[str, Any], moved: float) -> tuple[Status, str]:
     """A quantised file may be further from what is recorded: a value between two steps goes to either."""
     if "samples" in outputs:
-        apart = compare(OnnxFile(network), outputs["samples"])
+        apart = compare_samples(OnnxFile(network), outputs["samples"])
     else:
         inputs, _ = _recorded_inputs(network, outputs)
         flat = torch.cat([t.detach().double().flatten() for t in tensors(OnnxFile(network)(*inputs))])
@@ -261,7 +261,7 @@ def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | Non
         found = meter.measure(prepared, effort="final")
         now = f"{found} on {meter.device.spec}, {recorded} when certified"
         if not same:
-            return "skipped", f"{now} on another machine, runtime or setting: the two do not compare"
+            return "skipped", f"{now} on another machine, runtime or setting: the two do not compare_samples"
         meets = found.low / found.anchor_ms <= high * (1 + DRIFT) and found.high / found.anchor_ms >= low * (1 - DRIFT)
         if meets and math.isfinite(low + high):
             return "ok", now

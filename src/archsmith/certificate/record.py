@@ -34,7 +34,7 @@ class Outputs(TypedDict, total=False):
     first: list[float]
 
 
-class Judged(TypedDict):
+class AccuracyRecord(TypedDict):
     """Accuracy on one split."""
 
     top1: float
@@ -43,7 +43,7 @@ class Judged(TypedDict):
     data: str
 
 
-class Measured(TypedDict, total=False):
+class LatencyRecord(TypedDict, total=False):
     """Latency on one device."""
 
     latency: Required[dict[str, Any]]
@@ -56,18 +56,18 @@ class Quantisation(TypedDict, total=False):
     differs: dict[str, float]
 
 
-class Data(TypedDict, total=False):
+class CertificateData(TypedDict, total=False):
     """The content of a certificate's file."""
 
     format: Required[str]
     version: Required[int]
     files: Required[dict[str, str]]
     outputs: Required[Outputs]
-    accuracy: Required[dict[str, Judged]]
+    accuracy: Required[dict[str, AccuracyRecord]]
     latency: Required[dict[str, Any]]
     device: Required[dict[str, str]]
     line: Required[str]
-    others: dict[str, Measured]
+    others: dict[str, LatencyRecord]
     name: str
     quantised: Quantisation
     believed: dict[str, dict[str, Any]]
@@ -141,14 +141,14 @@ def read_certificate(path: Path) -> Certificate:
         raise DamagedFile(f'{target} is no certificate of archsmith; it should say "format": "{FORMAT}"')
     if data.get("version") not in range(1, VERSION + 1):
         raise DamagedFile(f"{target} has version {data.get('version')}, this archsmith reads {VERSION}: update it")
-    if wrong := misfit(data, Data) or _lacking(data):
+    if wrong := misfit(data, CertificateData) or _lacking(data):
         raise DamagedFile(f"{target} is no whole certificate ({wrong}); export the network again")
     return Certificate(target, data)
 
 
-def devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
+def certified_devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
     """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
-    return {name: part["device"] for name, part in parts_of(certificate.data).items()}
+    return {name: part["device"] for name, part in device_parts(certificate.data).items()}
 
 
 def _lacking(data: Mapping[str, Any]) -> str:
@@ -159,10 +159,10 @@ def _lacking(data: Mapping[str, Any]) -> str:
         return "it holds no outputs"
     if wrong := misfit(data.get("export", {}).get("data"), DataOrigin | None):
         return f"of the data: {wrong}"
-    parts = parts_of(data).items()
+    parts = device_parts(data).items()
     return next((f"{n or 'the device'} has no spec" for n, part in parts if not part["device"].get("spec")), "")
 
 
-def parts_of(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def device_parts(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Device -> what a certificate says of it, the first device first."""
     return {data.get("name", ""): data, **data.get("others", {})}

@@ -59,7 +59,7 @@ def sampled(file: OnnxFile, inputs: tuple[Any, ...], seed: int) -> Samples:
     return Samples(inputs=recorded, outputs=[_output(y) for y in outputs])
 
 
-def compare(file: OnnxFile, samples: Samples) -> Difference:
+def compare_samples(file: OnnxFile, samples: Samples) -> Difference:
     """How far a file's outputs on the recorded inputs are from those recorded: the output that is furthest.
 
     Raises:

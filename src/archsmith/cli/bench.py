@@ -148,7 +148,7 @@ def run(
     table was not imported are left out and named; the exit code is then 1, as after failed searches, and where a
     strategy that was named could take part on no problem.
     """
-    from archsmith.comparison import compare, parse_contenders, parse_problems
+    from archsmith.comparison import compare, parse_entries, parse_problems
     from archsmith.comparison.entry import FAST, USUAL
     from archsmith.comparison.problem import QUICK
 
@@ -156,7 +156,7 @@ def run(
     with importable_here(), stoppable() as stopped, progress() as listen:
         asked = parse_problems(problems or (QUICK if quick else ()), budget)
         outcome = compare(
-            parse_contenders(strategies, FAST if quick else USUAL),
+            parse_entries(strategies, FAST if quick else USUAL),
             asked,
             range(first_seed, first_seed + count),
             to,

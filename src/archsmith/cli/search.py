@@ -248,7 +248,7 @@ def _value(text: str) -> Any:
 
 @contextmanager
 def stoppable() -> Iterator[Any]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one stops at once."""
+    """Turn the first Ctrl-C or SIGTERM into a stop request; the second one stops at once."""
     wished: list[int] = []
 
     def wish(number: int, _: Any) -> None:

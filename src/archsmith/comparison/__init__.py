@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from archsmith.comparison.entry import Contender, parse_contender, parse_contenders
+from archsmith.comparison.entry import Entry, parse_entries, parse_entry
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem, parse_problems
-from archsmith.comparison.runner import Outcome, Step, compare
-from archsmith.comparison.searching import search
+from archsmith.comparison.runner import ComparisonOutcome, Step, compare
+from archsmith.comparison.searching import search_table
 from archsmith.comparison.summary import read_summary, summarise
 
 __all__ = [
     "PROBLEMS",
-    "Contender",
-    "Outcome",
+    "ComparisonOutcome",
+    "Entry",
     "Problem",
     "Step",
     "compare",
-    "parse_contender",
-    "parse_contenders",
+    "parse_entries",
+    "parse_entry",
     "parse_problem",
     "parse_problems",
     "read_summary",
-    "search",
+    "search_table",
     "summarise",
 ]

@@ -31,7 +31,7 @@ FAST = ("auto", "linas", "regularized_evolution", "nsga2", RANDOM)
 
 
 @dataclass(frozen=True)
-class Contender:
+class Entry:
     """One entry of a comparison.
 
     Args:
@@ -94,7 +94,7 @@ class Contender:
         return method(space, problem.objectives, (), rng=rng, **options)  # type: ignore[no-any-return]
 
 
-def parse_contender(text: str) -> Contender:
+def parse_entry(text: str) -> Entry:
     """Read ``NAME[:OPTION=VALUE,...][/SWITCH...][@LABEL]``.
 
     Switches: ``no-graph`` hides the graph view of the space; ``free`` tells the strategy parameters, MACs and the like
@@ -103,7 +103,7 @@ def parse_contender(text: str) -> Contender:
 
     Names and values may hold colons: ``linas:predictor=mypackage.mine:Mine``.
 
-    >>> c = parse_contender("nsga2:population=50/no-graph@NSGA-II")
+    >>> c = parse_entry("nsga2:population=50/no-graph@NSGA-II")
     >>> c.name, dict(c.options), c.graph, c.label
     ('nsga2', {'population': 50}, False, 'NSGA-II')
 
@@ -136,7 +136,7 @@ def parse_contender(text: str) -> Contender:
             raise unknown("switch", switch, SWITCHES)
     if "free" in found and "free" not in option_names(method):
         raise InvalidOption(f"{name} cannot be told free metrics: it has no option 'free'; leave /free away")
-    return Contender(label.strip() or body, name, options, **found)
+    return Entry(label.strip() or body, name, options, **found)
 
 
 def _split(head: str) -> tuple[str, str]:
@@ -160,11 +160,11 @@ def _options(given: str, text: str) -> dict[str, Any]:
     return options
 
 
-def parse_contenders(given: Iterable[str], usual: Iterable[str] = USUAL) -> list[Contender]:
+def parse_entries(given: Iterable[str], usual: Iterable[str] = USUAL) -> list[Entry]:
     """Several entries, spaces between them; random search is always one.
 
     Args:
-        given: texts for :func:`parse_contender`; ``all`` stands for every strategy, nothing for the usual ones.
+        given: texts for :func:`parse_entry`; ``all`` stands for every strategy, nothing for the usual ones.
         usual: names that stand for nothing given, as far as they exist.
 
     Raises:
@@ -173,9 +173,9 @@ def parse_contenders(given: Iterable[str], usual: Iterable[str] = USUAL) -> list
     known = names("strategy")
     texts = [part for text in given for part in text.split()] or [name for name in usual if name in known]
     texts = [name for text in texts for name in (known if text == "all" else [text])]
-    found = [parse_contender(text) for text in dict.fromkeys(texts)]
+    found = [parse_entry(text) for text in dict.fromkeys(texts)]
     if not any(c.name == RANDOM and not c.options for c in found):
-        found.append(parse_contender(RANDOM))
+        found.append(parse_entry(RANDOM))
     if twice := [label for label, n in Counter(c.label for c in found).items() if n > 1]:
         raise InvalidOption(f"two strategies are called {twice[0]!r}; give one another name: NAME[:OPTIONS]@LABEL")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from archsmith.comparison.landscape import Floats, Landscape, evaluations_to
-from archsmith.comparison.record import Record
+from archsmith.comparison.record import SearchRecord
 
 LEVELS = (90.0, 95.0, 99.0, 99.9)
 """Percent of the best hypervolume until which evaluations are counted."""
@@ -21,7 +21,7 @@ LATE = 0.1
 
 
 @dataclass(frozen=True)
-class Run:
+class SearchRun:
     """One search, measured.
 
     Args:
@@ -33,7 +33,7 @@ class Run:
         gap: of a single objective, how far the best value is from the table's, ``(t,)``.
     """
 
-    record: Record
+    record: SearchRecord
     shares: Floats
     box: Floats | None
     distances: Floats
@@ -69,7 +69,7 @@ class Run:
         return math.inf if found is None else float(found)
 
 
-def measured(record: Record, values: Floats, land: Landscape, budget: int) -> Run:
+def measured(record: SearchRecord, values: Floats, land: Landscape, budget: int) -> SearchRun:
     """Measure a search by its ``values (t, m)``, NaN for failed ones, up to ``budget`` evaluations.
 
     A search that ended before counts on with what it had.
@@ -81,7 +81,7 @@ def measured(record: Record, values: Floats, land: Landscape, budget: int) -> Ru
     best = np.minimum.accumulate(signed, axis=0)
     box = land.box_shares(costs)
     gap = best[:, 0] - (land.best * signs)[0] if len(land.objectives) == 1 else None
-    return Run(
+    return SearchRun(
         record,
         _held(land.shares(costs), budget),
         None if box is None else _held(box, budget),
@@ -95,7 +95,7 @@ def _held(curve: Floats, length: int) -> Floats:
     return np.concatenate([curve, np.repeat(curve[-1:], length - len(curve), axis=0)])
 
 
-def result(runs: Sequence[Run], land: Landscape, budget: int) -> dict[str, Any]:
+def result(runs: Sequence[SearchRun], land: Landscape, budget: int) -> dict[str, Any]:
     """What the searches of one strategy on one problem say together; plain data."""
     levels = [f"{level:g}" for level in LEVELS] + (["within"] if runs[0].key_level == "within" else [])
     boxes = [r.box[-1] for r in runs if r.box is not None]

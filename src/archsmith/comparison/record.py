@@ -20,7 +20,7 @@ _MOST = 10**6
 """Evaluations of one search that are read; curves of that length are held for each."""
 
 
-class _Contender(TypedDict):
+class _Entry(TypedDict):
     """What is shown of a strategy."""
 
     label: str
@@ -40,7 +40,7 @@ class _Written(TypedDict):
     objectives: list[str]
     within: float | None
     table: str
-    contender: _Contender
+    contender: _Entry
     code: str
     seed: int
     budget: int
@@ -52,8 +52,12 @@ class _Written(TypedDict):
     versions: dict[str, str]
 
 
+_KEYS = {"entry": "contender"}
+"""Fields that files know by an older name."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class SearchRecord:
     """What one strategy did on one problem from one seed.
 
     Args:
@@ -62,7 +66,7 @@ class Record:
         objectives: as text, in order.
         within: see :class:`archsmith.comparison.problem.Problem`.
         table: fingerprint of the benchmark.
-        contender: of :meth:`archsmith.comparison.entry.Contender.to_json`.
+        entry: of :meth:`archsmith.comparison.entry.Entry.to_json`.
         code: digest of the strategy's code.
         seed: of this search.
         budget: evaluations that it was given.
@@ -79,7 +83,7 @@ class Record:
     objectives: tuple[str, ...]
     within: float | None
     table: str
-    contender: Mapping[str, Any]
+    entry: Mapping[str, Any]
     code: str
     seed: int
     budget: int
@@ -93,9 +97,9 @@ class Record:
     @property
     def label(self) -> str:
         """The strategy's name in tables."""
-        return str(self.contender["label"])
+        return str(self.entry["label"])
 
-    def answers(self, wanted: Mapping[str, Any]) -> bool:
+    def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Whether this is the search that ``wanted`` describes, and went at least as far.
 
         Args:
@@ -106,10 +110,10 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :meth:`from_json` reads it back."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **{_KEYS.get(name, name): value for name, value in asdict(self).items()}}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Record:
+    def from_json(cls, data: Mapping[str, Any]) -> SearchRecord:
         """The inverse of :meth:`to_json`.
 
         Raises:
@@ -120,7 +124,8 @@ class Record:
                 raise DamagedFile(f"its format is {data['format']!r:.20}, this version reads {FORMAT}")
         with reading("the record of a search", data, _Written):
             _check(data)
-            rest = {key: value for key, value in data.items() if key != "format"}
+            names = {key: name for name, key in _KEYS.items()}
+            rest = {names.get(key, key): value for key, value in data.items() if key != "format"}
             for key in ("objectives", "positions", "cpu_ms"):
                 rest[key] = tuple(rest[key])
             for key in ("rows", "values"):
@@ -159,12 +164,12 @@ def record_path(folder: Path, problem: str, label: str, seed: int) -> Path:
     return folder / RECORDS / problem / plain / f"{seed}.json"
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: SearchRecord) -> None:
     """Store a record, whole or not at all."""
     write_json(record_path(folder, record.problem, record.label, record.seed), record.to_json())
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> SearchRecord:
     """One record.
 
     Raises:
@@ -173,12 +178,12 @@ def read_record(path: Path) -> Record:
     way_out = "delete it and give the same command again"
     data = read_json(path, what="the record of a search", way_out=way_out)
     try:
-        return Record.from_json(data)
+        return SearchRecord.from_json(data)
     except DamagedFile as error:
         raise DamagedFile(f"{path} cannot be used: {error}; {way_out}") from error
 
 
-def read_records(folder: Path) -> Iterator[Record]:
+def read_records(folder: Path) -> Iterator[SearchRecord]:
     """All records of a comparison.
 
     Raises:

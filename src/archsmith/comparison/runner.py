@@ -19,10 +19,10 @@ from statistics import mean
 
 import numpy as np
 
-from archsmith.comparison.entry import COUNTED, Contender
+from archsmith.comparison.entry import COUNTED, Entry
 from archsmith.comparison.problem import Problem
-from archsmith.comparison.record import Record, read_record, record_path, write_record
-from archsmith.comparison.searching import identity, opened, search
+from archsmith.comparison.record import SearchRecord, read_record, record_path, write_record
+from archsmith.comparison.searching import identity, opened, search_table
 from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable, unknown
 
 THREADS = {
@@ -30,7 +30,7 @@ THREADS = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 _LOOK_S = 0.5
-"""Seconds after which a wish to stop is noticed at the latest."""
+"""Seconds after which a stop request is noticed at the latest."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Step:
 
 
 @dataclass
-class Outcome:
+class ComparisonOutcome:
     """What became of a comparison.
 
     Attributes:
@@ -60,7 +60,7 @@ class Outcome:
         notes: what was left out or done again, and why.
         failures: searches that ended with an error, which the same command tries again.
         missing: problems that were left out because their table is not there, and how to get it.
-        idle: labels of contenders that took part on no problem; the notes say why.
+        idle: labels of entries that took part on no problem; the notes say why.
         interrupted: whether it was asked to stop; the same command goes on.
     """
 
@@ -80,25 +80,25 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Task:
-    contender: Contender
+    entry: Entry
     problem: Problem
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.contender.label} on {self.problem.name}, seed {self.seed}"
+        return f"{self.entry.label} on {self.problem.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class _Ended:
     task: _Task
-    record: Record | None
+    record: SearchRecord | None
     seconds: float
     missing: str = ""
     error: str = ""
 
 
 def compare(
-    contenders: Sequence[Contender],
+    entries: Sequence[Entry],
     problems: Sequence[Problem],
     seeds: Sequence[int],
     folder: Path,
@@ -107,14 +107,14 @@ def compare(
     any_code: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
-    """Run what is missing of ``contenders`` x ``problems`` x ``seeds``; the records lie in ``folder``.
+) -> ComparisonOutcome:
+    """Run what is missing of ``entries`` x ``problems`` x ``seeds``; the records lie in ``folder``.
 
     A record is kept if it was made by the same code with the same options on the same table and went at least as far.
     Nothing that a search finds depends on what else is run, in which order, or in how many processes.
 
     Args:
-        contenders: with labels of their own.
+        entries: with labels of their own.
         problems: each with its budget.
         seeds: of the searches.
         folder: is made; the folder of a comparison may grow.
@@ -127,10 +127,10 @@ def compare(
         UserError: for options that a strategy refuses, and columns that no problem has.
         MissingTable: where none of the tables is there; with one of them, problems on others are left out.
     """
-    if workers < 0 or not (contenders and problems and seeds):
+    if workers < 0 or not (entries and problems and seeds):
         raise InvalidOption("a comparison needs a strategy, a problem and a seed, and no negative number of workers")
-    outcome = Outcome()
-    tasks = _tasks(contenders, problems, seeds, outcome)
+    outcome = ComparisonOutcome()
+    tasks = _tasks(entries, problems, seeds, outcome)
     progress = _Progress(len(tasks), max(1, workers), on_step)
     missing = []
     for task in tasks:
@@ -147,48 +147,48 @@ def compare(
             write_record(folder, ended.record)
             outcome.made += 1
         elif ended.missing:
-            dropped.add(ended.task.contender.label)
-            outcome.note(f"{ended.task.contender.label} is left out: {ended.missing}")
+            dropped.add(ended.task.entry.label)
+            outcome.note(f"{ended.task.entry.label} is left out: {ended.missing}")
         else:
             outcome.failures.append(f"{ended.task}: {ended.error}")
         progress.advance(ended.task, ended.seconds)
-    taking_part = {task.contender.label for task in tasks} - dropped
-    outcome.idle = [c.label for c in contenders if c.label not in taking_part]
+    taking_part = {task.entry.label for task in tasks} - dropped
+    outcome.idle = [c.label for c in entries if c.label not in taking_part]
     outcome.interrupted = stop()
     return outcome
 
 
 def _tasks(
-    contenders: Sequence[Contender], problems: Sequence[Problem], seeds: Sequence[int], outcome: Outcome
+    entries: Sequence[Entry], problems: Sequence[Problem], seeds: Sequence[int], outcome: ComparisonOutcome
 ) -> list[_Task]:
     """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
     problems = _with_table(problems, outcome)
-    _check_columns(contenders, problems)
+    _check_columns(entries, problems)
     taking_part: set[tuple[str, str]] = set()
-    for contender in contenders:
+    for entry in entries:
         try:
             for problem in problems:
-                if reason := contender.excluded(problem, opened(problem)):
+                if reason := entry.excluded(problem, opened(problem)):
                     outcome.note(reason)
                     continue
-                contender.build(problem, opened(problem), np.random.default_rng(0))  # refuses wrong options early
-                taking_part.add((contender.label, problem.name))
+                entry.build(problem, opened(problem), np.random.default_rng(0))  # refuses wrong options early
+                taking_part.add((entry.label, problem.name))
         except MissingExtra as error:
-            outcome.note(f"{contender.label} is left out: {error}")
-            taking_part = {pair for pair in taking_part if pair[0] != contender.label}
-    return [_Task(c, p, s) for s in seeds for p in problems for c in contenders if (c.label, p.name) in taking_part]
+            outcome.note(f"{entry.label} is left out: {error}")
+            taking_part = {pair for pair in taking_part if pair[0] != entry.label}
+    return [_Task(c, p, s) for s in seeds for p in problems for c in entries if (c.label, p.name) in taking_part]
 
 
-def _check_columns(contenders: Sequence[Contender], problems: Sequence[Problem]) -> None:
+def _check_columns(entries: Sequence[Entry], problems: Sequence[Problem]) -> None:
     """Refuse a column that none of the tables has; ``/free`` alone asks for what there is, and may find nothing."""
     columns = sorted({column for problem in problems for column in opened(problem).columns})
-    for contender in contenders:
-        for pattern in contender.free if contender.free != COUNTED else ():
+    for entry in entries:
+        for pattern in entry.free if entry.free != COUNTED else ():
             if not fnmatch.filter(columns, pattern):
                 raise unknown("column of these problems' tables", pattern, columns)
 
 
-def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:
+def _with_table(problems: Sequence[Problem], outcome: ComparisonOutcome) -> list[Problem]:
     """The problems whose table is there; the others are noted."""
     found: list[Problem] = []
     missing: list[MissingTable] = []
@@ -204,9 +204,9 @@ def _with_table(problems: Sequence[Problem], outcome: Outcome) -> list[Problem]:
     return found
 
 
-def _found(folder: Path, task: _Task, outcome: Outcome, *, any_code: bool) -> Record | None:
+def _found(folder: Path, task: _Task, outcome: ComparisonOutcome, *, any_code: bool) -> SearchRecord | None:
     """The record of ``task`` if there is one that answers it."""
-    path = record_path(folder, task.problem.name, task.contender.label, task.seed)
+    path = record_path(folder, task.problem.name, task.entry.label, task.seed)
     if not path.exists():
         return None
     try:
@@ -214,14 +214,14 @@ def _found(folder: Path, task: _Task, outcome: Outcome, *, any_code: bool) -> Re
     except DamagedFile as error:
         outcome.note(f"done again: {error}")
         return None
-    wanted = identity(task.contender, task.problem, task.seed)
+    wanted = identity(task.entry, task.problem, task.seed)
     if any_code:
         del wanted["code"]
-    if record.answers(wanted | {"budget": task.problem.budget}):
+    if record.matches(wanted | {"budget": task.problem.budget}):
         return record
     different = [key for key, value in wanted.items() if getattr(record, key) != value] or ["budget"]
     outcome.note(
-        f"{task.contender.label} on {task.problem.name} is done again: the record has another {', '.join(different)}"
+        f"{task.entry.label} on {task.problem.name} is done again: the record has another {', '.join(different)}"
     )
     return None
 
@@ -253,14 +253,14 @@ class _Progress:
 
 def _likeness(task: _Task) -> tuple[str, str, str]:
     """Keys of searches that take about as long, the likest first."""
-    return f"{task.contender.label} {task.problem.name}", task.contender.label, ""
+    return f"{task.entry.label} {task.problem.name}", task.entry.label, ""
 
 
 def _attempt(task: _Task) -> _Ended:
     """One search, in whichever process this is."""
     started = time.monotonic()
     try:
-        record = search(task.contender, task.problem, task.seed)
+        record = search_table(task.entry, task.problem, task.seed)
     except MissingExtra as error:
         return _Ended(task, None, time.monotonic() - started, missing=str(error))
     except Exception as error:  # noqa: BLE001 - a strategy may raise anything; the others go on, and it is told
@@ -275,14 +275,14 @@ def _here(tasks: Sequence[_Task], _: int, stop: Callable[[], bool], dropped: set
     for task in tasks:
         if stop():
             return
-        if task.contender.label not in dropped:
+        if task.entry.label not in dropped:
             yield _attempt(task)
 
 
 def _in_processes(
     tasks: Sequence[_Task], workers: int, stop: Callable[[], bool], dropped: set[str]
 ) -> Iterator[_Ended]:
-    """As many searches at a time as there are workers, so that a wish to stop has little to wait for."""
+    """As many searches at a time as there are workers, so that a stop request has little to wait for."""
     waiting = list(tasks)
     running: set[Future[_Ended]] = set()
     others = set(multiprocessing.active_children())
@@ -291,7 +291,7 @@ def _in_processes(
         try:
             while waiting or running:
                 while waiting and len(running) < workers and not stop():
-                    if (task := waiting.pop(0)).contender.label not in dropped:
+                    if (task := waiting.pop(0)).entry.label not in dropped:
                         running.add(pool.submit(_attempt, task))
                 if not running:
                     break

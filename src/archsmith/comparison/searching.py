@@ -16,9 +16,9 @@ import numpy as np
 from archsmith import __version__
 from archsmith.benchmark import Benchmark, default_folder
 from archsmith.comparison._sources import code_digest
-from archsmith.comparison.entry import Contender
+from archsmith.comparison.entry import Entry
 from archsmith.comparison.problem import Problem
-from archsmith.comparison.record import Record
+from archsmith.comparison.record import SearchRecord
 from archsmith.errors import ArchsmithError
 from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_PROPOSALS, Reason
@@ -39,26 +39,26 @@ def _opened(problem: Problem, folder: Path) -> Benchmark:
     return problem.open()
 
 
-def identity(contender: Contender, problem: Problem, seed: int) -> dict[str, Any]:
+def identity(entry: Entry, problem: Problem, seed: int) -> dict[str, Any]:
     """What makes two searches the same one; the budget is no part of it, since no strategy knows it."""
-    texts = tuple(sorted(value for value in contender.options.values() if isinstance(value, str)))
+    texts = tuple(sorted(value for value in entry.options.values() if isinstance(value, str)))
     return {
         "problem": problem.name,
         "benchmark": problem.benchmark,
         "objectives": tuple(map(str, problem.objectives)),
         "within": problem.within,
         "table": opened(problem).fingerprint,
-        "contender": contender.to_json(),
-        "code": code_digest(contender.name, texts),
+        "entry": entry.to_json(),
+        "code": code_digest(entry.name, texts),
         "seed": seed,
     }
 
 
-def search(contender: Contender, problem: Problem, seed: int, budget: int | None = None) -> Record:
+def search_table(entry: Entry, problem: Problem, seed: int, budget: int | None = None) -> SearchRecord:
     """Let a strategy search until the budget of unique evaluations is spent or it has nothing left to propose.
 
     Args:
-        contender: the strategy and what it may see.
+        entry: the strategy and what it may see.
         problem: what it searches.
         seed: with the problem's own number it seeds the strategy, whatever else is run.
         budget: evaluations; the problem's own unless given.
@@ -72,20 +72,20 @@ def search(contender: Contender, problem: Problem, seed: int, budget: int | None
     rng = np.random.default_rng([seed, problem.entropy])
     clock = _Clock()
     with clock:
-        strategy = contender.build(problem, benchmark, rng)
+        strategy = entry.build(problem, benchmark, rng)
     met: dict[str, Evaluation] = {}
     repeated, ended = 0, "budget"
     while len(met) < budget:
         with clock:
-            answer = strategy.ask(min(contender.batch, budget - len(met)))
-        if not (asked := proposals(answer, of=strategy)):
+            proposed = strategy.ask(min(entry.batch, budget - len(met)))
+        if not (asked := proposals(proposed, of=strategy)):
             ended = _because("finished")
             break
-        answers = [met.get(p.architecture.key) or benchmark.evaluate(p, metrics) for p in asked]
+        results = [met.get(p.architecture.key) or benchmark.evaluate(p, metrics) for p in asked]
         with clock:
-            strategy.tell(answers)
+            strategy.tell(results)
         before = len(met)
-        met |= {e.architecture.key: e for e in answers}
+        met |= {e.architecture.key: e for e in results}
         clock.share(len(met) - before)
         repeated = 0 if len(met) > before else repeated + len(asked)
         if repeated >= KNOWN_PROPOSALS:
@@ -93,9 +93,9 @@ def search(contender: Contender, problem: Problem, seed: int, budget: int | None
             break
     done = list(met.values())
     if not done:
-        raise ArchsmithError(f"{contender.label} proposed nothing; its ask(n) gives up to n proposals")
-    return Record(
-        **identity(contender, problem, seed),
+        raise ArchsmithError(f"{entry.label} proposed nothing; its ask(n) gives up to n proposals")
+    return SearchRecord(
+        **identity(entry, problem, seed),
         budget=budget,
         ended=ended,
         **_sequence(benchmark, done, metrics),

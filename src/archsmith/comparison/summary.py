@@ -15,9 +15,9 @@ import numpy as np
 from archsmith.benchmark import Benchmark
 from archsmith.comparison.entry import RANDOM
 from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape
-from archsmith.comparison.measures import LEVELS, Run, measured, result
+from archsmith.comparison.measures import LEVELS, SearchRun, measured, result
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem
-from archsmith.comparison.record import Record, read_records
+from archsmith.comparison.record import SearchRecord, read_records
 from archsmith.comparison.searching import opened
 from archsmith.comparison.statistics import friedman, wilcoxon_holm
 from archsmith.errors import DamagedFile, RunMismatch
@@ -25,7 +25,7 @@ from archsmith.files import read_json
 from archsmith.trust import Names, names_of
 
 FORMAT = 1
-Cells = dict[tuple[str, str], list[Run]]
+Cells = dict[tuple[str, str], list[SearchRun]]
 """(problem, strategy) -> its searches."""
 
 
@@ -50,7 +50,7 @@ def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False)
         RunMismatch: for records of another version of a table.
         Untrusted: for records that name code of the user's own, unless they are trusted.
     """
-    by_problem: dict[str, list[Record]] = defaultdict(list)
+    by_problem: dict[str, list[SearchRecord]] = defaultdict(list)
     for record in read_records(folder):
         by_problem[record.problem].append(record)
     order = {name: i for i, name in enumerate(PROBLEMS)}
@@ -77,7 +77,7 @@ def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False)
         "protocol": {"reference": REFERENCE, "logarithm_beyond": DECADE, "levels": [f"{x:g}" for x in LEVELS]},
         "versions": _versions(everything),
         "problems": problems,
-        "strategies": [next(dict(r.contender) for r in everything if r.label == x) for x in _labels(everything)],
+        "strategies": [next(dict(r.entry) for r in everything if r.label == x) for x in _labels(everything)],
         "results": results,
         "overall": _overall(cells, results),
         "tests": {"area": _tests(cells, _area), "evaluations": _tests(cells, _evaluations)},
@@ -99,7 +99,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     return data
 
 
-def _problem(record: Record) -> Problem:
+def _problem(record: SearchRecord) -> Problem:
     known = PROBLEMS.get(record.problem)
     spec = " ".join([record.benchmark, *record.objectives])
     if known is not None and known.spec == spec and known.within == record.within:
@@ -108,7 +108,7 @@ def _problem(record: Record) -> Problem:
     return Problem(record.problem, own.benchmark, own.objectives, within=record.within)
 
 
-def _opened(problem: Problem, records: Sequence[Record]) -> Benchmark:
+def _opened(problem: Problem, records: Sequence[SearchRecord]) -> Benchmark:
     benchmark = opened(problem)
     if other := [r for r in records if r.table != benchmark.fingerprint]:
         raise RunMismatch(
@@ -119,7 +119,7 @@ def _opened(problem: Problem, records: Sequence[Record]) -> Benchmark:
     return benchmark
 
 
-def _check(problem: Problem, benchmark: Benchmark, records: Sequence[Record]) -> None:
+def _check(problem: Problem, benchmark: Benchmark, records: Sequence[SearchRecord]) -> None:
     """Refuse records that do not fit their own problem.
 
     Raises:
@@ -136,12 +136,12 @@ def _check(problem: Problem, benchmark: Benchmark, records: Sequence[Record]) ->
             )
 
 
-def _budget(records: Sequence[Record]) -> int:
+def _budget(records: Sequence[SearchRecord]) -> int:
     """How far the searches of one strategy are compared; those that had nothing left to propose do not shorten it."""
     return min((r.budget for r in records if r.ended == "budget"), default=max(r.budget for r in records))
 
 
-def _values(record: Record, problem: Problem, benchmark: Benchmark) -> Floats:
+def _values(record: SearchRecord, problem: Problem, benchmark: Benchmark) -> Floats:
     """Values of the objectives of each evaluation, ``(t, m)``, NaN for failed ones."""
     if record.values is not None:
         missing = (math.nan,) * len(problem.objectives)
@@ -152,7 +152,7 @@ def _values(record: Record, problem: Problem, benchmark: Benchmark) -> Floats:
     return found
 
 
-def _landscape(problem: Problem, benchmark: Benchmark, records: Sequence[Record]) -> Landscape:
+def _landscape(problem: Problem, benchmark: Benchmark, records: Sequence[SearchRecord]) -> Landscape:
     """Of the whole table; on a surrogate, of everything that any of the searches met."""
     if benchmark.exhaustive:
         values = np.column_stack([benchmark.columns[o.metric] for o in problem.objectives])
@@ -179,12 +179,12 @@ def _about(problem: Problem, benchmark: Benchmark, land: Landscape) -> dict[str,
     }
 
 
-def _labels(records: Iterable[Record]) -> list[str]:
+def _labels(records: Iterable[SearchRecord]) -> list[str]:
     """Labels in alphabetical order, random search last."""
     return sorted({r.label for r in records}, key=lambda label: (label == RANDOM, label))
 
 
-def _versions(records: Iterable[Record]) -> dict[str, str]:
+def _versions(records: Iterable[SearchRecord]) -> dict[str, str]:
     found: dict[str, set[str]] = defaultdict(set)
     for record in records:
         for name, version in record.versions.items():
@@ -214,11 +214,11 @@ def _overall(cells: Cells, results: Sequence[Mapping[str, Any]]) -> list[dict[st
     return found
 
 
-def _area(run: Run, budget: int) -> float:
+def _area(run: SearchRun, budget: int) -> float:
     return -float(run.shares[:budget].mean())
 
 
-def _evaluations(run: Run, budget: int) -> float:
+def _evaluations(run: SearchRun, budget: int) -> float:
     return run.reached(budget)
 
 

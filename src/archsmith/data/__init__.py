@@ -53,7 +53,7 @@ def open_data(
     >>> data.shape, len(data.classes), len(data.train)
     ((1, 8, 8), 10, 1079)
     """
-    from archsmith.data._assemble import assemble
+    from archsmith.data._assemble import assemble_splits
 
     spec = str(spec)
     sources = {name: load("data", name) for name in names("data")}
@@ -64,7 +64,7 @@ def open_data(
         if source.recognises(spec):
             check_options(source, options or {})
             collection = source(**(options or {})).read(spec)
-            return assemble(collection, spec, resize=resize, seed=seed, limit=limit, on_progress=on_progress)
+            return assemble_splits(collection, spec, resize=resize, seed=seed, limit=limit, on_progress=on_progress)
     accepted = "; ".join(source.accepts for source in sources.values())
     if Path(spec).exists():
         raise InvalidData(f"{spec!r} is of no known format. Data can be: {accepted}")

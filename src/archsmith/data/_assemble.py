@@ -23,7 +23,7 @@ Codes = NDArray[np.int8]
 Labels = NDArray[np.int64]
 
 
-def assemble(
+def assemble_splits(
     found: Collection, spec: str, *, resize: int | None, seed: int, limit: int | None, on_progress: OnProgress | None
 ) -> Data | TextData:
     """Number the labels, make missing splits, keep ``limit`` images or texts, read them, check and normalise.

@@ -19,7 +19,7 @@ from archsmith.export.safetensors import ARCHITECTURE, Safetensors
 from archsmith.files import sha256
 from archsmith.hardware.meters import MeterOnUse, open_meters
 from archsmith.progress import SILENT, Reporter
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.source.building import rebuild
 from archsmith.supernet import Supernet
 from archsmith.trust import foreign, import_folders, names_of, remember
@@ -65,7 +65,7 @@ def export_network(
     architecture: Architecture,
     believed: Mapping[str, Value],
     path: Path,
-    materials: Materials,
+    context: SearchContext,
     *,
     meters: Mapping[str, MeterOnUse] | None = None,
     build: proofs.Build = rebuild,
@@ -77,7 +77,7 @@ def export_network(
         architecture: of the run's space.
         believed: what the search found about it, by metric.
         path: of the ONNX file.
-        materials: of the run.
+        context: of the run.
         meters: open ones by device, where several networks are exported; its own otherwise.
         build: makes the supernet anew from the run's source; one for several networks makes it once.
 
@@ -89,8 +89,8 @@ def export_network(
     weights = path.with_suffix(".safetensors")
     if weights.exists() and not path.with_suffix(ARCHITECTURE).exists():  # a run's own, say
         raise UserError(f"{weights} exists and belongs to no exported network; give another name with --output")
-    with names_of(materials.names):
-        proof = _certified(architecture, believed, path, materials, meters, build)
+    with names_of(context.names):
+        proof = _certified(architecture, believed, path, context, meters, build)
     return Written(name, path, proof)
 
 
@@ -98,27 +98,27 @@ def _certified(
     architecture: Architecture,
     believed: Mapping[str, Value],
     path: Path,
-    materials: Materials,
+    context: SearchContext,
     meters: Mapping[str, MeterOnUse] | None,
     build: proofs.Build,
 ) -> Certificate:
-    supernet, names = materials.supernet, materials.supernet.input_names
-    own, _ = materials.split(architecture)
+    supernet, names = context.supernet, context.supernet.input_names
+    own, _ = context.split(architecture)
     inputs, module = supernet.inputs_of(own), supernet.extract(own)
-    again = build if materials.source is not None else lambda _: supernet
+    again = build if context.source is not None else lambda _: supernet
     origin = Origin(
-        source=materials.source or {"live": "a Python model that only the process that searched it has"},
+        source=context.source or {"live": "a Python model that only the process that searched it has"},
         architecture=own,
         plan=supernet.plan(own),
     )
-    written, quantised = write_onnx(materials, architecture, module, path)
+    written, quantised = write_onnx(context, architecture, module, path)
     Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
-    splits = {"val": materials.val, "test": materials.test}
+    splits = {"val": context.val, "test": context.test}
     classifies = "accuracy_top1" in believed
     batches = {name: split for name, split in splits.items() if split is not None and classifies}
     with ExitStack() as stack:
         if meters is None:
-            meters = export_meters(materials, stack, SILENT)
+            meters = export_meters(context, stack, SILENT)
         proof = proofs.certify(
             Exported(
                 path=path,
@@ -132,17 +132,17 @@ def _certified(
             batches=batches,
             meter=meters,
             believed=believed,
-            details={**written.details, "data": materials.data},
+            details={**written.details, "data": context.data},
         )
     if not foreign():
         remember(proof.path, anywhere=True, imports_from=import_folders()[0])
     return proof
 
 
-def export_meters(materials: Materials, stack: ExitStack, reporter: Reporter) -> dict[str, MeterOnUse]:
+def export_meters(context: SearchContext, stack: ExitStack, reporter: Reporter) -> dict[str, MeterOnUse]:
     """Of all devices of the run; each takes its device when it first has to measure."""
-    with names_of(materials.names):
-        return open_meters(materials.on, materials.anchors, stack, keep=lambda *_: None, reporter=reporter)
+    with names_of(context.names):
+        return open_meters(context.on, context.anchors, stack, keep=lambda *_: None, reporter=reporter)
 
 
 def intact(name: str, path: Path) -> Written | None:

@@ -17,19 +17,19 @@ from archsmith.export.onnx_tools.inputs import batch_size
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.onnx_tools.quantising import FULL, Quantisable
 from archsmith.files import replacing
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 
 AT_ONCE = 16
 """Calibration inputs of one call of a file that takes any batch."""
 
 
 def write_onnx(
-    materials: Materials, arch: Architecture, module: nn.Module, path: Path
+    context: SearchContext, arch: Architecture, module: nn.Module, path: Path
 ) -> tuple[WrittenFile, Quantised | None]:
     """Write the ONNX file of ``arch`` with its layers in the precisions that it says.
 
     Args:
-        materials: of the run.
+        context: of the run.
         arch: of its space.
         module: the network in fp32.
         path: of the file.
@@ -41,17 +41,17 @@ def write_onnx(
         InvalidModel: when the network cannot be exported or quantised: nothing is written.
         StorageFull: when the disk is full.
     """
-    supernet = materials.supernet
-    own, policy = materials.split(arch)
+    supernet = context.supernet
+    own, policy = context.split(arch)
     inputs, names = supernet.inputs_of(own), supernet.input_names
-    if policy.full or materials.joint is None:
+    if policy.full or context.joint is None:
         return Onnx().write(module, inputs, path, names=names), None
     with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
         full = Path(folder) / "network.onnx"
         written = Onnx().write(module, inputs, full, names=names)
         before = full.read_bytes()
     network = Quantisable(before, [name for name, _ in supernet.model.named_modules()])
-    wanted, bits = materials.joint.wanted, materials.weight_bits
+    wanted, bits = context.joint.wanted, context.weight_bits
     batch = AT_ONCE if written.details["dynamic_batch"] else batch_size(inputs)
     ranges = network.ranges(calibration_calls(supernet, own, batch, wanted.items), wanted.ranges)
     content = network.quantised(policy, ranges, weight_bits=bits)

@@ -86,7 +86,7 @@ def _names_of_run(proof: Certificate) -> Names | None:
         run, source = RunFolder.open(folder), read_architecture(proof.architecture)["source"]
     except UserError:
         return None
-    specs = {part["spec"] for part in proofs.devices(proof).values()}
+    specs = {part["spec"] for part in proofs.certified_devices(proof).values()}
     named = source == run.fixed["model"] and proof.data.get("export", {}).get("data") == run.fixed["data"]
     if not (named and specs <= set(run.devices.values())):
         return None
@@ -132,7 +132,7 @@ def _meters(
 ) -> dict[str, Meter]:
     """An open meter for each device that is at hand; the reason for each that is not."""
     meters = {}
-    for name, part in proofs.devices(proof).items():
+    for name, part in proofs.certified_devices(proof).items():
         spec = on or str(part["spec"])
         try:
             with names_of(None if on else names):

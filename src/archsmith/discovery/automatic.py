@@ -14,8 +14,9 @@ from archsmith.discovery.elasticity import Elasticity, Via
 from archsmith.discovery.literals import NUMBER, Literals
 from archsmith.discovery.proof import Fault, Prover
 from archsmith.discovery.stock import Stock, couple_hidden_size
-from archsmith.discovery.tracing import Inputs, trace
+from archsmith.discovery.tracing import trace
 from archsmith.errors import InvalidModel
+from archsmith.graph.readers.kit.recorder import Inputs
 from archsmith.progress import SILENT, Reporter
 from archsmith.space import Constraint, Interchangeable
 from archsmith.structure.blocks import Blocks

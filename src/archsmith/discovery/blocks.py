@@ -11,7 +11,7 @@ from torch import nn
 from archsmith.discovery.operators.base import Dims
 from archsmith.discovery.tracing import ModuleCall, Trace
 from archsmith.structure.blocks import Blocks, Branch, Passing
-from archsmith.structure.passing import Answer, Place, settled
+from archsmith.structure.passing import Place, StandIn, settled
 
 
 def found_branches(model: nn.Module, trace: Trace, rigid: dict[str, str]) -> dict[str, Branch]:
@@ -111,13 +111,13 @@ def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str
     if len(calls) != 1:
         return f"it is called {len(calls)} times"
     [call] = calls
-    if call.left is None or call.answer is None:
+    if call.left is None or call.stand_in is None:
         return "it gives something that is no tensor, tuple of tensors, or plain value"
     fitting = _fitting(trace, call, call.left)
     if not fitting:
         same_rank = any(len(dims) == len(call.left) for dims in call.entered.values())
         return f"its output has {'other dimensions' if same_rank else 'another shape'} than its input"
-    instead: list[Answer] = [("constant", None)] * len(call.made)
+    instead: list[StandIn] = [("constant", None)] * len(call.made)
     taken = {fitting[0]}
     for number in sorted(call.needed):
         others = [place for place in _fitting(trace, call, call.made[number]) if place not in taken]
@@ -125,7 +125,7 @@ def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str
             return "others need what it makes beside its first output"
         instead[number] = ("input", others[0])
         taken.add(others[0])
-    return fitting[0], settled(call.answer, instead)
+    return fitting[0], settled(call.stand_in, instead)
 
 
 def _fitting(trace: Trace, call: ModuleCall, wanted: Dims) -> list[Place]:

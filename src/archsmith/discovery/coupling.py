@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archsmith.discovery.observing import Observer
-from archsmith.discovery.tracing import Inputs, fixed_outputs, slow_attention
+from archsmith.discovery.tracing import fixed_outputs
+from archsmith.graph.readers.kit.observing import Observer
+from archsmith.graph.readers.kit.recorder import Inputs, slow_attention
 from archsmith.running.shadow import PlanProgram, Shadow
 from archsmith.structure.axes import Width
 from archsmith.structure.blocks import Blocks, Branch
-from archsmith.structure.passing import answering
+from archsmith.structure.passing import standing_in
 from archsmith.structure.resolution import fitted
 from archsmith.structure.structure import Structure
 from archsmith.structure.units import reorder, zero_dropped
@@ -94,12 +95,12 @@ class Law:
         with self._shadow.running(PlanProgram(self._model, self._structure.plan(numbers), {})):
             dropped = self._outputs()
         passing = {
-            f"{path}.{child}" if path else child: answering(*b.passing[child], _unchanged)
+            f"{path}.{child}" if path else child: standing_in(*b.passing[child], _unchanged)
             for path, b in blocks
             if isinstance(b, Blocks)
             for child in b.dropped(0)
         }
-        passing |= {path: answering(*b.passing, torch.zeros_like) for path, b in blocks if isinstance(b, Branch)}
+        passing |= {path: standing_in(*b.passing, torch.zeros_like) for path, b in blocks if isinstance(b, Branch)}
         with self._restored():
             zero_dropped(self._model, self._structure.declared, alike)
             try:

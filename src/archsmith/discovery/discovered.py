@@ -13,7 +13,7 @@ from torch import nn
 from archsmith.discovery.blocks import found_blocks, found_branches
 from archsmith.discovery.dimensions import Dim
 from archsmith.discovery.elasticity import Elasticity
-from archsmith.discovery.naming import Member, members
+from archsmith.discovery.naming import AtomMember, members
 from archsmith.discovery.operators.base import Dims
 from archsmith.discovery.tracing import Trace
 from archsmith.errors import InvalidModel, InvalidOption
@@ -39,7 +39,7 @@ class Discovered:
 
     declared: Mapping[str, Declared]
     blocks: Mapping[str, Blocks | Branch]
-    widths: Mapping[str, tuple[Member, Width]]
+    widths: Mapping[str, tuple[AtomMember, Width]]
     rigid: Mapping[str, str]
     axis: Callable[[Dim], Axis | None]
     resolution: Resolution | None = None
@@ -105,12 +105,12 @@ def discover(
 
 
 def _widths(
-    atoms: Iterable[Member],
+    atoms: Iterable[AtomMember],
     weights: set[str],
     wanted: Elasticity,
     refused: Callable[[str, Iterable[str]], bool],
     rigid: dict[str, str],
-) -> dict[str, tuple[Member, Width]]:
+) -> dict[str, tuple[AtomMember, Width]]:
     """The choices that atoms make; ``rigid`` receives a reason for every other."""
     widths = {}
     for member in atoms:
@@ -267,8 +267,8 @@ def _kernels(modules: Mapping[str, nn.Module], wanted: Elasticity, rigid: dict[s
     return found
 
 
-def _check_ties(widths: Iterable[tuple[Member, Width]]) -> None:
-    first: dict[str, tuple[Member, Width]] = {}
+def _check_ties(widths: Iterable[tuple[AtomMember, Width]]) -> None:
+    first: dict[str, tuple[AtomMember, Width]] = {}
     for member, width in widths:
         other, known = first.setdefault(width.choice, (member, width))
         if len(known.options) != len(width.options):

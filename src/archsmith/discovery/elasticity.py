@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from archsmith.discovery.naming import COUNTS, Member
+from archsmith.discovery.naming import COUNTS, AtomMember
 from archsmith.errors import InvalidOption, unknown, whole
 from archsmith.structure.blocks import Blocks, Branch
 
@@ -91,7 +91,7 @@ class Elasticity:
             return "not among what may vary (only=...)"
         return ""
 
-    def sizes(self, member: Member) -> tuple[int, ...]:
+    def sizes(self, member: AtomMember) -> tuple[int, ...]:
         """The options of an atom, ascending, with its full size at the end.
 
         Raises:

@@ -22,7 +22,7 @@ import torch
 from torch import fx, nn
 
 from archsmith.discovery.marks import Marked
-from archsmith.discovery.tracing import Inputs, meta_copy, on_meta
+from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta
 
 METHODS = frozenset({"view", "reshape", "expand", "new_zeros", "new_ones", "new_empty", "split", "split_with_sizes"})
 METHODS |= {"unflatten", "view_as", "reshape_as"}

@@ -19,7 +19,7 @@ READERS_OF_HIDDEN = 4
 
 
 @dataclass(frozen=True)
-class Member:
+class AtomMember:
     """One free atom.
 
     Args:
@@ -49,7 +49,7 @@ class _Place:
         return self.tensor.rpartition(".")[0]
 
 
-def members(trace: Trace, tensors: Mapping[str, Dims]) -> list[Member]:
+def members(trace: Trace, tensors: Mapping[str, Dims]) -> list[AtomMember]:
     """The free atoms of ``tensors`` with their names, in the order of the model."""
     places: dict[int, list[_Place]] = {}
     atoms: dict[int, Atom] = {}
@@ -70,7 +70,7 @@ def members(trace: Trace, tensors: Mapping[str, Dims]) -> list[Member]:
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:
             name = f"{name}{names[name]}"
-        found.append(Member(atom, name, roles[key], tuple(dict.fromkeys(p.tensor for p in places[key]))))
+        found.append(AtomMember(atom, name, roles[key], tuple(dict.fromkeys(p.tensor for p in places[key]))))
     return found
 
 

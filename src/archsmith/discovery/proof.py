@@ -1,6 +1,6 @@
 """What is offered is proved.
 
-Every choice alone, the smallest architecture and random ones run as the trace foretells, and the coupling of every
+Every choice alone, the smallest architecture and random ones run as the trace predicts, and the coupling of every
 atom holds in numbers.
 """
 
@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from archsmith.architecture import Architecture, Option
 from archsmith.discovery.coupling import Law
 from archsmith.discovery.discovered import Discovered
-from archsmith.discovery.shapes import ANCHORS, Memory, Shapes, Tables
-from archsmith.discovery.tracing import Inputs, Trace, fixed_outputs, meta_copy, on_meta, slow_attention
+from archsmith.discovery.tracing import Trace, fixed_outputs
+from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta, slow_attention
+from archsmith.graph.readers.kit.shapes import ANCHORS, Memory, Shapes, Tables
 from archsmith.plan import Plan
 from archsmith.running.shadow import PlanProgram, Shadow
 from archsmith.structure.axes import Axis, Numbers
@@ -34,7 +35,7 @@ from archsmith.structure.structure import Structure
 RANDOM = 20
 """Random architectures that run before a space is offered."""
 ANY = -1
-"""A size that is not foretold."""
+"""A size that is not predicted."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +87,22 @@ class Prover:
     # Shapes ------------------------------------------------------------------------------------------------------
 
     def wrong(self, plan: Plan, expected: Sequence[tuple[int, ...]]) -> str:
-        """Why a subnet does not run as foretold, or ``""``."""
+        """Why a subnet does not run as predicted, or ``""``."""
         program = PlanProgram(self._copy, plan, {})
         try:
             with self._shadow.running(program), redirect_stderr(StringIO()), Shapes(self._memory) as anchors:
                 outputs = self._plainly(self._copy, self._given)
-        except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the answer
+        except Exception as error:  # noqa: BLE001 - whatever a model raises at other sizes is the reason
             return f"it does not run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         wanted = self._outputs_of_largest()
         if _shapes(outputs) != wanted:
             return f"the outputs have the shapes {_shapes(outputs)} instead of {wanted}"
         if len(anchors.shapes) == len(expected):
-            for i, (found, foretold) in enumerate(zip(anchors.shapes, expected, strict=True)):
-                if len(found) != len(foretold) or any(b not in (a, ANY) for a, b in zip(found, foretold, strict=True)):
-                    return f"operator {i} ({anchors.names[i]}) gives {found} where {foretold} was foretold"
+            for i, (found, predicted) in enumerate(zip(anchors.shapes, expected, strict=True)):
+                if len(found) != len(predicted) or any(
+                    b not in (a, ANY) for a, b in zip(found, predicted, strict=True)
+                ):
+                    return f"operator {i} ({anchors.names[i]}) gives {found} where {predicted} was predicted"
         return ""
 
     def anchored(self, plan: Plan) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, ...]]]]:
@@ -197,7 +200,7 @@ class _Runs:
         return self.runs(self._space.architecture({**self._largest, **{n: first[n] for n in small if n in first}}))
 
     def runs(self, architecture: Architecture) -> str:
-        """Why an architecture does not run as foretold, or ``""``."""
+        """Why an architecture does not run as predicted, or ``""``."""
         numbers = self._structure.numbers(architecture)
         plan = self._structure.plan(numbers)
         return self._prover.wrong(plan, list(self._foretold(numbers, plan.skipped)))

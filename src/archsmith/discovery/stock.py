@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from archsmith.architecture import Architecture
-from archsmith.discovery.tracing import Inputs, Trace, fixed_outputs, meta_copy
+from archsmith.discovery.tracing import Trace, fixed_outputs
 from archsmith.errors import InvalidModel
+from archsmith.graph.readers.kit.recorder import Inputs, meta_copy
 from archsmith.running.extraction import extracted
 from archsmith.structure.axes import Axis, Numbers
 from archsmith.structure.blocks import Blocks

@@ -23,13 +23,10 @@ from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 from archsmith.discovery.dimensions import Algebra, Dim
 from archsmith.discovery.marks import Attribute, Marks
 from archsmith.discovery.operators.base import Call, Dims, Operators
-from archsmith.discovery.shapes import Quick
 from archsmith.errors import InvalidModel
+from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta, record
 from archsmith.method import load, names
-from archsmith.structure.passing import PLAIN, Answer, Place, answer_of, places
-
-Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
-"""Positional inputs of one call and those by name."""
+from archsmith.structure.passing import PLAIN, Place, StandIn, places, stand_in_of
 
 
 @dataclass
@@ -39,8 +36,8 @@ class ModuleCall:
     Args:
         entered: dimensions of every tensor that went in, by its place.
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
-        answer: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None`` where it
-            could not.
+        stand_in: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None``
+            where it could not.
         made: dimensions of the tensors that it made beside the first that came out.
         needed: which of them were read afterwards.
         objects: that it was given, such as a cache, by identity.
@@ -50,7 +47,7 @@ class ModuleCall:
 
     entered: dict[Place, Dims]
     left: Dims | None = None
-    answer: Answer | None = None
+    stand_in: StandIn | None = None
     made: list[Dims] = field(default_factory=list)
     needed: set[int] = field(default_factory=set)
     objects: frozenset[int] = frozenset()
@@ -114,23 +111,6 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
         ) from error
 
 
-def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose parameters and buffers have shapes and no memory."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer.detach().to("meta")
-    copied: nn.Module = copy.deepcopy(model, memo)
-    return copied.eval()
-
-
-def on_meta(inputs: Inputs) -> Inputs:
-    """The same inputs without memory."""
-    moved: Inputs = torch.utils._pytree.tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, inputs)
-    return moved
-
-
 class _Run:
     """Follows one call of a copy of the model."""
 
@@ -172,8 +152,7 @@ class _Run:
         return self.trace
 
     def _run(self, inputs: Inputs, marks: Marks) -> None:
-        with self._hooked(), torch.no_grad(), slow_attention(), _Dispatched(self), marks:
-            outputs = self._model(*inputs[0], **inputs[1])
+        outputs = record(self._model, inputs, self, within=marks)
         self._read(t for t in tree_leaves(outputs) if isinstance(t, Tensor))
         for tensor in fixed_outputs(outputs):
             for dim in self.dims(tensor):
@@ -253,54 +232,27 @@ class _Run:
         sizes = [self.trace.algebra.size(d) for d in dims]
         return sizes == list(tensor.shape)
 
-    @contextmanager
-    def _hooked(self) -> Iterator[None]:
-        handles = []
-        for name, module in self._model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-            handles.append(module.register_forward_hook(self._leaving(name), always_call=False))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def entered(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """A module is called."""
+        given = places(args, kwargs)
+        entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
+        serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
+        objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
+        self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
+        self._path.append(name)
+        self._given.append(given)
 
-    def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, args: Any, kwargs: Any) -> None:
-            given = places(args, kwargs)
-            entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
-            serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
-            objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
-            self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
-            self._path.append(name)
-            self._given.append(given)
-
-        return enter
-
-    def _leaving(self, name: str) -> Any:
-        def leave(_module: nn.Module, _args: Any, output: Any) -> None:
-            self._path.pop()
-            found, call = answer_of(output, self._given.pop()), self.trace.calls[name][-1]
-            if found is not None:
-                call.answer, stream, made = found
-                call.left, call.serials[()] = self.dims(stream), self._serial(stream)
-                self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
-                call.made = [self.dims(tensor) for tensor in made]
-                for i, tensor in enumerate(made):
-                    self._made_by[tensor] = (*self._made_by.get(tensor, ()), (call, i))
-
-        return leave
-
-
-class _Dispatched(Quick):  # type: ignore[no-untyped-call]
-    """Tells a run of every operator."""
-
-    def __init__(self, run: _Run) -> None:
-        super().__init__({})
-        self._run = run
-
-    def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        self._run.operator(func, name, args, kwargs, result)
+    def left(self, name: str, output: Any) -> None:
+        """A module has returned."""
+        self._path.pop()
+        found, call = stand_in_of(output, self._given.pop()), self.trace.calls[name][-1]
+        if found is not None:
+            call.stand_in, stream, made = found
+            call.left, call.serials[()] = self.dims(stream), self._serial(stream)
+            self._outputs_of[stream] = self._outputs_of.get(stream, frozenset()) | {name}
+            call.made = [self.dims(tensor) for tensor in made]
+            for i, tensor in enumerate(made):
+                self._made_by[tensor] = (*self._made_by.get(tensor, ()), (call, i))
 
 
 class _Buffers(dict[str, Any]):
@@ -366,14 +318,3 @@ def fixed_outputs(outputs: Any) -> list[Tensor]:
 def opened(outputs: Any) -> Any:
     """The fields of a dataclass; everything else as it is."""
     return vars(outputs) if hasattr(outputs, "__dataclass_fields__") else outputs
-
-
-@contextmanager
-def slow_attention() -> Iterator[None]:
-    """PyTorch's own attention as operators, not as one fused kernel for inference."""
-    was = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was)

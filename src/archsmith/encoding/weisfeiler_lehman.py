@@ -18,7 +18,7 @@ from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.forest import AnyRows
 
 Labels = NDArray[np.uint64]
-MOST = range(1, 10**5 + 1)
+FEATURE_COUNTS = range(1, 10**5 + 1)
 """What numbers of columns and of sampled architectures can be asked for."""
 
 
@@ -62,7 +62,11 @@ class WeisfeilerLehman(Encoding):
     def __init__(
         self, space: ChoiceSpace, *, rounds: int = 2, most: int = 400, sample: int = 2000, written: bool = False
     ) -> None:
-        for name, value, allowed in (("rounds", rounds, range(7)), ("most", most, MOST), ("sample", sample, MOST)):
+        for name, value, allowed in (
+            ("rounds", rounds, range(7)),
+            ("most", most, FEATURE_COUNTS),
+            ("sample", sample, FEATURE_COUNTS),
+        ):
             if isinstance(value, bool) or value not in allowed:
                 raise InvalidOption(f"{name}={value!r} is not a whole number from {allowed[0]} to {allowed[-1]}")
         wiring = graph_view(space, "weisfeiler_lehman")

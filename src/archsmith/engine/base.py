@@ -18,8 +18,8 @@ class Engine(Method):
 
     @abstractmethod
     def run(self, evaluate: Evaluate, proposals: Sequence[Proposal]) -> Generator[Evaluation]:
-        """Evaluate each proposal once and yield the answers as they finish.
+        """Evaluate each proposal once and yield the results as they finish.
 
         Closing the generator gives up what has not begun. What ``evaluate`` raises is raised here;
-        the answers that were yielded before stay valid.
+        the results that were yielded before stay valid.
         """

@@ -18,6 +18,6 @@ class InProcess(Engine):
     paper = OURS
 
     def run(self, evaluate: Evaluate, proposals: Sequence[Proposal]) -> Generator[Evaluation]:
-        """Each answer is yielded before the next proposal is begun."""
+        """Each result is yielded before the next proposal is begun."""
         for proposal in proposals:
             yield evaluate(proposal)

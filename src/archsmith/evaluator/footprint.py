@@ -11,7 +11,7 @@ from archsmith.architecture import Proposal
 from archsmith.candidates.fingerprints import input_shapes
 from archsmith.errors import EvaluationFailed, InvalidOption
 from archsmith.evaluator.base import Evaluator
-from archsmith.evaluator.kit.operator_counter import Tally, tally
+from archsmith.evaluator.kit.operator_counter import OperatorCounts, count_operators
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import Paper
@@ -64,7 +64,7 @@ class Footprint(Evaluator):
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
         module = positional(self._supernet.extract(proposal.architecture), self._supernet.input_names)
-        found = tally(module, one_input(self._supernet.inputs_of(proposal.architecture)))
+        found = count_operators(module, one_input(self._supernet.inputs_of(proposal.architecture)))
         return {
             "live_memory_mib": Value((found.weight_bytes + found.live_bytes) / 2**20, "computed"),
             "arithmetic_intensity": Value(intensity(found, self._share), "computed"),
@@ -76,7 +76,7 @@ def one_input(example_inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x[:1] if isinstance(x, Tensor) and x.ndim else x for x in example_inputs)
 
 
-def intensity(found: Tally, weight_share: float) -> float:
+def intensity(found: OperatorCounts, weight_share: float) -> float:
     """Multiply-adds for each weighted byte.
 
     Raises:

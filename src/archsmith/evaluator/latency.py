@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, final
 
 from archsmith.architecture import Proposal
 from archsmith.candidates.files import Candidates, Files
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
-from archsmith.hardware import Call, Device, Measurement
+from archsmith.hardware import Measurement
+from archsmith.hardware.block_table import Measures
 from archsmith.hardware.energy import counter_of, energy_mj, watts
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric, on_device
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
-
-
-class Measures(Protocol):
-    """What :class:`Latency` needs of a meter."""
-
-    @property
-    def device(self) -> Device:
-        """That networks are prepared for."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal means comparable latencies."""
-
-    def measure(self, call: Call, effort: str = "search") -> Measurement:
-        """The latency of a prepared call."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""Latency of a subnet, foretold from a few measured ones."""
+"""Latency of a subnet, predicted from a few measured ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.kit.latency_models import AUTO, Judged, Known, judged
-from archsmith.evaluator.latency import Latency, Measures
+from archsmith.evaluator.latency import Latency
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.files import read_json, write_json
 from archsmith.fingerprint import fingerprint_of
-from archsmith.hardware.block_table import BlockTable, OperatorTable, Sum
+from archsmith.hardware.block_table import BlockTable, Measures, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
 from archsmith.metric import KNOWN, Metric
@@ -38,7 +38,7 @@ class PredictedLatency(Evaluator):
     """Time of one call of a subnet on a device, predicted with a 95 % interval; its source says that it is predicted.
 
     A few networks are measured as a whole: the smallest, the largest, and random ones. Three models learn from them,
-    and that one speaks which foretells best what it has not seen: the sum over blocks that were measured one by one,
+    and that one speaks which predicts best what it has not seen: the sum over blocks that were measured one by one,
     corrected for what blocks do not show; a Gaussian process over the choices; or a process of what the corrected sum
     leaves. Where another device is known, what it takes counts beside the blocks, so that ten networks are enough.
 
@@ -51,7 +51,7 @@ class PredictedLatency(Evaluator):
         sample: networks that are measured as a whole.
         known: predictors of the same supernet's latency on other devices.
         table: of blocks, or of operators; the machine's own unless given.
-        file: in which the measured networks are kept, so that a run that goes on foretells the same.
+        file: in which the measured networks are kept, so that a run that goes on predicts the same.
         seed: of the networks drawn.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
         reporter: hears what is being done.
@@ -196,7 +196,7 @@ class PredictedLatency(Evaluator):
         latency = Latency(self._supernet, self._meter, metric=self._metric, candidates=self._candidates)
         found: dict[Architecture, float] = {}
         for architecture in self._drawn():
-            self._reporter.progress("measuring networks that latencies are foretold from", len(found), self._sample)
+            self._reporter.progress("measuring networks that latencies are predicted from", len(found), self._sample)
             if architecture.key not in kept:
                 value = latency.measure(Proposal(architecture), seed=0)[self._metric]
                 kept[architecture.key] = value.value

@@ -21,7 +21,7 @@ from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
 
-class Networks(Protocol):
+class GivesNetworks(Protocol):
     """Gives networks that are not those of a supernet alone."""
 
     @property
@@ -70,12 +70,12 @@ class UserMetric(Evaluator):
         self._metric, self._function, self._version = Metric(name, unit, goal), function, version
         self._on_data = on_data
         self._supernet: Supernet | None = None
-        self._files: Networks | None = None
+        self._files: GivesNetworks | None = None
         self._batches: Iterable[Any] | None = None
         self._data = ""
 
     def bind(
-        self, supernet: Supernet, batches: Iterable[Any] | None = None, *, files: Networks | None = None
+        self, supernet: Supernet, batches: Iterable[Any] | None = None, *, files: GivesNetworks | None = None
     ) -> UserMetric:
         """The same metric, measured on subnets of ``supernet`` and, if it is ``on_data``, with these batches.
 

@@ -25,11 +25,11 @@ T = TypeVar("T", Part, Operator)
 
 
 class Measures(Protocol):
-    """What a table needs of a meter."""
+    """What measuring latencies needs of a meter."""
 
     @property
     def device(self) -> Device:
-        """That blocks are prepared for."""
+        """That networks are prepared for."""
 
     @property
     def fingerprint(self) -> str:

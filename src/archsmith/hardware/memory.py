@@ -62,13 +62,13 @@ def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, .
 
 
 def main() -> None:
-    """Measure what comes on standard input; the answer is one line of JSON."""
+    """Measure what comes on standard input; the response is one line of JSON."""
     archive = sys.stdin.buffer.read()
     try:
-        answer: dict[str, Any] = {"peak_mib": _measured(sys.argv[1], archive)}
+        response: dict[str, Any] = {"peak_mib": _measured(sys.argv[1], archive)}
     except (ArchsmithError, OSError, MemoryError) as error:
-        answer = {"error": f"{type(error).__name__}: {error}"}
-    sys.stdout.write(json.dumps(answer) + "\n")
+        response = {"error": f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(response) + "\n")
 
 
 def _measured(spec: str, archive: bytes) -> float:

@@ -117,11 +117,11 @@ def _part(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[s
     places = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
     shapes = [(tuple(x.shape), str(x.dtype)) for x in tensors]
     said = [repr(x) if isinstance(x, _SIMPLE) else type(x).__qualname__ for x in rest]
-    text = repr((structure_of(module), shapes, said, places))
+    text = repr((parts_signature(module), shapes, said, places))
     return Part(path, _called(module, rest, places, form), tensors, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def structure_of(module: nn.Module) -> list[Any]:
+def parts_signature(module: nn.Module) -> list[Any]:
     """All that the time of a call depends on beside its inputs: classes, settings, and shapes of weights."""
     found = []
     for name, inner in module.named_modules():

@@ -33,7 +33,7 @@ from archsmith.hardware.reference import (
     time_reference,
     write_anchor,
 )
-from archsmith.hardware.sampling import Effort, Estimate, Session, no_garbage_collection, warm_up
+from archsmith.hardware.sampling import Effort, Estimate, Sampling, no_garbage_collection, warm_up
 from archsmith.hardware.statistics import TOLERANCE
 from archsmith.progress import SILENT, Reporter
 from archsmith.value import Value
@@ -279,9 +279,9 @@ class Meter:
 
     def _calmest(
         self, reference: Call, call: Call, effort: Effort, load: float | None
-    ) -> tuple[Session, bool, Estimate]:
+    ) -> tuple[Sampling, bool, Estimate]:
         """Measure until there is a figure; of short calls on a busy machine the least disturbed attempt counts."""
-        found: list[tuple[Session, bool, Estimate]] = []
+        found: list[tuple[Sampling, bool, Estimate]] = []
         for _ in range(ATTEMPTS):
             if found:
                 self._clock.sleep(PAUSE_S)
@@ -300,9 +300,9 @@ class Meter:
             )
         return min(found, key=lambda each: each[2].slowdown)
 
-    def _attempt(self, reference: Call, call: Call, effort: Effort) -> tuple[Session, bool, Estimate]:
+    def _attempt(self, reference: Call, call: Call, effort: Effort) -> tuple[Sampling, bool, Estimate]:
         """One measurement: its samples, whether its groups agreed, and what they say."""
-        session = Session(reference, call, self.device.synchronize, self._clock, cpu_clock=self._cpu_clock)
+        session = Sampling(reference, call, self.device.synchronize, self._clock, cpu_clock=self._cpu_clock)
         session.size(effort, self._sample_s)
         with no_garbage_collection():
             agreed = session.run(effort)

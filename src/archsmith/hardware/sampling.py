@@ -18,7 +18,7 @@ from archsmith.hardware.statistics import (
     SHORT_S,
     Samples,
     agree,
-    interval,
+    confidence_interval,
     ratio_of_minima,
     ratio_of_trimmed_means,
     trimmed_mean,
@@ -79,7 +79,7 @@ class Estimate:
     disturbed: bool
 
 
-class Session:
+class Sampling:
     """The samples of one measurement."""
 
     def __init__(
@@ -135,7 +135,7 @@ class Session:
             used, value = counted[-2:] if agreed else counted, self.ratio(*everything)
             reference_s = float(everything[1].min())
         slowdown, short = reference_s / anchor_s, value * anchor_s < SHORT_S
-        low, high = interval(value, used, self.ratio, unequal=unequal_slowdown(slowdown, short=short))
+        low, high = confidence_interval(value, used, self.ratio, unequal=unequal_slowdown(slowdown, short=short))
         return Estimate(value, low, high, slowdown, disturbed=short and slowdown > BUSY)
 
     def raw(self) -> dict[str, tuple[float, ...]]:

@@ -65,7 +65,7 @@ def unequal_slowdown(slowdown: float, *, short: bool = False) -> float:
     return min(most, share * max(0.0, slowdown - ALIKE))
 
 
-def interval(
+def confidence_interval(
     value: float, groups: Sequence[tuple[Samples, Samples]], ratio: Ratio, *, unequal: float = 0.0
 ) -> tuple[float, float]:
     """The 95 % interval around ``value``, the ratio over several groups.

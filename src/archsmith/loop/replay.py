@@ -16,7 +16,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.events import Diverged, Event, Replaying
 from archsmith.method import blaming
 from archsmith.store.journal import Journal, Line
-from archsmith.store.progress import Progress
+from archsmith.store.search_state import SearchState
 from archsmith.strategy.base import Recalling, Strategy, proposals
 
 SILENT_S = 1.0
@@ -44,7 +44,7 @@ class Replay:
     emit: Callable[[Event], None]
     stop: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
-    progress: Progress = field(default_factory=Progress)
+    progress: SearchState = field(default_factory=SearchState)
 
     def run(self) -> Strategy:
         """A strategy that has seen what the journal holds.
@@ -63,9 +63,9 @@ class Replay:
             self._between(line.number, len(lines))
             if line.kind == "ask" and not diverged:
                 diverged = self._put_back(strategy, line, recalled=line.number < last)
-            answers = self.progress.read(line)
-            if answers and not diverged:
-                tell(strategy, answers)
+            results = self.progress.read(line)
+            if results and not diverged:
+                tell(strategy, results)
         if not diverged:
             return strategy
         self.progress.read(self.journal.restart(diverged))
@@ -86,13 +86,13 @@ class Replay:
             self.emit(Replaying(done, total))
 
     def _last_asked(self, strategy: Strategy, lines: Sequence[Line]) -> int:
-        """The line before which answers are recalled; -1 where all are asked again, as in journals of old."""
+        """The line before which results are recalled; -1 where all are asked again, as in journals of old."""
         asked = [line for line in lines if line.kind == "ask"]
         known = isinstance(strategy, Recalling) and all(_stands(strategy.generator, x.generator) for x in asked)
         return asked[-1].number if asked and known else -1
 
     def _put_back(self, strategy: Strategy, line: Line, *, recalled: bool) -> str:
-        """Have the strategy be where the answer of a line left it; returns how it differs from what it was."""
+        """Have the strategy be where the result of a line left it; returns how it differs from what it was."""
         if not recalled or not isinstance(strategy, Recalling):
             return _divergence(ask(strategy, line.n), line)
         try:
@@ -143,7 +143,7 @@ def _stands(generator: np.random.Generator, state: Mapping[str, Any] | None) -> 
 
 
 def _divergence(asked: Sequence[Proposal], line: Line) -> str:
-    """How the answer to a question of the journal differs from what it says; empty where it does not."""
+    """How what a strategy asks differs from what a line of the journal says; empty where it does not."""
     now, then = ([json.dumps(p.to_json(), sort_keys=True) for p in proposals] for proposals in (asked, line.proposals))
     if now == then:
         return ""

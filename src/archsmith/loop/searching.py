@@ -37,7 +37,7 @@ from archsmith.feasibility import nothing_meets
 from archsmith.loop.replay import Replay, Stopped, ask, position, tell
 from archsmith.metric import Limit
 from archsmith.store.journal import Journal
-from archsmith.store.progress import Progress, question
+from archsmith.store.search_state import SearchState, proposal_identity
 from archsmith.strategy.base import Strategy
 
 
@@ -64,7 +64,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
 
     Args:
         make_strategy: builds the strategy, always the same.
-        evaluate: answers a proposal; what it raises becomes a failed evaluation.
+        evaluate: evaluates a proposal; what it raises becomes a failed evaluation.
         journal: of this run; locked here.
         header: plain data that must be equal on resume: strategy, options, seed, objectives, limits, space, data ...
         limits: absolute bounds; a search that cannot meet them ends early.
@@ -120,7 +120,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
 
 @dataclass(frozen=True)
 class _Recorded:
-    """An evaluate that answers always: what goes wrong becomes a failed evaluation."""
+    """An evaluate that always returns: what goes wrong becomes a failed evaluation."""
 
     evaluate: Evaluate
     evaluator: str
@@ -134,7 +134,7 @@ class _Recorded:
         if evaluation.identity != self.identity(proposal):
             raise InvalidOption(
                 f"asked for {self.identity(proposal)} (space, key, evaluator, fidelity, seed), evaluate answered with "
-                f"{evaluation.identity}; it must answer what it was asked"
+                f"{evaluation.identity}; it must evaluate what it was asked"
             )
         return evaluation
 
@@ -150,7 +150,7 @@ class _Search:
     strategy: Strategy
     evaluate: _Recorded
     journal: Journal
-    progress: Progress
+    progress: SearchState
     limits: Sequence[Limit]
     budget: Budget
     batch: int
@@ -203,8 +203,8 @@ class _Search:
 
     def give(self, first: Sequence[Proposal]) -> None:
         """Put the caller's proposals before the strategy's."""
-        given = [question(p) for p in self.progress.given]
-        if missing := [p for p in first if question(p) not in given]:
+        given = [proposal_identity(p) for p in self.progress.given]
+        if missing := [p for p in first if proposal_identity(p) not in given]:
             self.progress.read(self.journal.give(missing, seconds=self.lap()))
 
     def ask(self) -> None:
@@ -219,29 +219,29 @@ class _Search:
         if not evaluations:
             return
         line = self.journal.tell(evaluations, seconds=self.lap())
-        answers = self.progress.read(line)
-        tell(self.strategy, answers)
-        for i, answer in enumerate(answers):
+        results = self.progress.read(line)
+        tell(self.strategy, results)
+        for i, result in enumerate(results):
             done, spent = self.progress.new, self.progress.seconds
-            event = Evaluated(answer, i >= line.new, done, self.budget.evaluations, spent, self.budget.seconds)
+            event = Evaluated(result, i >= line.new, done, self.budget.evaluations, spent, self.budget.seconds)
             self.emit(event)
 
     def known(self) -> list[Evaluation]:
-        """The store's answers to what waits."""
+        """The store's results to what waits."""
         identities = [self.evaluate.identity(p) for p in self.progress.waiting]
         found = self.journal.known(identities)
         return [found[i] for i in identities if i in found]
 
     def unknown(self) -> list[Proposal]:
-        """What waits, each question once."""
+        """What waits, each proposal once."""
         found: dict[Any, Proposal] = {}
         for proposal in self.progress.waiting:
-            found.setdefault(question(proposal), proposal)
+            found.setdefault(proposal_identity(proposal), proposal)
         return list(found.values())
 
     def asked(self, evaluation: Evaluation) -> int:
-        """How many waiting proposals it answers."""
-        return sum(question(p) == question(evaluation.proposal) for p in self.progress.waiting)
+        """How many waiting proposals have it as their result."""
+        return sum(proposal_identity(p) == proposal_identity(evaluation.proposal) for p in self.progress.waiting)
 
     def lap(self) -> float:
         """Seconds since the last lap."""
@@ -251,7 +251,7 @@ class _Search:
 
 def _as_written_down(journal: Journal) -> Outcome:
     """What a run had found before it was stopped while it was replayed."""
-    progress = Progress()
+    progress = SearchState()
     for line in journal.lines:
         progress.read(line)
     return Outcome(tuple(progress.evaluations.values()), "interrupted", progress.new, progress.known, resumed=True)

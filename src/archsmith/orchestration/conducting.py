@@ -18,23 +18,23 @@ from archsmith.metric import Limit, check_known
 from archsmith.orchestration.finalising import finalise
 from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.session import Session
-from archsmith.orchestration.specification import Question
+from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Progress, Reporter
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.runs.weights import WEIGHTS, save_weights
 from archsmith.supernet import Supernet
 
 
-def describe(materials: Materials, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def describe(context: SearchContext, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """What must be the same when a run is resumed, as plain data."""
-    source, joint = materials.source, materials.joint
+    source, joint = context.source, context.joint
     return {
         "model": None if source is None else dict(source),
-        "inputs": _shapes(materials.supernet),
-        "space": materials.space.to_json(),
+        "inputs": _shapes(context.supernet),
+        "space": context.space.to_json(),
         **({} if joint is None else {"precisions": joint.to_json()}),
-        "device": recorded(materials.on),
+        "device": recorded(context.on),
         "data": dict(data),
         **more,
     }
@@ -49,16 +49,16 @@ def _shapes(supernet: Supernet) -> Any:
 
 
 def conduct(
-    question: Question,
+    spec: SearchSpec,
     run: RunFolder,
-    materials: Materials,
+    context: SearchContext,
     metrics: Sequence[UserMetric],
     reporter: Reporter,
 ) -> None:
     """Everything after training: evaluations, baseline, last check."""
-    supernet = materials.supernet
-    check_known(question.metrics, available_metrics(metrics, materials.on))
-    question.check(materials.space)
+    supernet = context.supernet
+    check_known(spec.metrics, available_metrics(metrics, context.on))
+    spec.check(context.space)
     _keep_weights(run, supernet)
 
     def waiting(event: Progress) -> None:
@@ -70,15 +70,15 @@ def conduct(
 
     with ExitStack() as stack:
         store = stack.enter_context(run.store(writable=True, reporter=Reporter(waiting)))
-        session = Session(run, store, materials, question, metrics, reporter)
+        session = Session(run, store, context, spec, metrics, reporter)
         session.instruments.open(stack)
         evaluate = session.composite()
         largest = session.anchor(evaluate)
-        resolved = replace(question, limits=_resolved(question.limits, largest))
-        first = [Proposal(arch) for arch in materials.first(question.seed)]
+        resolved = replace(spec, limits=_resolved(spec.limits, largest))
+        first = [Proposal(arch) for arch in context.first(spec.seed)]
         session.run_journal("search", resolved, evaluate, first=first)
-        if question.baseline is not None:
-            name, count = question.baseline
+        if spec.baseline is not None:
+            name, count = spec.baseline
             other = replace(resolved, strategy=name, options={}, budget=loop.Budget.parse(str(count)))
             session.run_journal(f"baseline-{name}", other, evaluate, stage="baseline")
         started = time.monotonic()

@@ -14,10 +14,10 @@ from archsmith.runs.results import FINAL
 
 if TYPE_CHECKING:
     from archsmith.orchestration.session import Session
-    from archsmith.orchestration.specification import Question
+    from archsmith.orchestration.specification import SearchSpec
 
 
-def finalise(session: Session, question: Question) -> None:
+def finalise(session: Session, spec: SearchSpec) -> None:
     """Measure the front again until every member of what remains has been measured again.
 
     A member that breaks a limit is dropped; networks that it dominated may then enter the front, and are
@@ -30,22 +30,22 @@ def finalise(session: Session, question: Question) -> None:
     believed = _believed(session)
     final: dict[str, Evaluation] = {}
     dropped: dict[str, str] = {}
-    while missing := [k for k in _front(believed, final, dropped, question) if k not in final]:
+    while missing := [k for k in _front(believed, final, dropped, spec) if k not in final]:
         for number, key in enumerate(missing, 1):
             if session.reporter.stop():
                 raise Interrupted("stopped while the front was measured again; the same command goes on from there")
             session.reporter.at("check").progress(f"measuring {key[:8]} again", len(final), len(final) + len(missing))
             found = session.evaluated(evaluate, Proposal(believed[key].architecture, fidelity=FINAL))
             final[key] = found
-            if reason := _reason(found, question):
+            if reason := _reason(found, spec):
                 dropped[key] = reason
             session.reporter.at("check").progress(key[:8], len(final), len(final) + len(missing) - number)
-    front = [k for k in _front(believed, final, dropped, question) if k in final]
+    front = [k for k in _front(believed, final, dropped, spec) if k in final]
     beaten = [k for k in final if k not in front and k not in dropped]
     dropped |= dict.fromkeys(beaten, "another network is as good in everything once both are measured again")
-    _keep(session, question, front, dropped, evaluate.fingerprint)
+    _keep(session, spec, front, dropped, evaluate.fingerprint)
     if not front:
-        raise Infeasible(_nothing_left(believed, dropped, question))
+        raise Infeasible(_nothing_left(believed, dropped, spec))
 
 
 def _believed(session: Session) -> dict[str, Evaluation]:
@@ -54,20 +54,20 @@ def _believed(session: Session) -> dict[str, Evaluation]:
 
 
 def _front(
-    believed: dict[str, Evaluation], final: dict[str, Evaluation], dropped: dict[str, str], question: Question
+    believed: dict[str, Evaluation], final: dict[str, Evaluation], dropped: dict[str, str], spec: SearchSpec
 ) -> list[str]:
     """Keys of the non-dominated networks among those that may still be handed out, best known values counting."""
     known = {k: final.get(k, e) for k, e in believed.items() if k not in dropped}
-    mark = on_front([*known.values()], question.objectives, question.limits)
-    last = question.objectives[-1].metric
+    mark = on_front([*known.values()], spec.objectives, spec.limits)
+    last = spec.objectives[-1].metric
     return sorted((k for k, on in zip(known, mark, strict=True) if on), key=lambda k: known[k][last])
 
 
-def _reason(found: Evaluation, question: Question) -> str:
+def _reason(found: Evaluation, spec: SearchSpec) -> str:
     """Why a network is not handed out; empty if it is."""
     if not found.ok:
         return f"it could not be measured again: {found.reason}"
-    broken = [x for x in question.limits if x.violation(found) > 0]
+    broken = [x for x in spec.limits if x.violation(found) > 0]
     values = (f"{x} ({_interval(found, x.metric)})" for x in broken)
     return f"measured again it breaks {', '.join(values)}" if broken else ""
 
@@ -77,23 +77,23 @@ def _interval(found: Evaluation, metric: str) -> str:
     return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
 
 
-def _keep(session: Session, question: Question, front: Sequence[str], dropped: dict[str, str], evaluator: str) -> None:
+def _keep(session: Session, spec: SearchSpec, front: Sequence[str], dropped: dict[str, str], evaluator: str) -> None:
     """Write down which networks are handed out, for every command that looks at the run later."""
     write_json(
         session.run.path / "front.json",
-        {"front": list(front), "dropped": dropped, "evaluator": evaluator, "seed": question.seed},
+        {"front": list(front), "dropped": dropped, "evaluator": evaluator, "seed": spec.seed},
     )
 
 
-def _nothing_left(believed: dict[str, Evaluation], dropped: dict[str, str], question: Question) -> str:
+def _nothing_left(believed: dict[str, Evaluation], dropped: dict[str, str], spec: SearchSpec) -> str:
     found = [*believed.values()]
     if not dropped:
-        return f"{infeasible(question.limits, found)}. Loosen a limit"
+        return f"{infeasible(spec.limits, found)}. Loosen a limit"
     values = []
-    for metric in dict.fromkeys(x.metric for x in question.limits):
+    for metric in dict.fromkeys(x.metric for x in spec.limits):
         known = [e[metric] for e in found if e.ok]
         values.append(f"{metric} from {min(known):.4g} to {max(known):.4g}")
     return (
-        f"no network meets {', '.join(map(str, question.limits))}: {len(found)} evaluations have {'; '.join(values)}. "
+        f"no network meets {', '.join(map(str, spec.limits))}: {len(found)} evaluations have {'; '.join(values)}. "
         f"{len(dropped)} met them at first and broke them when measured again. Loosen a limit"
     )

@@ -26,9 +26,9 @@ from archsmith.hardware.meters import MeterOnUse, open_meters
 from archsmith.hardware.named import TIMED
 from archsmith.metric import KNOWN, on_device
 from archsmith.orchestration.metrics import COMPUTED
-from archsmith.orchestration.specification import Question
+from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 
 
@@ -37,8 +37,8 @@ class Instruments:
 
     Args:
         run: keeps anchors, measurements and notes.
-        materials: supernet, data, devices, and precisions where they are searched.
-        question: says which metrics are wanted.
+        context: supernet, data, devices, and precisions where they are searched.
+        spec: says which metrics are wanted.
         metrics: the user's own.
         reporter: hears what is being done; asked to stop while another process measures on the same hardware.
     """
@@ -46,12 +46,12 @@ class Instruments:
     def __init__(
         self,
         run: RunFolder,
-        materials: Materials,
-        question: Question,
+        context: SearchContext,
+        spec: SearchSpec,
         metrics: Sequence[UserMetric],
         reporter: Reporter,
     ) -> None:
-        self._run, self._materials, self._question = run, materials, question
+        self._run, self._context, self._spec = run, context, spec
         self._own, self._reporter = metrics, reporter
         self._meters: dict[str, MeterOnUse] = {}
         self._files: dict[str, Candidates | QuantisedFiles] = {}
@@ -61,7 +61,7 @@ class Instruments:
 
     def open(self, stack: ExitStack) -> None:
         """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
-        devices = {name: open_device(spec) for name, spec in self._materials.on.items()}
+        devices = {name: open_device(spec) for name, spec in self._context.on.items()}
         timed = {name: device for name, device in devices.items() if self._asked(name, TIMED)}
         for name, device in timed.items():
             self._run.check_machine(name, device)
@@ -82,32 +82,32 @@ class Instruments:
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
-        wanted = self._question.metrics
+        wanted = self._spec.metrics
         parts = self._accuracies(final=final) if "accuracy_top1" in wanted else []
-        supernet, val = self._materials.supernet, self._materials.val
+        supernet, val = self._context.supernet, self._context.val
         parts.extend(metric.bind(supernet, val, files=self._quantised) for metric in self._own)
         parts.append(Counts(supernet))
         parts.extend(self._computed(evaluator) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
         for name, meter in self._meters.items():
             parts.append(self._latency(name, meter, final=final))
-        for name, spec in self._materials.on.items():
+        for name, spec in self._context.on.items():
             if self._asked(name, ("peak_memory_mib",)):
                 parts.append(PeakMemory(supernet, open_device(spec), name=name, files=self._files[name]))
-        return Composite(parts, seed=self._question.seed, environment=self.environment)
+        return Composite(parts, seed=self._spec.seed, environment=self.environment)
 
     def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
         """Those metrics of a device that objectives or limits name."""
-        return [stem for stem in stems if on_device(stem, device) in self._question.metrics]
+        return [stem for stem in stems if on_device(stem, device) in self._spec.metrics]
 
     def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
         reporter = replace(self._reporter.at("device"), on_note=self._run.note)
-        found = Candidates(self._materials.supernet, device, reporter=reporter, learnt=self._learnt)
-        joint = self._materials.joint
-        return found if joint is None else QuantisedFiles(joint, found, weight_bits=self._materials.weight_bits)
+        found = Candidates(self._context.supernet, device, reporter=reporter, learnt=self._learnt)
+        joint = self._context.joint
+        return found if joint is None else QuantisedFiles(joint, found, weight_bits=self._context.weight_bits)
 
     def _accuracies(self, *, final: bool) -> list[Evaluator]:
         found: list[Evaluator] = []
-        for batches, test in ((self._materials.val, False), (self._materials.test, True)):
+        for batches, test in ((self._context.val, False), (self._context.test, True)):
             if batches is None or (test and not final):
                 continue
             named: dict[str, Any] = {"metric": KNOWN["test_accuracy_top1"], "interval": True} if test else {}
@@ -115,11 +115,11 @@ class Instruments:
                 self._quantised.check(batches)
                 found.append(FileAccuracy(self._quantised, batches, **named))
             else:
-                found.append(Accuracy(self._materials.supernet, batches, **named))
+                found.append(Accuracy(self._context.supernet, batches, **named))
         return found
 
     def _computed(self, evaluator: type[Any]) -> Evaluator:
-        supernet = self._materials.supernet
+        supernet = self._context.supernet
         if evaluator is FileSize and (files := self._quantised or self._of_onnx()) is not None:
             return FileSize(supernet, files)
         return evaluator(supernet)  # type: ignore[no-any-return]
@@ -131,11 +131,11 @@ class Instruments:
 
     def _latency(self, name: str, meter: MeterOnUse, *, final: bool) -> Evaluator:
         metric, files = on_device("latency_ms", name), self._files[name]
-        if self._question.latency == "predicted" and not final and isinstance(files, Candidates):
+        if self._spec.latency == "predicted" and not final and isinstance(files, Candidates):
             return self._foretold(metric, meter, files)
         effort: Literal["search", "final"] = "final" if final else "search"
         return Latency(
-            self._materials.supernet,
+            self._context.supernet,
             meter,
             metric=metric,
             effort=effort,
@@ -145,13 +145,13 @@ class Instruments:
         )
 
     def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
-        """Keeps what it measures in the run, so that a search that goes on foretells the same."""
+        """Keeps what it measures in the run, so that a search that goes on predicts the same."""
         return PredictedLatency(
-            self._materials.supernet,
+            self._context.supernet,
             meter,
             metric=metric,
             candidates=files,
             file=self._run.path / "latency" / f"{metric}.json",
-            seed=self._question.seed,
+            seed=self._spec.seed,
             reporter=self._reporter.at("device"),
         )

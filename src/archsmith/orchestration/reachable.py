@@ -23,9 +23,9 @@ from archsmith.hardware.named import MEASURED
 from archsmith.metric import Limit
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.orchestration.session import Session
-from archsmith.orchestration.specification import Question
+from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.space import ChoiceSpace
 
@@ -40,38 +40,38 @@ MAX_PROBES = 20
 
 
 def check_reachable(
-    question: Question, run: RunFolder, materials: Materials, *, reporter: Reporter, way_out: str
+    spec: SearchSpec, run: RunFolder, context: SearchContext, *, reporter: Reporter, way_out: str
 ) -> None:
     """Refuse a limit on costs that none of a few probe subnets meets.
 
     Args:
-        question: whose limits are tried; those on accuracy and on users' metrics are left to the search.
+        spec: whose limits are tried; those on accuracy and on users' metrics are left to the search.
         run: keeps the devices' anchors and the time that this took.
-        materials: the supernet, trained or not.
+        context: the supernet, trained or not.
         reporter: hears what is being done; where it is asked to stop nothing is refused.
         way_out: said at the end of the message.
 
     Raises:
         Infeasible: naming the limit, the nearest value that was found, and the network that has it.
     """
-    bounds = tuple(x for x in question.limits if x.metric.partition("@")[0] in COSTS)
+    bounds = tuple(x for x in spec.limits if x.metric.partition("@")[0] in COSTS)
     if not bounds or run.weights:  # a search that goes on has tried them
         return
-    asked = replace(question, objectives=(), limits=bounds, baseline=None, latency="measured")
+    asked = replace(spec, objectives=(), limits=bounds, baseline=None, latency="measured")
     started = time.monotonic()
     try:
         with ExitStack() as stack:
             store = stack.enter_context(run.store(writable=True, reporter=reporter))
-            session = Session(run, store, materials, asked, (), reporter)
+            session = Session(run, store, context, asked, (), reporter)
             session.instruments.open(stack)
             session.instruments.export_each("only a few networks are measured")
             probe = _Probes(session, reporter)
-            largest = probe(materials.largest) if any(x.relative for x in bounds) else None
+            largest = probe(context.largest) if any(x.relative for x in bounds) else None
             for limit in bounds:
                 if limit.relative and not (largest is not None and largest.ok):
                     continue  # the search says why the largest network cannot be evaluated
                 values = {k: v.value for k, v in largest.values.items()} if largest is not None else {}
-                _try(limit, limit.resolve(values), materials.space, probe, reporter, way_out)
+                _try(limit, limit.resolve(values), context.space, probe, reporter, way_out)
             tried = len(probe.found)
             reporter.at("limits").progress("each is within reach", tried, tried)
     finally:

@@ -16,9 +16,9 @@ from archsmith.evaluation import Evaluation
 from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.orchestration.instruments import Instruments
-from archsmith.orchestration.specification import Question
+from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
-from archsmith.runs.context import Materials
+from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
@@ -28,20 +28,20 @@ PATIENCE = 20
 
 
 class Session:
-    """The open store, meter and materials of one search, for as long as it lasts."""
+    """The open store, meter and context of one search, for as long as it lasts."""
 
     def __init__(
         self,
         run: RunFolder,
         store: Store,
-        materials: Materials,
-        question: Question,
+        context: SearchContext,
+        spec: SearchSpec,
         metrics: Sequence[UserMetric],
         reporter: Reporter,
     ) -> None:
-        self.run, self.store, self.materials, self.question = run, store, materials, question
+        self.run, self.store, self.context, self.spec = run, store, context, spec
         self.reporter = reporter
-        self.instruments = Instruments(run, materials, question, metrics, reporter)
+        self.instruments = Instruments(run, context, spec, metrics, reporter)
 
     def composite(self, *, final: bool = False) -> Composite:
         """The evaluators of a candidate, or those of the last check."""
@@ -53,7 +53,7 @@ class Session:
         Raises:
             EvaluationFailed: when even the largest network cannot be evaluated.
         """
-        proposal = Proposal(self.materials.largest)
+        proposal = Proposal(self.context.largest)
         self.reporter.at("search").progress("the largest network")
         found = self.evaluated(evaluate, proposal)
         if not found.ok:
@@ -69,34 +69,34 @@ class Session:
     def run_journal(
         self,
         name: str,
-        question: Question,
+        spec: SearchSpec,
         evaluate: Composite,
         *,
         first: Sequence[Proposal] = (),
         stage: str = "search",
     ) -> loop.Outcome:
         """RunFolder or resume one strategy until its budget is spent."""
-        space = self.materials.space
+        space = self.context.space
 
         def make() -> Strategy:
             strategy: Strategy = registry.make(
                 "strategy",
-                question.strategy,
+                spec.strategy,
                 space,
-                question.objectives,
-                question.limits,
-                rng=np.random.default_rng([question.seed, len(stage)]),
-                **question.options,
+                spec.objectives,
+                spec.limits,
+                rng=np.random.default_rng([spec.seed, len(stage)]),
+                **spec.options,
             )
             return strategy
 
         header = {
-            "strategy": question.strategy,
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in question.options.items()},
-            "seed": question.seed,
-            "objectives": [str(o) for o in question.objectives],
-            "limits": [x.to_json() for x in question.limits],
-            "limits_as_written": [str(x) for x in self.question.limits],
+            "strategy": spec.strategy,
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in spec.options.items()},
+            "seed": spec.seed,
+            "objectives": [str(o) for o in spec.objectives],
+            "limits": [x.to_json() for x in spec.limits],
+            "limits_as_written": [str(x) for x in self.spec.limits],
             "evaluator": evaluate.fingerprint,
             "space": space.fingerprint,
         }
@@ -107,17 +107,17 @@ class Session:
             self.store.journal(self.run.journal_name(name)),
             header=header,
             noted={
-                "budget": str(question.budget),
+                "budget": str(spec.budget),
                 "archsmith": archsmith.__version__,
                 **self.instruments.environment["packages"],
             },
-            limits=question.limits,
-            budget=question.budget,
+            limits=spec.limits,
+            budget=spec.budget,
             evaluator=evaluate.fingerprint,
-            seed=question.seed,
+            seed=spec.seed,
             first=first,
             patience=10**9 if stage == "baseline" else PATIENCE,  # a baseline may fail, a search may not
-            on_event=loop_listener(stage, self, question),
+            on_event=loop_listener(stage, self, spec),
             stop=self.reporter.stop,
         )
         self.run.spent(stage, time.monotonic() - started)
@@ -134,13 +134,13 @@ def _said(evaluation: Evaluation, metric: str) -> str:
     return f"{metric} {evaluation[metric]:.4g}{' (predicted)' * predicted}"
 
 
-def loop_listener(stage: str, session: Session, question: Question) -> Callable[[loop.Event], None]:
+def loop_listener(stage: str, session: Session, spec: SearchSpec) -> Callable[[loop.Event], None]:
     """Turn the loop's events into progress, and what a reader must know into notes of the run."""
 
     def hear(event: loop.Event) -> None:
         if isinstance(event, loop.Evaluated):
             e = event.evaluation
-            shown = "  ".join(_said(e, o.metric) for o in question.objectives) if e.ok else e.reason
+            shown = "  ".join(_said(e, o.metric) for o in spec.objectives) if e.ok else e.reason
             timed = event.of is None
             done, total = (round(event.seconds), event.of_seconds) if timed else (event.done, event.of)
             shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown

@@ -18,11 +18,11 @@ from archsmith.orchestration.metrics import COMPUTED
 from archsmith.space import ChoiceSpace
 
 Latencies = Literal["measured", "predicted"]
-"""Whether the search measures the latency of every candidate, or foretells it from a few networks that it measures."""
+"""Whether the search measures the latency of every candidate, or predicts it from a few networks that it measures."""
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchSpec:
     """What is searched for and how, checked."""
 
     objectives: tuple[Objective, ...]

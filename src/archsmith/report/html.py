@@ -58,7 +58,7 @@ def page(data: ReportData) -> str:
     figures: dict[str, Any] = {}
     parts = [
         sections.headline(data),
-        sections.trade_offs(data, figures),
+        sections.trade_off_section(data, figures),
         _networks.section(data),
         sections.speed(data, figures),
         sections.against_time(data, figures),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation
-from archsmith.quantities import count, interval, number, with_unit
+from archsmith.quantities import counted, interval, number, with_unit
 from archsmith.report.data import ReportData
 from archsmith.value import Value
 
@@ -84,11 +84,11 @@ def macs_against_time(data: ReportData) -> list[MacsAgainstTime]:
 
 def said(found: MacsAgainstTime) -> str:
     """The rank correlation and the share of pairs, in words."""
-    named = f"{found.metric} of {count(len(found.networks), 'network')}"
+    named = f"{found.metric} of {counted(len(found.networks), 'network')}"
     text = f"MACs and {named} have a rank correlation (Spearman) of {found.rank_correlation:.2f}."
     if not found.pairs:
         return f"{text} No two networks differ in MACs by {100 * NOTABLE:.0f} % or more."
-    of = f"{count(found.pairs, 'pair')} of networks one has at least {100 * NOTABLE:.0f} % fewer MACs"
+    of = f"{counted(found.pairs, 'pair')} of networks one has at least {100 * NOTABLE:.0f} % fewer MACs"
     if not found.not_faster:
         return f"{text} In {of}, and is measurably faster in all of them."
     slower = f" and takes longer in {_percent(found.slower / found.pairs)}" if found.slower else ""
@@ -132,7 +132,7 @@ def _everything(data: ReportData) -> Iterator[Evaluation]:
 def _networks(data: ReportData, metric: str) -> tuple[Evaluation, ...]:
     by_key: dict[str, Evaluation] = {}
     for e in _everything(data):
-        # what was foretold from the structure would only repeat what the structure says
+        # what was predicted from the structure would only repeat what the structure says
         if MACS in e.values and _is_measured(e.values, metric):
             by_key[e.architecture.key] = e
     return tuple(by_key.values())

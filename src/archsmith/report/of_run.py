@@ -12,9 +12,9 @@ from archsmith.evaluation import Evaluation
 from archsmith.files import read_json
 from archsmith.report import html
 from archsmith.report.data import FinalNetwork, ReportData
-from archsmith.report.text import answer
+from archsmith.report.text import best_found
 from archsmith.runs.folder import RunFolder
-from archsmith.runs.results import checked, question_of
+from archsmith.runs.results import final_networks, recorded_search
 from archsmith.store import Store
 
 BASELINE = "baseline-"
@@ -34,7 +34,7 @@ def report_data(run: RunFolder) -> ReportData:
         UserError: when the search has not begun.
     """
     with run.store() as store:
-        objectives, limits, evaluations = question_of(run, store)
+        objectives, limits, evaluations = recorded_search(run, store)
         journal = store.journal(run.journal_name("search"))
         header, noted = journal.header or {}, {k: v for k, v in journal.noted.items() if k == "budget"}
         prefix = run.journal_name(BASELINE)
@@ -117,7 +117,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
 def _networks(run: RunFolder, store: Store, evaluations: list[Evaluation]) -> list[FinalNetwork]:
     """The networks of the last check, with what was written for them; none before it."""
     found, what = [], "a certificate"
-    for c in checked(run, store, evaluations):
+    for c in final_networks(run, store, evaluations):
         certificate = run.exports / f"{c.name}.certificate.json"
         found.append(
             FinalNetwork(
@@ -186,6 +186,6 @@ def nothing_left(run: RunFolder) -> str:
         "" if (run.path / "front.json").exists() else ", or go on with its command if it was stopped before its end"
     )
     return (
-        f"{answer(report_data(run))}. {run.path} has nothing to hand out: loosen a limit in another --run, which need "
-        f"not train again with --trained {shlex.quote(str(run.path))}{goes_on}"
+        f"{best_found(report_data(run))}. {run.path} has nothing to hand out: loosen a limit in another --run, which "
+        f"need not train again with --trained {shlex.quote(str(run.path))}{goes_on}"
     )

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from archsmith.quantities import count
+from archsmith.quantities import counted
 from archsmith.report import _panels, figures
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
 from archsmith.report.macs import MacsAgainstTime, macs_against_time, named_example, said
 from archsmith.report.markup import Markup, details, element, join, table
-from archsmith.report.text import answer, largest_text, verdict
+from archsmith.report.text import best_found, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
 SHOWN_EFFECTS = 8
@@ -23,7 +23,7 @@ SHOWN_EFFECTS = 8
 
 
 def headline(data: ReportData) -> Markup:
-    """The answer first."""
+    """What was found, first."""
     facts: list[tuple[str, str]] = [("evaluations", f"{len(data.evaluations):,}")]
     if isinstance(data.space, ChoiceSpace):
         facts.append(("in the search space", str(data.space.size())))
@@ -34,7 +34,7 @@ def headline(data: ReportData) -> Markup:
         n = min(len(values.get(name, ())), len(data.evaluations))
         if n and len(data.objectives) > 1:
             own, other = values["search"][n - 1], values[name][n - 1]
-            facts.append((f"hypervolume after {count(n, 'evaluation')}", f"{own:.3f}, {name} {other:.3f}"))
+            facts.append((f"hypervolume after {counted(n, 'evaluation')}", f"{own:.3f}, {name} {other:.3f}"))
     total = sum(data.timing.values())
     if total:
         facts.append(("in all", duration(total)))
@@ -43,13 +43,13 @@ def headline(data: ReportData) -> Markup:
     return element(
         "header",
         element("p", f"{data.title} · ", element("code", data.run), cls="eyebrow"),
-        element("h1", _unbroken(data, answer(data))),
+        element("h1", _unbroken(data, best_found(data))),
         element("p", lead, cls="lead") if lead else None,
         element("dl", *pairs, cls="facts"),
     )
 
 
-def trade_offs(data: ReportData, store: dict[str, Any]) -> Markup | None:
+def trade_off_section(data: ReportData, store: dict[str, Any]) -> Markup | None:
     """The Pareto front over everything that was evaluated; a chooser where there are more than two objectives."""
     some = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     if not any(e.ok for e in some):
@@ -165,7 +165,7 @@ def choices(data: ReportData) -> Markup | None:
             cls="note",
         ),
         element("div", *groups[:SHOWN_EFFECTS], cls=cls),
-        details(f"{count(len(rest), 'weaker choice')}", element("div", *rest, cls=cls)) if rest else None,
+        details(f"{counted(len(rest), 'weaker choice')}", element("div", *rest, cls=cls)) if rest else None,
     )
 
 
@@ -198,7 +198,7 @@ def trouble(data: ReportData) -> Markup | None:
             for reason, n in reasons.most_common()
         ]
         parts += [
-            element("h3", f"{count(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
+            element("h3", f"{counted(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
             table(("times", "reason", "first met at"), failures, label="Failed evaluations"),
         ]
     return element("section", element("h2", "What did not work"), *parts)

@@ -10,16 +10,16 @@ from archsmith.quantities import interval, number
 from archsmith.report._networks import metric_columns
 from archsmith.report.data import FinalNetwork, ReportData
 from archsmith.report.macs import macs_against_time, warning
-from archsmith.report.text import answer, shown, verdict
+from archsmith.report.text import best_found, shown, verdict
 from archsmith.texts import escaped
 
 
 def front_table(data: ReportData) -> RenderableType:
-    """The answer in one sentence, the networks below it, and what became of the limits.
+    """The result in one sentence, the networks below it, and what became of the limits.
 
     Re-measured values where the search has ended; the 95 % interval beside each value that has one.
     """
-    parts: list[RenderableType] = [_shown(answer(data), style="bold")]
+    parts: list[RenderableType] = [_shown(best_found(data), style="bold")]
     best = shown(data)
     if best:
         parts.append(_table(data))

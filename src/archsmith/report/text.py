@@ -1,4 +1,4 @@
-"""How numbers, limits and the answer of a search are written, on paper and on the terminal alike."""
+"""How the result of a search is said, on paper and on the terminal alike."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import extreme, nearest, nearest_text, trade_offs
-from archsmith.quantities import count, limit_text, number, with_unit
+from archsmith.quantities import counted, limit_text, number, with_unit
 from archsmith.report.data import ReportData
 
 
-def answer(data: ReportData) -> str:
+def best_found(data: ReportData) -> str:
     """The best trade-offs in one sentence, or why there are none."""
     best = shown(data)
     if not best:
         return _no_answer(data)
     spans = [_span(data, o.metric, [e[o.metric] for e in best]) for o in reversed(data.objectives)]
     between = " from " if re.match(r"[-\d.]+ to ", spans[0]) else ": "
-    return count(len(best), "network") + between + ", ".join(spans)
+    return counted(len(best), "network") + between + ", ".join(spans)
 
 
 def verdict(data: ReportData) -> str:
@@ -28,13 +28,15 @@ def verdict(data: ReportData) -> str:
     limits = " and ".join(limit_text(x, data.metric(x.metric).unit) for x in data.limits)
     again = ", measured again at full effort" if any(n.final is not None for n in data.handed_out) else ""
     dropped = sum(bool(n.dropped) for n in data.networks)
-    rest = f" {count(dropped, 'network')} {'was' if dropped == 1 else 'were'} dropped at that check." if dropped else ""
+    rest = (
+        f" {counted(dropped, 'network')} {'was' if dropped == 1 else 'were'} dropped at that check." if dropped else ""
+    )
     whom = "All of them meet" if len(shown(data)) > 1 else "It meets"
     return f"{whom} {limits}{again}.{rest}"
 
 
 def shown(data: ReportData) -> Sequence[Evaluation]:
-    """The evaluations that answer the search: re-measured where the search has ended."""
+    """The evaluations that the search ends with: re-measured where the search has ended."""
     return [n.best_known for n in data.handed_out] if data.networks else data.front
 
 
@@ -65,7 +67,7 @@ def _no_answer(data: ReportData) -> str:
     if not done:
         return "Nothing has been evaluated yet"
     if len(data.failed) == len(done):
-        return f"All {count(len(done), 'evaluation')} failed"
+        return f"All {counted(len(done), 'evaluation')} failed"
     if data.networks and data.front:
         return "No network is left: each broke a limit when it was measured again"
     worst = min(data.limits, key=lambda x: sum(x.violation(e) == 0 for e in done if e.ok), default=None)

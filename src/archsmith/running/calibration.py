@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a subnet: a pure function of weights, architecture and recorded batches."""
+"""CalibrationBatch-norm statistics of a subnet: a pure function of weights, architecture and recorded batches."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
-class Batch:
+class CalibrationBatch:
     """The inputs of one call of the model."""
 
     inputs: tuple[Any, ...]
     keywords: Mapping[str, Any]
 
 
-def batch_of(given: Any) -> Batch:
+def batch_of(given: Any) -> CalibrationBatch:
     """The inputs in a batch: ``inputs`` or ``(inputs, targets)``; several inputs are a tuple, or a dict by name."""
     if isinstance(given, list | tuple):
         if not given:
             raise InvalidData("a calibration batch is empty; give inputs or (inputs, targets)")
         given = given[0]
-    return Batch(*map_tensors(lambda x: x.detach().clone(), arguments(given)))
+    return CalibrationBatch(*map_tensors(lambda x: x.detach().clone(), arguments(given)))
 
 
 def norms_of(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
@@ -73,7 +73,7 @@ class _Measuring:
         """Nothing of the model was copied."""
 
 
-def statistics(shadow: Shadow, subnet: Program, batches: Iterable[Batch]) -> dict[str, NDArray[Any]]:
+def statistics(shadow: Shadow, subnet: Program, batches: Iterable[CalibrationBatch]) -> dict[str, NDArray[Any]]:
     """Mean and variance of every batch norm that runs, averaged over the batches with equal weight.
 
     Dropout and all else that trains is off, gradients and autocast too; nothing of the model changes.

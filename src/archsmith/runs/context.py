@@ -33,7 +33,7 @@ UNIFORM = 8
 
 
 @dataclass(frozen=True)
-class Materials:
+class SearchContext:
     """Everything that searching and exporting need beside the store.
 
     Args:
@@ -94,7 +94,7 @@ class Materials:
         return policy_of(self.joint, arch)
 
 
-def materials_of(run: RunFolder, *, data: str | None = None, reporter: Reporter = SILENT) -> Materials:
+def context_of(run: RunFolder, *, data: str | None = None, reporter: Reporter = SILENT) -> SearchContext:
     """Everything built again from a run's folder.
 
     Args:
@@ -108,10 +108,10 @@ def materials_of(run: RunFolder, *, data: str | None = None, reporter: Reporter 
         Untrusted: when the run is somebody else's and names code, files or agents.
     """
     with names_of(run.names):
-        return _materials_of(run, data, reporter)
+        return _context_of(run, data, reporter)
 
 
-def _materials_of(run: RunFolder, data: str | None, reporter: Reporter) -> Materials:
+def _context_of(run: RunFolder, data: str | None, reporter: Reporter) -> SearchContext:
     source = run.fixed["model"]
     if source is None:
         raise InvalidModel(
@@ -140,4 +140,4 @@ def _materials_of(run: RunFolder, data: str | None, reporter: Reporter) -> Mater
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
     joint = joint_space(supernet, None, kept=run.fixed.get("precisions"))
-    return Materials(supernet, source, val, test, run.devices, described, run.anchors, joint, run.names)
+    return SearchContext(supernet, source, val, test, run.devices, described, run.anchors, joint, run.names)

@@ -29,7 +29,7 @@ class Fixed(TypedDict, total=False):
     training: dict[str, Any] | None
 
 
-class Record(TypedDict):
+class RunRecord(TypedDict):
     """The content of ``run.json``."""
 
     format: int
@@ -70,7 +70,7 @@ def check_record(record: Any, path: Path) -> None:
             f"{path} was written by a newer archsmith (run format {record['format']}; this one reads up to {FORMAT}): "
             "pip install -U archsmith"
         )
-    wrong = misfit(record, Record)
+    wrong = misfit(record, RunRecord)
     if not wrong and record["fixed"]["model"] is not None:
         wrong = misfit_of_model(record["fixed"]["model"])
     if not wrong and not _is_store(record["store"]):

@@ -73,7 +73,7 @@ class Checked:
         return self.belief.architecture.key[:8]
 
 
-def checked(run: RunFolder, store: Store, evaluations: Sequence[Evaluation]) -> list[Checked]:
+def final_networks(run: RunFolder, store: Store, evaluations: Sequence[Evaluation]) -> list[Checked]:
     """The networks of the last check, those handed out first; none before it was made."""
     path = run.path / "front.json"
     if not path.exists():
@@ -92,7 +92,7 @@ def checked(run: RunFolder, store: Store, evaluations: Sequence[Evaluation]) -> 
     return found
 
 
-def question_of(run: RunFolder, store: Store) -> tuple[tuple[Objective, ...], tuple[Limit, ...], list[Evaluation]]:
+def recorded_search(run: RunFolder, store: Store) -> tuple[tuple[Objective, ...], tuple[Limit, ...], list[Evaluation]]:
     """Objectives, absolute limits and evaluations of a run's search.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from archsmith.errors import DamagedFile, RunMismatch, require
 from archsmith.files import replacing
-from archsmith.running.calibration import Batch
+from archsmith.running.calibration import CalibrationBatch
 from archsmith.runs.folder import RunFolder
 from archsmith.supernet import Supernet
 
@@ -62,7 +62,7 @@ def _load(run: RunFolder, name: str) -> dict[str, Tensor]:
     return found
 
 
-def _flat(batches: Iterable[Batch]) -> dict[str, Tensor]:
+def _flat(batches: Iterable[CalibrationBatch]) -> dict[str, Tensor]:
     """Batches as named tensors: ``0.1`` is the second input of the first batch, ``0.mask`` a named one."""
     found: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):

@@ -17,7 +17,7 @@ _MOST_SWAPPED = 10**7
 """Names in all symmetries of a file times their number: each is held against each."""
 
 
-class Written(TypedDict):
+class SpaceForm(TypedDict):
     """A space as JSON; its parts are checked where they are read."""
 
     kind: str

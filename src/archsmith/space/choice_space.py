@@ -17,7 +17,7 @@ from archsmith.errors import InvalidArchitecture, InvalidOption, InvalidSpace, U
 from archsmith.forms import reading
 from archsmith.graph import GraphBatch
 from archsmith.space import members, variation
-from archsmith.space._written import Written, check_size
+from archsmith.space._written import SpaceForm, check_size
 from archsmith.space.base import Space
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
@@ -141,7 +141,7 @@ class ChoiceSpace(Space):
         Raises:
             DamagedFile: when ``data`` has another form.
         """
-        with reading("a search space", data, Written):
+        with reading("a search space", data, SpaceForm):
             check_size(data)
             return cls(
                 [Choice.from_json(c) for c in data["choices"]],

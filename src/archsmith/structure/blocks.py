@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archsmith.space.choice import Kind
-from archsmith.structure.passing import ONE_TENSOR, Answer, Place
+from archsmith.structure.passing import ONE_TENSOR, Place, StandIn
 
-Passing = tuple[Place, Answer]
+Passing = tuple[Place, StandIn]
 
 
 @dataclass(frozen=True)

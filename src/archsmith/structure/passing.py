@@ -1,12 +1,12 @@
-"""What stands for a module that is left out: an answer made of what the module was given.
+"""What stands for a module that is left out: a stand-in made of what the module was given.
 
-An answer is plain data, nested as the module's output is:
+A stand-in is plain data, nested as the module's output is:
 
     ("stream",)            the tensor that passes through: the input whose every dimension the output keeps
     ("input", PLACE)       another input as it was given, such as a position bias that all blocks share
     ("constant", VALUE)    a plain value; also ``None`` for a tensor that nobody reads
     ("made", NUMBER)       while it is not known what to put there: a tensor that is no input
-    ("tuple", A, B, ...)   a tuple of answers, and ``("list", ...)`` a list
+    ("tuple", A, B, ...)   a tuple of stand-ins, and ``("list", ...)`` a list
 
 A place is where an input stands in the call: ``("args", 0)``, ``("kwargs", "hidden_states")``, or deeper in tuples,
 lists and dicts.
@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, fx, nn
 
 Place = tuple[str | int, ...]
-Answer = tuple[Any, ...]
+StandIn = tuple[Any, ...]
 
-STREAM: Answer = ("stream",)
-ONE_TENSOR: tuple[Place, Answer] = (("args", 0), STREAM)
+STREAM: StandIn = ("stream",)
+ONE_TENSOR: tuple[Place, StandIn] = (("args", 0), STREAM)
 """Of a module that turns its only tensor into one."""
 PLAIN = bool | int | float | str | None
-"""Values that an answer can hold."""
+"""Values that a stand-in can hold."""
 
 
 def places(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Any]]:
@@ -52,7 +52,7 @@ def _opened(place: Place, thing: Any) -> Iterator[tuple[Place, Any]]:
         yield place, thing
 
 
-def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tensor, list[Tensor]] | None:
+def stand_in_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[StandIn, Tensor, list[Tensor]] | None:
     """How an output would be made of inputs.
 
     Args:
@@ -60,13 +60,13 @@ def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tens
         given: what it was called with.
 
     Returns:
-        The answer, the tensor in the output that is the stream (the first), and further tensors that are no inputs, in
-        the order of their numbers; nothing at all where the output has no tensor, or things that cannot be made.
+        The stand-in, the tensor in the output that is the stream (the first), and further tensors that are no inputs,
+        in the order of their numbers; nothing at all where the output has no tensor, or things that cannot be made.
     """
     stream: list[Tensor] = []
     made: list[Tensor] = []
 
-    def of(thing: Any) -> Answer | None:
+    def of(thing: Any) -> StandIn | None:
         if type(thing) in (tuple, list):
             parts = [of(part) for part in thing]
             return None if any(p is None for p in parts) else (type(thing).__name__, *parts)
@@ -87,13 +87,13 @@ def answer_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[Answer, Tens
     return None if found is None or not stream else (found, stream[0], made)
 
 
-def settled(answer: Answer, instead: Sequence[Answer]) -> Answer:
-    """An answer with others for what is made, by number."""
-    if answer[0] == "made":
-        return instead[answer[1]]
-    if answer[0] in ("tuple", "list"):
-        return (answer[0], *(settled(part, instead) for part in answer[1:]))
-    return answer
+def settled(stand_in: StandIn, instead: Sequence[StandIn]) -> StandIn:
+    """A stand-in with others for what is made, by number."""
+    if stand_in[0] == "made":
+        return instead[stand_in[1]]
+    if stand_in[0] in ("tuple", "list"):
+        return (stand_in[0], *(settled(part, instead) for part in stand_in[1:]))
+    return stand_in
 
 
 def given_at(place: Place, args: Any, kwargs: Any) -> Any:
@@ -104,11 +104,11 @@ def given_at(place: Place, args: Any, kwargs: Any) -> Any:
     return found
 
 
-def answering(stream: Place, answer: Answer, value: Callable[[Tensor], Any]) -> Callable[..., Any]:
-    """A forward that gives ``answer`` and computes nothing, with ``value`` of the stream in the stream's place."""
+def standing_in(stream: Place, stand_in: StandIn, value: Callable[[Tensor], Any]) -> Callable[..., Any]:
+    """A forward that gives ``stand_in`` and computes nothing, with ``value`` of the stream in the stream's place."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return _built(answer, lambda p: given_at(p, args, kwargs), lambda: value(given_at(stream, args, kwargs)))
+        return _built(stand_in, lambda p: given_at(p, args, kwargs), lambda: value(given_at(stream, args, kwargs)))
 
     return forward
 
@@ -127,9 +127,9 @@ def with_stream(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return of(output)
 
 
-def zeros_in_place_of(stream: Place, answer: Answer) -> nn.Module:
-    """A module of torch's own that gives ``answer`` with zeros in the stream's place, however it is called."""
-    if (stream, answer) == ONE_TENSOR:
+def zeros_in_place_of(stream: Place, stand_in: StandIn) -> nn.Module:
+    """A module of torch's own that gives ``stand_in`` with zeros in the stream's place, however it is called."""
+    if (stream, stand_in) == ONE_TENSOR:
         return nn.Hardshrink(math.inf)
     graph = fx.Graph()
     given = {"args": graph.placeholder("*args"), "kwargs": graph.placeholder("**kwargs")}
@@ -140,12 +140,12 @@ def zeros_in_place_of(stream: Place, answer: Answer) -> nn.Module:
             node = graph.call_function(operator.getitem, (node, key))
         return node
 
-    graph.output(_built(answer, at, lambda: graph.call_function(torch.zeros_like, (at(stream),))))
+    graph.output(_built(stand_in, at, lambda: graph.call_function(torch.zeros_like, (at(stream),))))
     return fx.GraphModule(nn.Module(), graph)
 
 
-def _built(answer: Answer, at: Callable[[Place], Any], stream: Callable[[], Any]) -> Any:
-    kind, *parts = answer
+def _built(stand_in: StandIn, at: Callable[[Place], Any], stream: Callable[[], Any]) -> Any:
+    kind, *parts = stand_in
     if kind == "stream":
         return stream()
     if kind == "input":

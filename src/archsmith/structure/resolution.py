@@ -1,6 +1,6 @@
 """The size of images as a choice: a subnet gets its images smaller, the deployed network is given small ones.
 
-Inside a supernet images of any size are resized to the subnet's before the network sees them: bilinear, with
+Inside a supernet images of any size are resized_images to the subnet's before the network sees them: bilinear, with
 anti-aliasing, as torchvision resizes. What is extracted is the network alone: it is measured, counted and exported at
 its own image size, and whoever runs it resizes its images before.
 """
@@ -86,7 +86,7 @@ def resolution_of(inputs: tuple[tuple[Any, ...], Mapping[str, Any]], sizes: Sequ
     return Resolution(place, (height, width), tuple(sorted(heights | {height})))
 
 
-def resized(images: Tensor, size: Size) -> Tensor:
+def resized_images(images: Tensor, size: Size) -> Tensor:
     """Images ``(b, c, h, w)`` in another size, bilinear with anti-aliasing; unchanged where they have it already."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
@@ -104,7 +104,7 @@ def fitted(sizes: Mapping[str, Size], inputs: Any, names: Sequence[str] = ()) ->
     """
     if not sizes:
         return inputs
-    changes: dict[str, list[Change]] = {place: [partial(resized, size=size)] for place, size in sizes.items()}
+    changes: dict[str, list[Change]] = {place: [partial(resized_images, size=size)] for place, size in sizes.items()}
     args, kwargs = _changed(changes, *arguments(inputs), names)
     if isinstance(inputs, Mapping):
         return kwargs
@@ -143,7 +143,9 @@ class Resizing:
     ) -> None:
         given: Any = vars(network).get("forward")
         self.forward: Any = given.forward if isinstance(given, Resizing) else network.forward
-        self._changes: dict[str, list[Change]] = {place: [partial(resized, size=s)] for place, s in sizes.items()}
+        self._changes: dict[str, list[Change]] = {
+            place: [partial(resized_images, size=s)] for place, s in sizes.items()
+        }
         for place, gate in gates.items():
             self._changes.setdefault(place, []).append(partial(_times, gate))
         self._names = list(inspect.signature(self.forward).parameters)

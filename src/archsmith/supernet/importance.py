@@ -36,7 +36,7 @@ def sort_units(
         declared: axes of its modules.
         widths: the atoms.
         by: ``"l1"``, the sum of absolute weights over all tensors that a unit is in (Li et al. 2017, summed over the
-            coupled tensors), or ``"taylor"``, the absolute change of the loss that a first-order expansion foretells
+            coupled tensors), or ``"taylor"``, the absolute change of the loss that a first-order expansion predicts
             when the unit is removed (Molchanov et al. 2019).
         batches: for ``"taylor"``: pairs ``(inputs, targets)``; a few are enough.
         loss: for ``"taylor"``: of outputs and targets, a scalar.

@@ -24,7 +24,7 @@ from archsmith.discovery.stock import Stock
 from archsmith.errors import InvalidData, InvalidModel, InvalidOption, whole
 from archsmith.plan import Plan
 from archsmith.progress import SILENT, Reporter
-from archsmith.running.calibration import Batch, batch_of, statistics, weights_version
+from archsmith.running.calibration import CalibrationBatch, batch_of, statistics, weights_version
 from archsmith.running.extraction import Pieces, extracted, pieces
 from archsmith.running.relaxed import Relaxed
 from archsmith.running.shadow import PlanProgram, Program, Shadow, refuse_copy
@@ -102,7 +102,7 @@ class Supernet(nn.Module):
         self.policies = nn.ParameterDict(self.structure.policy_tensors(self.model))
         self.example_inputs, self.input_names = positional or tuple(named.values()), tuple(named)
         self._sampler = np.random.default_rng(seed)
-        self._calibration: tuple[Batch, ...] = ()
+        self._calibration: tuple[CalibrationBatch, ...] = ()
         self._set_up()
         self.training = self.model.training
         if isinstance(elastic, Elasticity):
@@ -263,7 +263,7 @@ class Supernet(nn.Module):
             self._calibrated.clear()
 
     @property
-    def calibration(self) -> tuple[Batch, ...]:
+    def calibration(self) -> tuple[CalibrationBatch, ...]:
         """The recorded calibration batches; none at first."""
         return self._calibration
 

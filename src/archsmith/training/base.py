@@ -21,7 +21,7 @@ Loss = Callable[[Any, Any], Tensor]
 Cross-entropy is given the logits among the outputs, any other loss the outputs as the network returns them.
 """
 
-Run = Callable[[Architecture], Any]
+RunSubnet = Callable[[Architecture], Any]
 """``run(architecture) -> outputs``: one subnet on the inputs of the batch, in mixed precision where that is on."""
 
 
@@ -36,7 +36,7 @@ class TrainingMethod(Method):
     def backward(
         self,
         supernet: Supernet,
-        run: Run,
+        run: RunSubnet,
         targets: Any,
         *,
         loss: Loss,

@@ -11,7 +11,7 @@ from torch import Tensor
 from archsmith.architecture import Architecture
 from archsmith.method import OURS
 from archsmith.supernet.supernet import Supernet
-from archsmith.training.base import Loss, Run, TrainingMethod
+from archsmith.training.base import Loss, RunSubnet, TrainingMethod
 
 
 @final
@@ -30,7 +30,7 @@ class Plain(TrainingMethod):
     def backward(
         self,
         supernet: Supernet,
-        run: Run,
+        run: RunSubnet,
         targets: Any,
         *,
         loss: Loss,

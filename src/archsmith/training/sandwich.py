@@ -13,7 +13,7 @@ from archsmith.errors import InvalidOption
 from archsmith.method import Paper
 from archsmith.structure.calls import logits_of
 from archsmith.supernet.supernet import Supernet
-from archsmith.training.base import Loss, Run, TrainingMethod, detached, is_cross_entropy
+from archsmith.training.base import Loss, RunSubnet, TrainingMethod, detached, is_cross_entropy
 
 Distill = Callable[[Any, Any], Tensor]
 """``distill(outputs, teacher) -> scalar``: how far a subnet's outputs are from the largest one's, which are fixed."""
@@ -53,7 +53,7 @@ class Sandwich(TrainingMethod):
     def backward(
         self,
         supernet: Supernet,
-        run: Run,
+        run: RunSubnet,
         targets: Any,
         *,
         loss: Loss,

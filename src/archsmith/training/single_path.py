@@ -10,7 +10,7 @@ from torch import Tensor
 
 from archsmith.method import Paper
 from archsmith.supernet.supernet import Supernet
-from archsmith.training.base import Loss, Run, TrainingMethod
+from archsmith.training.base import Loss, RunSubnet, TrainingMethod
 
 
 @final
@@ -29,7 +29,7 @@ class SinglePath(TrainingMethod):
     def backward(
         self,
         supernet: Supernet,
-        run: Run,
+        run: RunSubnet,
         targets: Any,
         *,
         loss: Loss,

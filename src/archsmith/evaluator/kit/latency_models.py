@@ -16,7 +16,7 @@ from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
 
 Array = NDArray[np.float64]
 LEAST_SPREAD = 1e-2
-"""Relative standard deviation of a foretold latency at least: what one measurement differs from the next by."""
+"""Relative standard deviation of a predicted latency at least: what one measurement differs from the next by."""
 SCORED = 8
 """Parts of the cross-validation at most."""
 
@@ -164,7 +164,7 @@ class Judged:
 
 
 def judged(known: Known, latency: Array, names: Sequence[str]) -> Judged:
-    """Of the models named that one which foretells best what it has not seen, fitted on everything.
+    """Of the models named that one which predicts best what it has not seen, fitted on everything.
 
     Args:
         known: of ``n`` networks.

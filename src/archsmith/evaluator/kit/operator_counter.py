@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True)
-class Operation:
+class CountedOperation:
     """One operator that multiplies.
 
     Args:
@@ -33,7 +33,7 @@ class Operation:
 
 
 @dataclass
-class Tally:
+class OperatorCounts:
     """Of one forward pass.
 
     Args:
@@ -42,12 +42,12 @@ class Tally:
         weight_bytes: of all parameters and buffers, shared ones once.
     """
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[CountedOperation] = field(default_factory=list)
     live_bytes: int = 0
     weight_bytes: int = 0
 
 
-def tally(module: nn.Module, example_inputs: tuple[Any, ...]) -> Tally:
+def count_operators(module: nn.Module, example_inputs: tuple[Any, ...]) -> OperatorCounts:
     """Run ``module`` on shapes without data; one that looks at its data is run with it.
 
     Attention is taken apart into its matrix products, as runtimes without a fused kernel do it.
@@ -65,8 +65,8 @@ def tally(module: nn.Module, example_inputs: tuple[Any, ...]) -> Tally:
         return _counted(module, named, example_inputs)
 
 
-def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> Tally:
-    found = Tally(
+def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> OperatorCounts:
+    found = OperatorCounts(
         weight_bytes=sum(t.nbytes for t in {t.untyped_storage()._cdata: t for t in weights.values()}.values())
     )
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Watch(found, list(weights.values())) as watch:
@@ -80,7 +80,7 @@ def _counted(module: nn.Module, weights: Mapping[str, Tensor], inputs: tuple[Any
 class _Watch(TorchDispatchMode):
     """Sees every operator, and every tensor from its birth to its death."""
 
-    def __init__(self, found: Tally, weights: Sequence[Tensor]) -> None:
+    def __init__(self, found: OperatorCounts, weights: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found, self.alive = found, 0
         self.weights = {t.untyped_storage()._cdata for t in weights}
@@ -125,4 +125,4 @@ class _Watch(TorchDispatchMode):
         weights = sum(t.nbytes for t in own)
         moved = sum(t.nbytes for t in (*read, *out)) - weights
         macs = flop_registry[packet](*args, **kwargs, out_val=result) // 2
-        self.found.operations.append(Operation(packet.__name__, int(macs), weights, moved))
+        self.found.operations.append(CountedOperation(packet.__name__, int(macs), weights, moved))

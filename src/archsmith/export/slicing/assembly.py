@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from archsmith.export.onnx_tools.fast_exporter import OPSET
-from archsmith.export.slicing.onnx_graph import UNKNOWN, Graph, Node, NotSliceable, Value
+from archsmith.export.slicing.onnx_graph import UNKNOWN, Graph, GraphValue, NotSliceable, OnnxNode
 from archsmith.export.slicing.symbolic_sizes import Key
 from archsmith.export.slicing.template import Make
 
@@ -42,7 +42,7 @@ class Assembly:
         import onnx
 
         self._graph = graph
-        self._nodes: list[tuple[bytes, Node, Mapping[str, Make]]] = []
+        self._nodes: list[tuple[bytes, OnnxNode, Mapping[str, Make]]] = []
         for node, number in zip(graph.nodes, numbers, strict=True):
             varies = makers.get(number, {})
             ready = b"" if varies else _field(NODE, node.proto().SerializeToString())
@@ -61,7 +61,7 @@ class Assembly:
         for node, varies in self._outputs:
             shape = varies["shape"](sizes, arrays) if varies else node.attributes["shape"].value
             kind = int(node.attributes["kind"].value)
-            graph.output.append(_described(node.inputs[0], Value(kind, tuple(shape.tolist()))))
+            graph.output.append(_described(node.inputs[0], GraphValue(kind, tuple(shape.tolist()))))
         parts: list[Part] = [graph.SerializeToString()]
         for ready, node, varies in self._nodes:
             made = {name: make(sizes, arrays) for name, make in varies.items()}
@@ -74,7 +74,7 @@ class Assembly:
         return b"".join([self._head, _tag(GRAPH, length), *parts])
 
 
-def _described(name: str, value: Value) -> Any:
+def _described(name: str, value: GraphValue) -> Any:
     import onnx
 
     shape = [None if size == UNKNOWN else size for size in value.shape]

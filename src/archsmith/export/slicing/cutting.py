@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from archsmith.export.slicing.folding import joined
-from archsmith.export.slicing.onnx_graph import Graph, Node, NotSliceable
+from archsmith.export.slicing.onnx_graph import Graph, NotSliceable, OnnxNode
 
 
 def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Graph | None) -> tuple[Graph, list[int]]:
@@ -26,7 +26,7 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
     """
     marks = {(_text(n, "name"), _text(n, "side")): n for n in graph.nodes if n.is_mark}
     instead = {m.outputs[0]: m.inputs[0] for m in marks.values()}
-    added: dict[str, list[Node]] = {}
+    added: dict[str, list[OnnxNode]] = {}
     for name in (*dropped, *silenced):
         if (name, "in") not in marks or (name, "out") not in marks:
             raise NotSliceable(f"the exported graph does not show where {name} begins and ends")
@@ -36,10 +36,10 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
             added[ends.inputs[0]] = placed = _placed(zeros, begins.outputs[0], f"z:{name}:")
             instead[ends.outputs[0]] = placed[-1].outputs[0]
 
-    def moved(node: Node) -> Node:
+    def moved(node: OnnxNode) -> OnnxNode:
         return replace(node, inputs=tuple(_followed(name, instead) for name in node.inputs))
 
-    nodes: list[tuple[Node, int]] = []
+    nodes: list[tuple[OnnxNode, int]] = []
     for number, node in enumerate(graph.nodes):
         if not node.is_mark:
             nodes.append((moved(node), number))
@@ -47,7 +47,7 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
     return _reachable(graph, *joined(nodes, [moved(n) for n in graph.outputs]))
 
 
-def _text(node: Node, attribute: str) -> str:
+def _text(node: OnnxNode, attribute: str) -> str:
     return str(node.attributes[attribute].value.decode())
 
 
@@ -57,7 +57,7 @@ def _followed(name: str, instead: Mapping[str, str]) -> str:
     return name
 
 
-def _placed(zeros: Graph, entry: str, prefix: str) -> list[Node]:
+def _placed(zeros: Graph, entry: str, prefix: str) -> list[OnnxNode]:
     [given] = zeros.inputs
     names = {given: entry}
 
@@ -67,7 +67,9 @@ def _placed(zeros: Graph, entry: str, prefix: str) -> list[Node]:
     return [replace(n, inputs=tuple(map(name, n.inputs)), outputs=tuple(map(name, n.outputs))) for n in zeros.nodes]
 
 
-def _reachable(graph: Graph, nodes: Sequence[tuple[Node, int]], outputs: tuple[Node, ...]) -> tuple[Graph, list[int]]:
+def _reachable(
+    graph: Graph, nodes: Sequence[tuple[OnnxNode, int]], outputs: tuple[OnnxNode, ...]
+) -> tuple[Graph, list[int]]:
     needed = {name for node in outputs for name in node.inputs}
     kept = []
     for node, number in reversed(nodes):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.export.onnx_tools.fast_exporter import OPSET
-from archsmith.export.slicing.onnx_graph import Attribute, Graph, Node, Shapes
+from archsmith.export.slicing.onnx_graph import Attribute, Graph, OnnxNode, Shapes
 
 Array = NDArray[Any]
 SMALL = 4096
@@ -30,7 +30,7 @@ def plain(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(n for n, _ in kept), outputs=tuple(_shaped(n, shapes) for n in outputs))
 
 
-def _shaped(output: Node, shapes: Shapes) -> Node:
+def _shaped(output: OnnxNode, shapes: Shapes) -> OnnxNode:
     if output.inputs[0] not in shapes:
         return output
     shape = replace(output.attributes["shape"], value=np.array(shapes[output.inputs[0]], np.int64))
@@ -38,8 +38,8 @@ def _shaped(output: Node, shapes: Shapes) -> Node:
 
 
 def joined(
-    nodes: Sequence[tuple[Node, int]], outputs: Sequence[Node]
-) -> tuple[list[tuple[Node, int]], tuple[Node, ...]]:
+    nodes: Sequence[tuple[OnnxNode, int]], outputs: Sequence[OnnxNode]
+) -> tuple[list[tuple[OnnxNode, int]], tuple[OnnxNode, ...]]:
     """Transpositions one after the other become one, or none: the exporter joins them where no module stands between.
 
     Args:
@@ -47,8 +47,8 @@ def joined(
         outputs: of the graph.
     """
     instead: dict[str, str] = {}
-    turned: dict[str, Node] = {}
-    kept: list[tuple[Node, int]] = []
+    turned: dict[str, OnnxNode] = {}
+    kept: list[tuple[OnnxNode, int]] = []
     for given, number in nodes:
         node = replace(given, inputs=tuple(instead.get(name, name) for name in given.inputs))
         if node.op == "Transpose":
@@ -64,17 +64,17 @@ def joined(
     return kept, tuple(ends)
 
 
-def _order(node: Node) -> list[int]:
+def _order(node: OnnxNode) -> list[int]:
     return [int(i) for i in node.attributes["perm"].value]
 
 
-def _composed(first: Node, second: Node) -> Node:
+def _composed(first: OnnxNode, second: OnnxNode) -> OnnxNode:
     order = np.array([_order(first)[i] for i in _order(second)], np.int64)
     perm = replace(second.attributes["perm"], value=order)
     return replace(second, inputs=first.inputs, attributes={"perm": perm})
 
 
-def _folded(nodes: Sequence[Node], shapes: Shapes) -> list[Node]:
+def _folded(nodes: Sequence[OnnxNode], shapes: Shapes) -> list[OnnxNode]:
     """Nodes that compute small numbers from constants become constants: sizes are put together so.
 
     Runtimes do the same when they load a file.
@@ -90,11 +90,11 @@ def _folded(nodes: Sequence[Node], shapes: Shapes) -> list[Node]:
         else:
             known[node.outputs[0]] = value
             attributes = {"value": Attribute(onnx.AttributeProto.TENSOR, value)}
-            found.append(Node("Constant", "", (), node.outputs, attributes, node.place))
+            found.append(OnnxNode("Constant", "", (), node.outputs, attributes, node.place))
     return found
 
 
-def _constant(node: Node, known: Mapping[str, Array], shapes: Shapes) -> Array | None:
+def _constant(node: OnnxNode, known: Mapping[str, Array], shapes: Shapes) -> Array | None:
     """What a node computes, where that is small and needs no more than constants."""
     from onnx.reference import ReferenceEvaluator
 
@@ -115,7 +115,7 @@ def _constant(node: Node, known: Mapping[str, Array], shapes: Shapes) -> Array |
     return value if value.size <= SMALL else None
 
 
-def _unshared(nodes: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
+def _unshared(nodes: Sequence[OnnxNode], outputs: Sequence[OnnxNode]) -> list[OnnxNode]:
     """Every use has a constant of its own: in one network two sizes may be equal, and one constant, by chance."""
     constants = {n.outputs[0]: n for n in nodes if n.op == "Constant"}
     found = []

@@ -38,7 +38,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Node:
+class OnnxNode:
     """One operator call; an output of the graph is one too, with its shape as an attribute.
 
     ``place`` is the module that made it, as far as the exporter tells.
@@ -73,7 +73,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Value:
+class GraphValue:
     """An input or weight: ONNX's number for its type, and its shape."""
 
     kind: int
@@ -91,16 +91,16 @@ class Graph:
         outputs: one node an output, in order.
     """
 
-    inputs: Mapping[str, Value]
-    weights: Mapping[str, Value]
-    nodes: tuple[Node, ...]
-    outputs: tuple[Node, ...]
+    inputs: Mapping[str, GraphValue]
+    weights: Mapping[str, GraphValue]
+    nodes: tuple[OnnxNode, ...]
+    outputs: tuple[OnnxNode, ...]
 
     def shapes(self) -> Shapes:
         """Of what nodes compute, by the rules of ONNX; the exporter's own know less, and not always the same."""
         import onnx
 
-        def info(name: str, value: Value) -> Any:
+        def info(name: str, value: GraphValue) -> Any:
             return onnx.helper.make_tensor_value_info(name, value.kind, value.shape)
 
         inputs = [info(name, value) for name, value in {**self.inputs, **self.weights}.items()]
@@ -208,7 +208,7 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
     for node in graph.node:
         attributes = {a.name: _attribute(a) for a in node.attribute}
         nodes.append(
-            Node(
+            OnnxNode(
                 node.op_type,
                 node.domain,
                 tuple(map(name, node.input)),
@@ -223,7 +223,7 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
         value = _value(output)
         shape = {"shape": Attribute(onnx.AttributeProto.INTS, np.array(value.shape, np.int64))}
         kind = Attribute(onnx.AttributeProto.STRING, str(value.kind))
-        outputs.append(Node(OUTPUT, "", (name(output.name),), (), {"kind": kind, **shape}))
+        outputs.append(OnnxNode(OUTPUT, "", (name(output.name),), (), {"kind": kind, **shape}))
     return Graph(
         {renamed[n]: v for n, v in values.items() if n not in held},
         {renamed[n]: v for n, v in values.items() if n in held},
@@ -232,10 +232,10 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
     )
 
 
-def _value(info: Any) -> Value:
+def _value(info: Any) -> GraphValue:
     tensor = info.type.tensor_type
     shape = tuple(d.dim_value if d.HasField("dim_value") else UNKNOWN for d in tensor.shape.dim)
-    return Value(tensor.elem_type, shape)
+    return GraphValue(tensor.elem_type, shape)
 
 
 def _attribute(given: Any) -> Attribute:

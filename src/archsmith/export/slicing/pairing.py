@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archsmith.export.slicing.onnx_graph import Graph, Node, NotSliceable
+from archsmith.export.slicing.onnx_graph import Graph, NotSliceable, OnnxNode
 
 
 class Pairing:
@@ -27,9 +27,9 @@ class Pairing:
         self._makers = [{name: (n, i) for n in g.nodes for i, name in enumerate(n.outputs)} for g in (one, other)]
         self._inputs = [list(g.inputs) for g in (one, other)]
         self._known: dict[str, str] = {}
-        self.nodes: list[tuple[Node, Node]] = []
+        self.nodes: list[tuple[OnnxNode, OnnxNode]] = []
         self.weights: dict[str, str] = {}
-        met: dict[int, Node] = {}
+        met: dict[int, OnnxNode] = {}
         left = list(zip(one.outputs, other.outputs, strict=True))
         while left:
             a, b = left.pop()
@@ -41,7 +41,7 @@ class Pairing:
             elif met[id(a)] is not b:
                 raise NotSliceable(f"a subnet runs {a.op} more often than the largest")
 
-    def _before(self, a: Node, b: Node) -> list[tuple[Node, Node]]:
+    def _before(self, a: OnnxNode, b: OnnxNode) -> list[tuple[OnnxNode, OnnxNode]]:
         """The nodes that two nodes read from."""
         found = []
         for x, y in zip(a.inputs, b.inputs, strict=True):
@@ -65,7 +65,7 @@ def _sort(name: str, graph: Graph) -> int:
     return 0 if not name else 1 if name in graph.weights else 2 if name in graph.inputs else 3
 
 
-def _check(a: Node, b: Node) -> None:
+def _check(a: OnnxNode, b: OnnxNode) -> None:
     if (a.op, a.domain) != (b.op, b.domain):
         raise NotSliceable(f"a subnet has {b.op} where the largest has {a.op}")
     if len(a.inputs) != len(b.inputs) or len(a.outputs) != len(b.outputs):

@@ -3,7 +3,7 @@
 The largest network is exported once. A subnet's file has the same nodes without those of the modules that do not run;
 its weights are the slices that the plan makes of the supernet's; and the numbers that forward methods wrote into the
 graph (sizes of reshapes, groups, scales) follow sizes of the plan. Which number follows what is found by exporting a
-few telling subnets directly, and proved on others: file against file, number by number, and by running them.
+few probe subnets directly, and proved on others: file against file, number by number, and by running them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.slicing.assembly import Assembly
 from archsmith.export.slicing.cutting import cut
 from archsmith.export.slicing.folding import plain
-from archsmith.export.slicing.onnx_graph import Graph, Node, NotSliceable, exported
+from archsmith.export.slicing.onnx_graph import Graph, NotSliceable, OnnxNode, exported
 from archsmith.export.slicing.pairing import Pairing
 from archsmith.export.slicing.symbolic_sizes import Doubtful, Key, Search, Sizes
 from archsmith.export.slicing.template import Numbers
@@ -36,8 +36,8 @@ from archsmith.progress import SILENT, Reporter
 __all__ = ["Doubtful", "NotSliceable", "SlicedExport", "Subnets"]
 
 POOL = 48
-"""Random subnets among which the telling ones are looked for."""
-TELLING = 10
+"""Random subnets among which the probe subnets are looked for."""
+PROBE_SUBNETS = 10
 """Subnets that are exported to find what the numbers follow, at most."""
 PROVED = 3
 """Subnets in a row that must come out right."""
@@ -49,7 +49,7 @@ CLOSE = 1e-6
 """Floating-point numbers in a graph are equal up to this share."""
 
 
-class Pieces(Protocol):
+class SubnetPieces(Protocol):
     """What a subnet is made of, by names of the largest network; see :class:`archsmith.running.extraction.Pieces`."""
 
     @property
@@ -85,7 +85,7 @@ class Subnets(Protocol):
     def extract(self, arch: Architecture, /, *, calibrated: bool = True) -> nn.Module:
         """One as a network of its own."""
 
-    def pieces(self, arch: Architecture, /, *, calibrated: bool = True) -> Pieces:
+    def pieces(self, arch: Architecture, /, *, calibrated: bool = True) -> SubnetPieces:
         """What it is built of, without copies."""
 
 
@@ -138,7 +138,7 @@ class SlicedExport:
 
     # Learning ----------------------------------------------------------------------------------------------------
 
-    def _template(self, pool: Sequence[Pieces]) -> Graph:
+    def _template(self, pool: Sequence[SubnetPieces]) -> Graph:
         """The largest network's graph, and what is needed to read the others'."""
         if switched := sorted({name for p in pool for name in p.switched}):
             raise NotSliceable(f"{switched[0]} holds one of several modules, and the largest network has but one")
@@ -165,8 +165,8 @@ class SlicedExport:
         return plain(exported(nn.Hardshrink(inf), (torch.ones(2),))) if self._silent else None
 
     def _learn(self) -> None:
-        """Export telling subnets until it is certain what every number follows in all of the pool."""
-        for row in dict.fromkeys((min(1, len(self._pool) - 1), *Sizes(self._rows).telling(TELLING))):
+        """Export probe subnets until it is certain what every number follows in all of the pool."""
+        for row in dict.fromkeys((min(1, len(self._pool) - 1), *Sizes(self._rows).probes(PROBE_SUBNETS))):
             if row:
                 self._look(row)
         while (doubted := self._solve()) is not None and self.exports < EXPORTED - PROVED:
@@ -204,7 +204,9 @@ class SlicedExport:
             if number >= 0:
                 self._numbers.see(len(self._looked) - 1, number, other)
 
-    def _paired(self, pieces: Pieces, graph: Graph) -> tuple[list[tuple[int, Node, Node]], dict[str, str]]:
+    def _paired(
+        self, pieces: SubnetPieces, graph: Graph
+    ) -> tuple[list[tuple[int, OnnxNode, OnnxNode]], dict[str, str]]:
         """Nodes as they should be, by number in the largest graph, beside those of the subnet; names of its weights."""
         mine, numbers = cut(self._graph, pieces.dropped, pieces.silenced, self._zeros)
         at = {id(node): i for node, i in zip(mine.nodes, numbers, strict=True)}
@@ -223,7 +225,7 @@ class SlicedExport:
         tells = np.sum(search.doubts, axis=0)
         return int(np.argmax(tells)) if tells.any() else None
 
-    def _wrong(self, pieces: Pieces, graph: Graph, network: nn.Module) -> str:
+    def _wrong(self, pieces: SubnetPieces, graph: Graph, network: nn.Module) -> str:
         """What of a subnet's file is not as in the direct export; empty where all is."""
         sizes, arrays = self._sizes(pieces), _Arrays(pieces)
         nodes, weights = self._paired(pieces, graph)
@@ -250,7 +252,7 @@ class SlicedExport:
 
     # Making ------------------------------------------------------------------------------------------------------
 
-    def _file(self, pieces: Pieces) -> bytes:
+    def _file(self, pieces: SubnetPieces) -> bytes:
         form = pieces.dropped, pieces.silenced
         if form not in self._forms:
             graph, numbers = cut(self._graph, *form, self._zeros)
@@ -262,7 +264,7 @@ class SlicedExport:
         except KeyError as error:
             raise Doubtful(f"a number of its file follows {error}, which does not run") from error
 
-    def _sizes(self, pieces: Pieces) -> dict[Key, int]:
+    def _sizes(self, pieces: SubnetPieces) -> dict[Key, int]:
         """Every size of a subnet by where it stands."""
         found: dict[Key, int] = {
             (name, i, -1): size for name, tensor in pieces.tensors.items() for i, size in enumerate(tensor.shape)
@@ -288,7 +290,7 @@ def _there(network: nn.Module, name: str) -> bool:
 class _Arrays(Mapping[str, NDArray[Any]]):
     """Tensors of a subnet as arrays, made when they are asked for."""
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: SubnetPieces) -> None:
         self._tensors = pieces.tensors
 
     def __getitem__(self, name: str) -> NDArray[Any]:

@@ -20,11 +20,11 @@ Key = tuple[str, str | int, int]
 MISSING = -1
 LOCAL = 16
 """Sizes nearest to a number, of which products and sums are looked at first."""
-ENOUGH = 4
+CERTAIN_SUBNETS = 4
 """Subnets after which sums are no rivals of what is none."""
 RIVALS = 50
 """Formulas in doubt that are kept."""
-MOST = 500
+MAX_FORMULAS = 500
 """Formulas that fit equally well, of which the numbers are compared."""
 CLOSE = 1e-6
 """Floating-point numbers that are rounded to 32 bits are equal up to this share."""
@@ -95,7 +95,7 @@ class Sizes:
         self.keys = [keys[k] for k in kept]
         self.table = table[:, kept]
 
-    def telling(self, most: int) -> list[int]:
+    def probes(self, most: int) -> list[int]:
         """Rows in which all sizes that differ in any row do so, up to a factor; the largest is among them."""
         relative = self.table / np.maximum(self.table[0], 1)
         relative = np.concatenate([relative, np.ones((len(relative), 1))], axis=1)  # what is constant
@@ -104,14 +104,14 @@ class Sizes:
             (np.abs(r[:, None] - r[None, :]) > 1e-9) & t[:, None] & t[None, :]
             for r, t in zip(relative, there, strict=True)
         ]
-        chosen, told = [0], apart[0].copy()
+        chosen, covered = [0], apart[0].copy()
         while len(chosen) < most:
-            gains = [int((a & ~told).sum()) for a in apart]
+            gains = [int((a & ~covered).sum()) for a in apart]
             best = int(np.argmax(gains))
             if gains[best] == 0:
                 break
             chosen.append(best)
-            told |= apart[best]
+            covered |= apart[best]
         return chosen
 
 
@@ -146,7 +146,7 @@ class Search:
             inside = near.count(".") + 1 if near else 0
             if found and self._close(found[0], near) >= inside:  # sizes of the very module: no others come near
                 found = [t for t in found if self._close(t, near) >= inside]
-            if found and found[0].is_plain and len(seen) >= ENOUGH:
+            if found and found[0].is_plain and len(seen) >= CERTAIN_SUBNETS:
                 found = [t for t in found if t.is_plain]
             rivals = tuple(t.formula(self._sizes.keys) for t in self._rivals(found))
             self._known[key] = replace(found[0].formula(self._sizes.keys), rivals=rivals) if found else None
@@ -174,7 +174,7 @@ class Search:
             found = [
                 replace(t, columns=tuple(int(among[c]) for c in t.columns))
                 for attempt, among in attempts
-                for t in islice(attempt(table[:, among], values), MOST)
+                for t in islice(attempt(table[:, among], values), MAX_FORMULAS)
             ]
             found = [t for t in found if not whole or self._stays_whole(t)]
             if found:

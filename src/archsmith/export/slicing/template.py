@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsmith.export.slicing.onnx_graph import Graph, Node, NotSliceable
+from archsmith.export.slicing.onnx_graph import Graph, NotSliceable, OnnxNode
 from archsmith.export.slicing.symbolic_sizes import Formula, Key, Search
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ class Numbers:
             if isinstance(a.value, np.ndarray)
         }
 
-    def see(self, subnet: int, number: int, node: Node) -> None:
+    def see(self, subnet: int, number: int, node: OnnxNode) -> None:
         """What a node has in a subnet.
 
         Args:

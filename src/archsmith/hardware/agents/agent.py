@@ -50,7 +50,7 @@ class Ward:
         self._turn = threading.Lock()
 
     def ask(self, request: Mapping[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        """The worker's answer and the archive with it.
+        """The worker's response and the archive with it.
 
         Raises:
             MeasurementFailed: when the worker died or was too slow over it; the next request gets a new one.
@@ -201,7 +201,7 @@ class Agent:
         return path
 
     def serve(self) -> None:
-        """Answer until :meth:`stop` or an interruption."""
+        """Response until :meth:`stop` or an interruption."""
         self.server.serve_forever(poll_interval=0.2)
 
     def stop(self) -> None:
@@ -229,7 +229,7 @@ class Agent:
         limits = {"limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
         return {**self.device, "version": VERSION, **limits}
 
-    def answer(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
+    def response(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
         """What is answered to an allowed request: plain data, or an archive."""
         if path == "/device":
             return self.about(), b""

@@ -16,7 +16,7 @@ from archsmith.hardware.agents.wire import SLACK_S, transfer_s
 
 CONNECT_S = 20.0
 LONGEST_HEAD = 1 << 15
-"""Bytes of the lines before an answer's body."""
+"""Bytes of the lines before a response's body."""
 _PIECE = 1 << 18
 
 
@@ -25,7 +25,7 @@ class Nonsense(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back.
 
     Args:
@@ -39,8 +39,8 @@ class Answer:
 
 def exchange(
     address: Address, credential: Credential, verb: str, path: str, body: bytes, *, work_s: float, most: int
-) -> Answer:
-    """Send one request over a connection of its own, and read the answer.
+) -> Response:
+    """Send one request over a connection of its own, and read the response.
 
     Args:
         address: of the agent.
@@ -48,12 +48,12 @@ def exchange(
         verb: ``"GET"`` or ``"POST"``.
         path: of what is asked.
         body: that is sent.
-        work_s: that it may take until the first byte of the answer, beside the time for sending.
-        most: bytes that the answer may have.
+        work_s: that it may take until the first byte of the response, beside the time for sending.
+        most: bytes that the response may have.
 
     Raises:
         InvalidOption: when another certificate is shown than the one that was pinned; nothing was sent then.
-        Nonsense: when what comes back is no answer of an agent.
+        Nonsense: when what comes back is no response of an agent.
         OSError: when nothing comes back; ``TimeoutError`` when it does not in time.
     """
     try:
@@ -70,13 +70,13 @@ def exchange(
                 head.append(f"Authorization: Bearer {credential.token}")
             refused = _send(connection, "\r\n".join([*head, "", ""]).encode("ascii"), body)
             try:
-                return _Reader(connection, work_s).answer(most)
+                return _Reader(connection, work_s).response(most)
             except ConnectionError as error:
                 raise refused or error from error
 
 
 def _send(connection: socket.socket, head: bytes, body: bytes) -> OSError | None:
-    """Send everything; what broke the connection is given back, as the answer may lie there nevertheless."""
+    """Send everything; what broke the connection is given back, as the response may lie there nevertheless."""
     end = time.monotonic() + transfer_s(len(body))
     rest = memoryview(body)
     try:
@@ -91,20 +91,20 @@ def _send(connection: socket.socket, head: bytes, body: bytes) -> OSError | None
 
 
 class _Reader:
-    """Reads an answer; a drip of bytes ends, too."""
+    """Reads a response; a drip of bytes ends, too."""
 
     def __init__(self, connection: socket.socket, work_s: float) -> None:
         self.connection, self.end = connection, time.monotonic() + work_s
         self.begun = False
 
-    def answer(self, most: int) -> Answer:
+    def response(self, most: int) -> Response:
         found = bytearray()
         while b"\r\n\r\n" not in found:
             if len(found) > LONGEST_HEAD:
-                raise Nonsense(f"the head of its answer is longer than {LONGEST_HEAD} bytes")
+                raise Nonsense(f"the head of its response is longer than {LONGEST_HEAD} bytes")
             if not (piece := self._piece()):
                 if not found:
-                    raise ConnectionResetError("it ended the connection without an answer")
+                    raise ConnectionResetError("it ended the connection without a response")
                 raise Nonsense(_strange(bytes(found)))
             found += piece
             if not b"HTTP/1.1 ".startswith(found[:9]):
@@ -112,17 +112,17 @@ class _Reader:
         head, _, rest = bytes(found).partition(b"\r\n\r\n")
         status, length = _read_head(head)
         if length > most:
-            raise Nonsense(f"its answer has {length} bytes, at most {most} are read")
+            raise Nonsense(f"its response has {length} bytes, at most {most} are read")
         self.end = time.monotonic() + transfer_s(length)
-        return Answer(status, self._body(bytearray(rest), length))
+        return Response(status, self._body(bytearray(rest), length))
 
     def _body(self, found: bytearray, length: int) -> bytes:
         while len(found) < length:
             if not (piece := self._piece()):
-                raise ConnectionResetError(f"its answer ended after {len(found)} of {length} bytes")
+                raise ConnectionResetError(f"its response ended after {len(found)} of {length} bytes")
             found += piece
         if len(found) > length:
-            raise Nonsense(f"its answer has more than the {length} bytes that it says")
+            raise Nonsense(f"its response has more than the {length} bytes that it says")
         return bytes(found)
 
     def _piece(self) -> bytes:
@@ -141,7 +141,7 @@ def _read_head(head: bytes) -> tuple[int, int]:
     if status is None:
         raise Nonsense(_strange(head))
     if len(lengths) != 1 or not re.fullmatch(rb"[0-9]{1,15}", lengths[0]):
-        raise Nonsense("it does not say how long its answer is")
+        raise Nonsense("it does not say how long its response is")
     return int(status[1]), int(lengths[0])
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 HALF_OPEN, SHARE, BUSY = 64, 16, 32
 """Connections: half open at most, those among them of one address, and those with an allowed request."""
-MOST = HALF_OPEN + SHARE + BUSY
+MAX_CONNECTIONS = HALF_OPEN + SHARE + BUSY
 """Threads, of which each has one connection; some are just ending."""
 HEAD_S = 10.0
 """For a handshake and the head of a request, however they drip in."""
@@ -65,7 +65,7 @@ class Connections:
             elif len(waiting) >= HALF_OPEN:
                 most = max(shares.values())
                 self._end_oldest([(s, c) for s, c in waiting if shares[c.share] == most])
-            if not self._fewer.wait_for(lambda: len(self._callers) < MOST, timeout=1.0):
+            if not self._fewer.wait_for(lambda: len(self._callers) < MAX_CONNECTIONS, timeout=1.0):
                 return False
             self._callers[connection] = _Caller(share, now, now + HEAD_S)
             return True

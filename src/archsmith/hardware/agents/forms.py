@@ -121,7 +121,7 @@ class MeasurementForm(TypedDict):
     ]
 
 
-def read_answer(data: bytes, form: Any) -> dict[str, Any]:
+def read_response(data: bytes, form: Any) -> dict[str, Any]:
     """Plain data of a form: its own names, without others that came with them.
 
     Raises:

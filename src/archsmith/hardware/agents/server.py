@@ -23,7 +23,7 @@ from archsmith.hardware.agents.wire import SLACK_S, transfer_s
 LONGEST_HEAD = 1 << 14
 """Bytes of a request before its body."""
 DRAINED = 1 << 26
-"""Bytes of a refused request that are still taken from the line, so that its sender reads the answer."""
+"""Bytes of a refused request that are still taken from the line, so that its sender reads the response."""
 STATUS = {"UnknownName": 410, "InvalidData": 400, "InvalidOption": 400}
 """HTTP's words for what was wrong; anything else that a network can do wrong is a 422."""
 _FIRST = re.compile(rb"([!-~]{1,32}) ([!-~]+) HTTP/1\.([01])")
@@ -33,7 +33,7 @@ _TLS = 0x16
 """The first byte of a TLS connection."""
 
 
-class Answers(Protocol):
+class Handler(Protocol):
     """What stands behind the server."""
 
     token: str
@@ -48,7 +48,7 @@ class Answers(Protocol):
     def most_of(self, path: str) -> int:
         """Bytes that a request to ``path`` may hold."""
 
-    def answer(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
+    def response(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
         """What is answered to an allowed request: plain data, or an archive."""
 
 
@@ -57,15 +57,15 @@ class Server(TCPServer):
 
     Args:
         address: host and port to listen on.
-        answers: to allowed requests.
+        handler: to allowed requests.
         tls: key and certificate, where connections are encrypted.
     """
 
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], answers: Answers, tls: ssl.SSLContext | None = None) -> None:
-        self.answers, self.tls, self.connections = answers, tls, Connections()
+    def __init__(self, address: tuple[str, int], handler: Handler, tls: ssl.SSLContext | None = None) -> None:
+        self.handler, self.tls, self.connections = handler, tls, Connections()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
@@ -83,7 +83,7 @@ class Server(TCPServer):
         return threading.Thread(target=self._serve, args=(request, client_address), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a caller that is gone before its answer needs none."""
+        """Nothing: a caller that is gone before its response needs none."""
 
     def service_actions(self) -> None:
         """Several times a second."""
@@ -187,7 +187,7 @@ class _Handler(BaseRequestHandler):
         return False
 
     def _one(self) -> bool:
-        """Answer one request; whether another may follow."""
+        """Response one request; whether another may follow."""
         verb = ""
         try:
             if (head := self._head()) is None:
@@ -203,23 +203,23 @@ class _Handler(BaseRequestHandler):
         return request.stays
 
     def _done(self, request: _Request) -> tuple[dict[str, Any], bytes]:
-        answers, connections = self.server.answers, self.server.connections
-        if not request.allowed(answers.token):
+        handler, connections = self.server.handler, self.server.connections
+        if not request.allowed(handler.token):
             raise _Refusal(401, InvalidOption("the token is missing or wrong"))
         if not connections.allow(self.request, transfer_s(0)):
             raise _Refusal(503, MeasurementFailed("the agent is asked by too many at once"))
         try:
-            verb = answers.verb(request.path)
+            verb = handler.verb(request.path)
         except ArchsmithError as error:
             raise _refused(error) from error
         if request.verb != verb:
             raise _Refusal(405, InvalidOption(f"{request.path} takes {verb} only"))
-        length = request.length(answers.most_of(request.path))
+        length = request.length(handler.most_of(request.path))
         connections.limit(self.request, transfer_s(length))
         body = self._body(length, expected="expect" in request.fields)
         connections.limit(self.request)
         try:
-            return answers.answer(request.path, body)
+            return handler.response(request.path, body)
         except ArchsmithError as error:
             raise _refused(error) from error
         except Exception as error:  # told to the caller; the agent lives on
@@ -258,7 +258,7 @@ class _Handler(BaseRequestHandler):
         self.request.settimeout(SLACK_S)
 
     def _drain(self) -> None:
-        """Take what is still coming: closing on it would throw the answer away at the other end."""
+        """Take what is still coming: closing on it would throw the response away at the other end."""
         self.server.connections.wait_for_head(self.request)
         socket.socket.shutdown(self.request, socket.SHUT_WR)
         left = DRAINED

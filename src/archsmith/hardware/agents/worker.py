@@ -34,8 +34,8 @@ class Worker:
         self.device = device
         self.calls: OrderedDict[str, Call] = OrderedDict()
 
-    def answer(self, request: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """The answer to one request, and the archive that comes with it."""
+    def response(self, request: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """The response to one request, and the archive that comes with it."""
         if request["do"] == "describe":
             return self._described(), b""
         if request["do"] == "prepare":
@@ -100,7 +100,7 @@ class Worker:
 
 
 def main() -> None:
-    """Answer until the other end is closed."""
+    """Response until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the agent ends this one
     connection = Connection(int(sys.argv[2]))
     worker: Worker | None = None
@@ -109,18 +109,18 @@ def main() -> None:
             request, data = json.loads(connection.recv_bytes()), connection.recv_bytes()
         except EOFError:
             return
-        answer: dict[str, Any]
+        response: dict[str, Any]
         archive = b""
         try:
             worker = worker or Worker(open_device(sys.argv[1]))
-            answer, archive = worker.answer(request, data)
+            response, archive = worker.response(request, data)
         except ArchsmithError as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
+            response = {"error": type(error).__name__, "message": str(error)}
         except MemoryError:
-            answer = {"error": MeasurementFailed.__name__, "message": "the network does not fit into the memory"}
+            response = {"error": MeasurementFailed.__name__, "message": "the network does not fit into the memory"}
         except Exception as error:  # noqa: BLE001 - told to the other end, which records it
-            answer = {"error": MeasurementFailed.__name__, "message": f"{type(error).__name__}: {error}"}
-        connection.send_bytes(json.dumps(answer).encode())
+            response = {"error": MeasurementFailed.__name__, "message": f"{type(error).__name__}: {error}"}
+        connection.send_bytes(json.dumps(response).encode())
         connection.send_bytes(archive)
 
 

@@ -25,7 +25,7 @@ from archsmith.hardware.agents.forms import (
     Memory,
     Prepared,
     Refused,
-    read_answer,
+    read_response,
     shown,
     wrong_measurement,
 )
@@ -38,7 +38,7 @@ from archsmith.progress import SILENT, Reporter
 PATIENCE_S = 20.0
 """How long an agent that does not answer any more is waited for: it may be starting again."""
 LARGEST_JSON, LARGEST_OUTPUTS = 1 << 24, 1 << 30
-"""Bytes of an answer: of plain data, and of a network's outputs."""
+"""Bytes of a response: of plain data, and of a network's outputs."""
 
 
 class _Refused(InvalidOption):
@@ -123,7 +123,7 @@ class Remote(Device):
             body = self._request("GET", "/device", b"", work_s=SLACK_S, most=LARGEST_JSON)
             version = _version(body)
             if version == VERSION:
-                return read_answer(body, Described)
+                return read_response(body, Described)
         except OSError as error:
             raise InvalidOption(
                 f"no agent answers at {self.address} ({error}); start `archsmith agent` there, with --host where it is "
@@ -222,7 +222,7 @@ class Remote(Device):
         Args:
             path: of what is asked.
             body: that is sent.
-            most: bytes that the answer may have.
+            most: bytes that the response may have.
 
         Raises:
             DeviceLost: when it does not answer any more, answers nonsense, or is not the one that was begun with.
@@ -250,25 +250,25 @@ class Remote(Device):
                     reported = True
                 time.sleep(0.5)
 
-    def read(self, answer: bytes, form: Any) -> dict[str, Any]:
-        """An answer as plain data of a form.
+    def read(self, response: bytes, form: Any) -> dict[str, Any]:
+        """A response as plain data of a form.
 
         Raises:
             DeviceLost: when it is of another form.
         """
         try:
-            return read_answer(answer, form)
+            return read_response(response, form)
         except ValueError as error:
             raise self.nonsense(str(error)) from error
 
-    def outputs(self, answer: bytes) -> object:
-        """An answer as arrays.
+    def outputs(self, response: bytes) -> object:
+        """A response as arrays.
 
         Raises:
             DeviceLost: when it holds none.
         """
         try:
-            return unpack(answer, most=LARGEST_OUTPUTS)[0]
+            return unpack(response, most=LARGEST_OUTPUTS)[0]
         except InvalidData as error:
             raise self.nonsense(str(error)) from error
 
@@ -287,9 +287,9 @@ class Remote(Device):
                 "with a larger --max-mib"
             )
 
-    def _same(self, answer: bytes, form: Any) -> dict[str, Any]:
-        """An answer of the device that this one began with."""
-        found = self.read(answer, form)
+    def _same(self, response: bytes, form: Any) -> dict[str, Any]:
+        """A response of the device that this one began with."""
+        found = self.read(response, form)
         if found["fingerprint"] != self.fingerprint:
             raise DeviceLost(
                 f"the agent at {self.address} measures on another device than before ({self.agent['spec']}): start it "
@@ -298,7 +298,7 @@ class Remote(Device):
         return found
 
     def nonsense(self, what: str) -> DeviceLost:
-        """The error for an answer that makes no sense."""
+        """The error for a response that makes no sense."""
         return DeviceLost(
             f"the agent at {self.address} answers nonsense ({shown(what)}); start it again, of the same version as "
             "here, and give the same command: it goes on from there"
@@ -307,12 +307,12 @@ class Remote(Device):
     def _request(self, verb: str, path: str, body: bytes, *, work_s: float, most: int) -> bytes:
         try:
             credential = credential_for(self._at)
-            answer = exchange(self._at, credential, verb, path, body, work_s=work_s, most=most)
+            response = exchange(self._at, credential, verb, path, body, work_s=work_s, most=most)
         except InvalidOption as error:
             raise _Refused(str(error)) from error
-        if answer.status == http.HTTPStatus.OK:
-            return answer.body
-        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+        if response.status == http.HTTPStatus.OK:
+            return response.body
+        if response.status == http.HTTPStatus.UNAUTHORIZED:
             lacking = f"no token for {self.address} is known here, and the agent there asks for one"
             wrong = f"the agent at {self.address} refuses the token that is known for it here"
             raise _Refused(
@@ -320,12 +320,12 @@ class Remote(Device):
                 f"`{self.address} TOKEN` with the agent's own token, which it keeps in its agent.token, into "
                 f"{token_path()} or {TOKEN}"
             )
-        if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        if response.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
             raise ConnectionError("it is asked by too many at once")
         try:
-            refusal = read_answer(answer.body, Refused)
+            refusal = read_response(response.body, Refused)
         except ValueError as error:
-            raise Nonsense(f"status {answer.status}, and no reason") from error
+            raise Nonsense(f"status {response.status}, and no reason") from error
         raise error_of(refusal["error"], f"{self.spec}: {shown(refusal['message'])}")
 
 

@@ -50,7 +50,7 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Inputs of one call by position and name, and what its outputs are compared with."""
 
     inputs: tuple[Any, ...]
@@ -58,7 +58,7 @@ class Batch:
     targets: Any
 
     @classmethod
-    def of(cls, item: Any, device: torch.device) -> Batch:
+    def of(cls, item: Any, device: torch.device) -> TrainingBatch:
         """From what a loader yields: ``(inputs, targets)``, where inputs are a tensor, a tuple or a dict by name.
 
         Raises:

@@ -22,12 +22,12 @@ from archsmith.supernet.required import refuse_plain
 from archsmith.supernet.supernet import Supernet
 from archsmith.training.base import Loss, TrainingMethod
 from archsmith.training.kit import optimizer as _optimizer
-from archsmith.training.kit.batch import Amp, Batch, Loader, Precision, checked, epochs_of, steps_in
+from archsmith.training.kit.batch import Amp, Loader, Precision, TrainingBatch, checked, epochs_of, steps_in
 from archsmith.training.kit.checkpoint import NAME, Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a training is, after a step.
 
     Args:
@@ -85,7 +85,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
     device: str | torch.device | None = None,
     amp: Amp = None,
     checkpoint: Path | str | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingReport:
     """Train the weights that all subnets share.
@@ -191,7 +191,7 @@ class _Training:
     precision: Precision
     folder: Path | None
     recipe: Mapping[str, Any]
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[TrainingProgress], None]
     stop: Callable[[], bool]
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -245,7 +245,7 @@ class _Training:
         lr = self.schedule.at(epoch * self.steps + step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        batch = Batch.of(item, self.device)
+        batch = TrainingBatch.of(item, self.device)
         run = batch.runner(self.supernet, self.device, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.method.backward(
@@ -275,7 +275,7 @@ class _Training:
         done = (epoch - self.done_before) * self.steps + step
         left = (self.epochs - self.done_before) * self.steps - done
         self.on_progress(
-            Progress(
+            TrainingProgress(
                 epoch=epoch + 1,
                 epochs=self.epochs,
                 step=step,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archsmith.discovery.observing import Observer
+from archsmith.graph.readers.kit.observing import Observer
 
 ANCHORS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm", "embedding", "cat", "native_layer_norm"})
 ANCHORS |= {"native_group_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "_fused_rms_norm"}

@@ -11,16 +11,16 @@ from archsmith.store.journal import Line
 
 
 @dataclass
-class Progress:
+class SearchState:
     """Read line by line, live and in replay alike.
 
     Args:
-        waiting: proposals without an answer, in the order in which they came.
+        waiting: proposals without a result, in the order in which they came.
         evaluations: everything told, as it is stored, each once.
         told: everything told, as the strategy got it.
         given: proposals that the caller put before the strategy's.
         new: evaluations that this run brought into the store.
-        known: answers that were there already.
+        known: results that were there already.
         known_asks: asks in a row that brought nothing new.
         known_proposals: proposals in a row that brought nothing new.
         seconds: of work.
@@ -55,18 +55,18 @@ class Progress:
         self.new += line.new
         self.known += len(line.evaluations) - line.new
         self.evaluations |= {e.identity: e for e in line.evaluations if e.identity not in self.evaluations}
-        answers = [self._answer(e) for e in line.evaluations]
-        self.told += answers
-        return answers
+        results = [self._result(e) for e in line.evaluations]
+        self.told += results
+        return results
 
-    def _answer(self, evaluation: Evaluation) -> Evaluation:
+    def _result(self, evaluation: Evaluation) -> Evaluation:
         """The evaluation under the proposal that asked for it, with that one's parent and extras."""
         for i, proposal in enumerate(self.waiting):
-            if question(proposal) == question(evaluation.proposal):
+            if proposal_identity(proposal) == proposal_identity(evaluation.proposal):
                 return replace(evaluation, proposal=self.waiting.pop(i))
         return evaluation
 
 
-def question(proposal: Proposal) -> tuple[str, str, str]:
-    """What makes two proposals of one search the same question: space, key, fidelity."""
+def proposal_identity(proposal: Proposal) -> tuple[str, str, str]:
+    """What makes two proposals of one search the same: space, key, fidelity."""
     return (proposal.architecture.space, proposal.architecture.key, proposal.fidelity_key)

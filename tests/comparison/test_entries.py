@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archsmith.comparison import PROBLEMS, parse_contender, parse_contenders, parse_problem, parse_problems
+from archsmith.comparison import PROBLEMS, parse_entries, parse_entry, parse_problem, parse_problems
 from archsmith.comparison.entry import FAST, USUAL
 from archsmith.comparison.problem import QUICK
 from archsmith.errors import InvalidOption, MissingTable, UnknownName
@@ -11,19 +11,19 @@ from archsmith.method import names
 
 
 def test_a_strategy_is_one_text():
-    plain = parse_contender("nsga2")
+    plain = parse_entry("nsga2")
     assert (plain.label, plain.options, plain.graph, plain.free, plain.batch) == ("nsga2", {}, True, (), 1)
-    full = parse_contender("linas:picks=2,optimism=0.5,predictor=ridge/no-graph/batch=4@LINAS, ridge")
+    full = parse_entry("linas:picks=2,optimism=0.5,predictor=ridge/no-graph/batch=4@LINAS, ridge")
     assert full.name == "linas"
     assert full.options == {"picks": 2, "optimism": 0.5, "predictor": "ridge"}
     assert (full.graph, full.batch, full.label) == (False, 4, "LINAS, ridge")
-    own = parse_contender("archsmith.strategy.evolution.nsga2:Nsga2:population=6")
+    own = parse_entry("archsmith.strategy.evolution.nsga2:Nsga2:population=6")
     assert (own.name, own.options) == ("archsmith.strategy.evolution.nsga2:Nsga2", {"population": 6})
 
 
 @pytest.mark.parametrize("name", ["linas", "archsmith.strategy.predictor.linas:Linas"])
 def test_values_of_options_may_hold_colons(name):
-    found = parse_contender(f"{name}:predictor=archsmith.predictor.ridge:Ridge,picks=2,inner=nsga2:Nsga2=3/batch=2@x:y")
+    found = parse_entry(f"{name}:predictor=archsmith.predictor.ridge:Ridge,picks=2,inner=nsga2:Nsga2=3/batch=2@x:y")
     assert (found.name, found.batch, found.label) == (name, 2, "x:y")
     assert found.options == {"predictor": "archsmith.predictor.ridge:Ridge", "picks": 2, "inner": "nsga2:Nsga2=3"}
 
@@ -44,17 +44,17 @@ def test_values_of_options_may_hold_colons(name):
 )
 def test_bad_texts_are_told(text, error, message):
     with pytest.raises(error, match=message):
-        parse_contender(text)
+        parse_entry(text)
 
 
 def test_random_search_always_runs_beside():
-    assert [c.label for c in parse_contenders(["nsga2 linas"])] == ["nsga2", "linas", "random"]
-    assert [c.label for c in parse_contenders(["random nsga2"])] == ["random", "nsga2"]
-    assert {c.name for c in parse_contenders(["all"])} == set(names("strategy"))
-    assert {c.name for c in parse_contenders([])} == set(USUAL) & set(names("strategy"))
-    assert {c.name for c in parse_contenders([], FAST)} == set(FAST) & set(names("strategy"))
+    assert [c.label for c in parse_entries(["nsga2 linas"])] == ["nsga2", "linas", "random"]
+    assert [c.label for c in parse_entries(["random nsga2"])] == ["random", "nsga2"]
+    assert {c.name for c in parse_entries(["all"])} == set(names("strategy"))
+    assert {c.name for c in parse_entries([])} == set(USUAL) & set(names("strategy"))
+    assert {c.name for c in parse_entries([], FAST)} == set(FAST) & set(names("strategy"))
     with pytest.raises(InvalidOption, match="two strategies are called 'a'"):
-        parse_contenders(["nsga2@a linas@a"])
+        parse_entries(["nsga2@a linas@a"])
 
 
 def test_problems_by_name_pattern_and_text():
@@ -98,14 +98,14 @@ def test_the_graph_view_and_free_metrics_are_switches(tiny, tmp_path, monkeypatc
 
     problem, rng = tiny[0], np.random.default_rng(0)
     benchmark = problem.open()
-    parse_contender("seeing:Free").build(problem, benchmark, rng)
+    parse_entry("seeing:Free").build(problem, benchmark, rng)
     assert Free.seen["graph"]
     assert Free.seen["free"] is None
-    parse_contender("seeing:Free/no-graph/free=par*+val_acc").build(problem, benchmark, rng)
+    parse_entry("seeing:Free/no-graph/free=par*+val_acc").build(problem, benchmark, rng)
     assert not Free.seen["graph"]
     assert Free.seen["space"] == benchmark.space
     assert Free.seen["free"].names == ["params"]  # what is maximised is never free
     shown = Free.seen["free"].encode(benchmark.rows)[:, 0]
     np.testing.assert_allclose(shown, benchmark.columns["params"], rtol=1e-6)
-    assert "none of the columns zc_*" in parse_contender("seeing:Free/free=zc_*").excluded(problem, benchmark)
-    assert parse_contender("seeing:Free/free").excluded(problem, benchmark) == ""
+    assert "none of the columns zc_*" in parse_entry("seeing:Free/free=zc_*").excluded(problem, benchmark)
+    assert parse_entry("seeing:Free/free").excluded(problem, benchmark) == ""

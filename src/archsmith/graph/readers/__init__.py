@@ -1,0 +1,1 @@
+"""What reads operator graphs, one kind of source a file."""
