@@ -90,6 +90,18 @@ def packages_once():
 
 
 @pytest.fixture
+def clock(request):
+    """Latencies follow from the weights and cost no time; slow tests have the time and keep the real clocks."""
+    if request.node.get_closest_marker("slow"):
+        yield None
+        return
+    from archsmith.testing.steady import steady_time
+
+    with steady_time() as found:
+        yield found
+
+
+@pytest.fixture
 def archsmith(monkeypatch, capfd):
     """Runs one command in this process: its exit code, what it printed and what it said beside."""
 
