@@ -13,7 +13,7 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
 from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.history import Ledger
+from archsmith.strategy.kit.history import History
 
 
 class RandomSearch(Recalling):
@@ -41,16 +41,16 @@ class RandomSearch(Recalling):
     def __init__(
         self, space: Space, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *, rng: np.random.Generator
     ) -> None:
-        self._ledger = Ledger(space, objectives, limits)
+        self._history = History(space, objectives, limits)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new random proposals; fewer once the space is used up."""
-        return self._ledger.propose(self._ledger.fresh(n, self._rng)) if n > 0 else []
+        return self._history.propose(self._history.fresh(n, self._rng)) if n > 0 else []
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Note what is known, so that it is not asked again."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     @property
     def generator(self) -> np.random.Generator:
@@ -60,4 +60,4 @@ class RandomSearch(Recalling):
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
         """Take note of an answer."""
         del n
-        self._ledger.recall(given)
+        self._history.recall(given)

@@ -16,7 +16,7 @@ from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.age_geometry import survival_scores
 from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.survivors import Survivors, boxed
@@ -72,13 +72,13 @@ class AgeMoea(Strategy):
         self._population = whole("population", population, least=2)
         self._crossover = number("crossover", crossover, most=1)
         self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._alive = Survivors(self._ledger, population, lambda costs, size: ordered(costs)[:size])
+        self._history = RowHistory(space, objectives, limits)
+        self._alive = Survivors(self._history, population, lambda costs, size: ordered(costs)[:size])
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return offspring(self._history, n, self._children, initial=self._population, rng=self._rng)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
@@ -86,7 +86,7 @@ class AgeMoea(Strategy):
 
     def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
         places = self._alive.places
-        costs, violations = self._ledger.costs[places], self._ledger.violations[places]
+        costs, violations = self._history.costs[places], self._history.violations[places]
         feasible = np.flatnonzero(violations == 0)
         order = np.argsort(violations, kind="stable")
         if len(feasible):
@@ -94,7 +94,7 @@ class AgeMoea(Strategy):
         winners = tournament(len(places), 2 * n, self._rng).reshape(n, 2)
         crossover = 0.0 if alone else self._crossover
         pairs = places[order[winners]]
-        return mated(self._ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return mated(self._history, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
 
 
 def ordered(costs: Floats) -> Indices:

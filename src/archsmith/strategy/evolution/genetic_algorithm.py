@@ -14,7 +14,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
 from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.options import between, number, one_objective, whole
 from archsmith.strategy.kit.variation import Floats, Rows
@@ -73,16 +73,16 @@ class GeneticAlgorithm(Recalling):
         self._bias = between("bias", bias, least=1, most=2)
         self._crossover = number("crossover", crossover, most=1)
         self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return offspring(self._history, n, self._children, initial=self._population, rng=self._rng)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     @property
     def generator(self) -> np.random.Generator:
@@ -92,16 +92,16 @@ class GeneticAlgorithm(Recalling):
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
         """Take note of an answer."""
         del n
-        self._ledger.recall(given)
+        self._history.recall(given)
 
     def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
-        ledger = self._ledger
-        alive = usable(ledger)
-        order = alive[np.lexsort((alive, ledger.costs[alive, 0], ledger.violations[alive]))][: self._population]
+        history = self._history
+        alive = usable(history)
+        order = alive[np.lexsort((alive, history.costs[alive, 0], history.violations[alive]))][: self._population]
         chances = linear_ranking(len(order), self._bias)
         pairs = order[self._rng.choice(len(order), (n, 2), p=chances)]
         crossover = 0.0 if alone else self._crossover
-        return mated(ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return mated(history, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
 
 
 def linear_ranking(size: int, bias: float) -> Floats:

@@ -13,7 +13,7 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.variation import Rows, best_first, breed
@@ -70,7 +70,7 @@ class Nsga2(Recalling):
         self._population = whole("population", population, least=2)
         self._crossover = number("crossover", crossover, most=1)
         self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._space = space
         self._rng = rng
 
@@ -79,18 +79,18 @@ class Nsga2(Recalling):
         if n <= 0:
             return []
         parents = self._parents()
-        known = len(self._ledger.told) + len(self._ledger.open)
+        known = len(self._history.told) + len(self._history.open)
         first = n if not len(parents) else min(n, max(0, self._population - known))
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first else []
+        proposals = self._history.propose(self._history.fresh(first, self._rng)) if first else []
         if missing := n - len(proposals):
             proposals += self._children(parents, missing) if len(parents) else []
         if missing := n - len(proposals):
-            proposals += self._ledger.propose(self._ledger.fresh(missing, self._rng))
+            proposals += self._history.propose(self._history.fresh(missing, self._rng))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     @property
     def generator(self) -> np.random.Generator:
@@ -100,16 +100,16 @@ class Nsga2(Recalling):
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
         """Take note of an answer."""
         del n
-        self._ledger.recall(given)
+        self._history.recall(given)
 
     def _parents(self) -> Sequence[int]:
-        ledger = self._ledger
-        ok = usable(ledger)
-        return [int(i) for i in ok[best_first(ledger.costs[ok], ledger.violations[ok], self._population)]]
+        history = self._history
+        ok = usable(history)
+        return [int(i) for i in ok[best_first(history.costs[ok], history.violations[ok], self._population)]]
 
     def _children(self, parents: Sequence[int], n: int) -> list[Proposal]:
         """Up to ``n`` new children, fewer where neither crossover nor mutation finds any."""
-        rows = self._ledger.rows[parents]
+        rows = self._history.rows[parents]
         found: list[Proposal] = []
         for attempt in range(2 * TRIES):
             missing = n - len(found)
@@ -119,9 +119,9 @@ class Nsga2(Recalling):
             children, first = breed(
                 self._space, rows, missing, crossover=crossover, mutation=self._mutation, rng=self._rng
             )
-            found += self._propose(children, [self._ledger.keys[parents[i]] for i in first])
+            found += self._propose(children, [self._history.keys[parents[i]] for i in first])
         return found
 
     def _propose(self, rows: Rows, parents: Sequence[str]) -> list[Proposal]:
-        new = np.flatnonzero(self._ledger.is_new(rows))
-        return self._ledger.propose(self._space.architectures(rows[new]), [parents[int(i)] for i in new])
+        new = np.flatnonzero(self._history.is_new(rows))
+        return self._history.propose(self._space.architectures(rows[new]), [parents[int(i)] for i in new])

@@ -14,7 +14,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.pymoo_parts import directions, pymoo, surviving
@@ -73,15 +73,15 @@ class Nsga3(Strategy):
         self._population = whole("population", population, least=2)
         self._crossover = number("crossover", crossover, most=1)
         self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._survival = pymoo("algorithms.moo.nsga3", "nsga3").ReferenceDirectionSurvival
         self._directions = directions(len(objectives), population, "nsga3")
-        self._alive = Survivors(self._ledger, population, self._select)
+        self._alive = Survivors(self._history, population, self._select)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return offspring(self._history, n, self._children, initial=self._population, rng=self._rng)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
@@ -90,7 +90,7 @@ class Nsga3(Strategy):
     def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
         pairs = self._alive.couples(n, self._rng)
         crossover = 0.0 if alone else self._crossover
-        return mated(self._ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return mated(self._history, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
 
     def _select(self, costs: Floats, size: int) -> Indices:
         return surviving(self._survival(self._directions), costs, size, self._rng)

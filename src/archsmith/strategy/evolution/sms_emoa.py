@@ -14,7 +14,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.pymoo_parts import pymoo, surviving
@@ -72,14 +72,14 @@ class SmsEmoa(Strategy):
         self._population = whole("population", population, least=2)
         self._crossover = number("crossover", crossover, most=1)
         self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._survival = pymoo("algorithms.moo.sms", "sms_emoa").LeastHypervolumeContributionSurvival()
-        self._alive = Survivors(self._ledger, population, self._select)
+        self._alive = Survivors(self._history, population, self._select)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return offspring(self._history, n, self._children, initial=self._population, rng=self._rng)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
@@ -88,7 +88,7 @@ class SmsEmoa(Strategy):
     def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
         pairs = self._alive.couples(n, self._rng)
         crossover = 0.0 if alone else self._crossover
-        return mated(self._ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return mated(self._history, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
 
     def _select(self, costs: Floats, size: int) -> Indices:
         if costs.shape[1] == 1:  # with one objective the volume that a design adds is its rank

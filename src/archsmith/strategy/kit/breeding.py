@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Proposal
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.variation import Rows
 
@@ -18,17 +18,17 @@ MOST_BRED = 64
 """Children of one round, where fewer are wanted."""
 
 Breed = Callable[[int, bool], tuple[Rows, Indices]]
-"""``breed(n, alone)`` -> up to ``n`` children ``(k, d)`` and the places of their first parents in the ledger ``(k,)``.
+"""``breed(n, alone)`` -> up to ``n`` children ``(k, d)`` and the places of their first parents in the history ``(k,)``.
 
 ``alone`` asks for mutants of one parent, because children of two were all known.
 """
 
 
-def offspring(ledger: RowLedger, n: int, breed: Breed, *, initial: int, rng: np.random.Generator) -> list[Proposal]:
+def offspring(history: RowHistory, n: int, breed: Breed, *, initial: int, rng: np.random.Generator) -> list[Proposal]:
     """Up to ``n`` new proposals; fewer only where the space is used up.
 
     Args:
-        ledger: what is known; the proposals are noted in it.
+        history: what is known; the proposals are noted in it.
         n: how many.
         breed: how children are made; not called before something has succeeded.
         initial: how many random designs come before the first child.
@@ -36,34 +36,39 @@ def offspring(ledger: RowLedger, n: int, breed: Breed, *, initial: int, rng: np.
     """
     if n <= 0:
         return []
-    known = len(ledger.told) + len(ledger.open)
-    ready = len(usable(ledger)) > 0
+    known = len(history.told) + len(history.open)
+    ready = len(usable(history)) > 0
     first = min(n, max(0, initial - known)) if ready else n
-    proposals = ledger.propose(ledger.fresh(first, rng)) if first else []
+    proposals = history.propose(history.fresh(first, rng)) if first else []
     if ready:
         for attempt in range(2 * ROUNDS):
             missing = n - len(proposals)
             if not missing:
                 break
             rows, parents = breed(max(missing, min(missing * 2 ** (attempt % ROUNDS), MOST_BRED)), attempt >= ROUNDS)
-            new = np.flatnonzero(ledger.is_new(rows))[:missing]
-            keys = [ledger.keys[int(i)] for i in parents[new]]
-            proposals += ledger.propose(ledger.space.architectures(rows[new]), keys)
+            new = np.flatnonzero(history.is_new(rows))[:missing]
+            keys = [history.keys[int(i)] for i in parents[new]]
+            proposals += history.propose(history.space.architectures(rows[new]), keys)
     if missing := n - len(proposals):
-        proposals += ledger.propose(ledger.fresh(missing, rng))
+        proposals += history.propose(history.fresh(missing, rng))
     return proposals
 
 
 def mated(
-    ledger: RowLedger, pairs: NDArray[np.integer], *, crossover: float, mutation: float | None, rng: np.random.Generator
+    history: RowHistory,
+    pairs: NDArray[np.integer],
+    *,
+    crossover: float,
+    mutation: float | None,
+    rng: np.random.Generator,
 ) -> tuple[Rows, Indices]:
-    """One child of each pair of places in the ledger ``(n, 2)``: crossed with probability ``crossover``, then mutated.
+    """One child of each pair of places in the history ``(n, 2)``: crossed with probability ``crossover``, then mutated.
 
     Returns:
         The children ``(n, d)``, and their first parents ``(n,)``.
     """
-    children = ledger.rows[pairs[:, 0]]
+    children = history.rows[pairs[:, 0]]
     crossed = rng.random(len(pairs)) < crossover
     if crossed.any():
-        children[crossed] = ledger.space.crossover_rows(children[crossed], ledger.rows[pairs[crossed, 1]], rng)
-    return ledger.space.mutate_rows(children, rng, mutation), pairs[:, 0].astype(np.intp)
+        children[crossed] = history.space.crossover_rows(children[crossed], history.rows[pairs[crossed, 1]], rng)
+    return history.space.mutate_rows(children, rng, mutation), pairs[:, 0].astype(np.intp)

@@ -9,7 +9,7 @@ import numpy as np
 from archsmith.architecture import Proposal
 from archsmith.encoding.base import Encoding
 from archsmith.predictor.base import Predictor
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.predictions import Forecast, forecast
@@ -23,10 +23,10 @@ NEAR = 8
 
 
 class Predicted:
-    """Predictors of everything a ledger was told, fitted when they are asked; and the picks that wait to be asked.
+    """Predictors of everything a history was told, fitted when they are asked; and the picks that wait to be asked.
 
     Args:
-        ledger: of the search.
+        history: of the search.
         predictor: a method of the role ``predictor``, or an instance.
         encoding: a method of the role ``encoding``, or an instance.
         free: values that cost nothing, read beside the encoding.
@@ -36,23 +36,23 @@ class Predicted:
     """
 
     def __init__(
-        self, ledger: RowLedger, predictor: str | Predictor, encoding: str | Encoding, free: Encoding | None
+        self, history: RowHistory, predictor: str | Predictor, encoding: str | Encoding, free: Encoding | None
     ) -> None:
-        self._ledger = ledger
+        self._history = history
         self._make: Callable[[], Predictor] = maker(predictor)
-        self._encoding = encoding_of(ledger.space, encoding)
+        self._encoding = encoding_of(history.space, encoding)
         self._free = free
         self._queue: list[Rows] = []
 
     @property
     def usable(self) -> int:
         """Evaluations that succeeded."""
-        return len(usable(self._ledger))
+        return len(usable(self._history))
 
     def fitted(self) -> Forecast:
         """On order alone (normal scores), so that outliers do not rule; needs ``ENOUGH`` evaluations."""
         return forecast(
-            self._ledger, self._encoding, self._make, view=VIEWS[0], optimism=0.0, caution=0.0, free=self._free
+            self._history, self._encoding, self._make, view=VIEWS[0], optimism=0.0, caution=0.0, free=self._free
         )
 
     def ask(
@@ -67,18 +67,18 @@ class Predicted:
             picks: asked of ``more`` at least.
             rng: of the random ones.
         """
-        ledger, proposals = self._ledger, []
+        history, proposals = self._history, []
         known = self.usable
-        first = n if known < ENOUGH else min(n, initial - known - len(ledger.open))
+        first = n if known < ENOUGH else min(n, initial - known - len(history.open))
         if first > 0:
-            proposals = ledger.propose(ledger.fresh(first, rng))
+            proposals = history.propose(history.fresh(first, rng))
         while known >= ENOUGH and len(proposals) < n:
-            self._queue = [row for row in self._queue if ledger.is_new(row[None])[0]]
+            self._queue = [row for row in self._queue if history.is_new(row[None])[0]]
             if not self._queue:
                 self._queue = more(max(picks, n - len(proposals)))
             if not self._queue:
                 break
-            proposals += ledger.propose(ledger.space.architectures(self._queue.pop(0)[None]))
+            proposals += history.propose(history.space.architectures(self._queue.pop(0)[None]))
         return proposals
 
     def candidates(self, made: Forecast, n: int, rng: np.random.Generator) -> Rows:
@@ -86,12 +86,12 @@ class Predicted:
 
         Where all of them are known, any that are new; none only where the space is used up.
         """
-        ledger = self._ledger
+        history = self._history
         best = made.rows[best_first(made.costs, made.violations, NEAR)]
-        near = [ledger.space.neighbour_rows(row) for row in best]
-        rows = np.concatenate([*near, ledger.space.sample_rows(n, rng)])
-        rows = rows[ledger.is_new(rows)]
-        return rows if len(rows) else ledger.fresh_rows(NEAR, rng)
+        near = [history.space.neighbour_rows(row) for row in best]
+        rows = np.concatenate([*near, history.space.sample_rows(n, rng)])
+        rows = rows[history.is_new(rows)]
+        return rows if len(rows) else history.fresh_rows(NEAR, rng)
 
 
 def ranked(made: Forecast, rows: Rows, n: int) -> Rows:

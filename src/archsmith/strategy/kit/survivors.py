@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices
 from archsmith.strategy.kit.variation import Floats
 
@@ -17,39 +17,39 @@ Select = Callable[[Floats, int], Sequence[int] | NDArray[np.integer]]
 
 
 class Survivors:
-    """The places in a ledger of at most ``size`` survivors.
+    """The places in a history of at most ``size`` survivors.
 
     Everything told competes with them at once, asked for or not; what has failed never lives. The answer depends on
     the order of telling, as in every steady-state method.
 
     Args:
-        ledger: of all that is known.
+        history: of all that is known.
         size: how many may live.
         select: the method's own way to choose among feasible designs.
     """
 
-    def __init__(self, ledger: RowLedger, size: int, select: Select) -> None:
-        self._ledger = ledger
+    def __init__(self, history: RowHistory, size: int, select: Select) -> None:
+        self._history = history
         self._size = size
         self._select = select
         self.places: Indices = np.zeros(0, dtype=np.intp)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note evaluations in the ledger; then the best of survivors and newcomers live on."""
-        ledger = self._ledger
-        before = len(ledger.keys)
-        changed = [e.architecture.key for e in ledger.tell(evaluations)]
+        """Note evaluations in the history; then the best of survivors and newcomers live on."""
+        history = self._history
+        before = len(history.keys)
+        changed = [e.architecture.key for e in history.tell(evaluations)]
         if not changed:
             return
-        again = [ledger.keys.index(key) for key in changed if key in ledger.keys[:before]]
-        pool = np.union1d(self.places, [*again, *range(before, len(ledger.keys))]).astype(np.intp)
-        pool = pool[np.isfinite(ledger.costs[pool]).all(axis=1)]
-        self.places = pool[_fittest(ledger.costs[pool], ledger.violations[pool], self._size, self._select)]
+        again = [history.keys.index(key) for key in changed if key in history.keys[:before]]
+        pool = np.union1d(self.places, [*again, *range(before, len(history.keys))]).astype(np.intp)
+        pool = pool[np.isfinite(history.costs[pool]).all(axis=1)]
+        self.places = pool[_fittest(history.costs[pool], history.violations[pool], self._size, self._select)]
 
     def couples(self, n: int, rng: np.random.Generator) -> Indices:
         """Places of ``n`` pairs of parents ``(n, 2)``: winners of binary tournaments by violation, ties by chance."""
         drawn = rng.integers(0, len(self.places), (n, 2, 2))
-        broken = self._ledger.violations[self.places[drawn]]
+        broken = self._history.violations[self.places[drawn]]
         second = broken[..., 1] < broken[..., 0]
         return self.places[np.where(second, drawn[..., 1], drawn[..., 0])]
 

@@ -16,7 +16,7 @@ from archsmith.predictor import normal_scores
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted
 from archsmith.strategy.kit.variation import Rows, best_first
@@ -93,8 +93,8 @@ class Epnas(Strategy):
         self._pool = whole("pool", pool, least=1)
         self._temperature = number("temperature", temperature, most=MOST_HEAT)
         self._cooling = number("cooling", cooling, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
+        self._history = RowHistory(space, objectives, limits)
+        self._predicted = Predicted(self._history, predictor, encoding, free)
         self._space = space
         self._rng = rng
         self._simplest = space.rows([space.smallest()])
@@ -106,17 +106,17 @@ class Epnas(Strategy):
         """Up to ``n`` new proposals: the simplest design, then what the stages draw."""
         proposals: list[Proposal] = []
         while len(proposals) < n:
-            self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
+            self._queue = [row for row in self._queue if self._history.is_new(row[None])[0]]
             if not self._queue:
                 self._queue = self._next_picks()
             if not self._queue:
                 break
-            proposals += self._ledger.propose(self._space.architectures(self._queue.pop(0)[None]))
+            proposals += self._history.propose(self._space.architectures(self._queue.pop(0)[None]))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _next_picks(self) -> list[Rows]:
         """The picks of the next stage that has any; none only where the space is used up."""
@@ -125,14 +125,14 @@ class Epnas(Strategy):
                 self._parents = self._simplest
             heat = self._temperature * self._cooling ** (self._stage // self._stages)
             grown = self._expansions()
-            fresh = grown[self._ledger.is_new(grown)]
+            fresh = grown[self._history.is_new(grown)]
             self._stage += 1
             picked = self._drawn(fresh, heat)
             # Where all expansions are known already, the pass goes on from the best of those.
             self._parents = picked if len(picked) else self._known_best(grown)
             if len(picked):
                 return list(picked)
-        return list(self._ledger.fresh_rows(self._picks, self._rng))
+        return list(self._history.fresh_rows(self._picks, self._rng))
 
     def _expansions(self) -> Rows:
         """Designs that are more complex than the parents by one stage, each once, ``(k, d)``."""
@@ -166,10 +166,12 @@ class Epnas(Strategy):
     def _known_best(self, rows: Rows) -> Rows:
         """The best measured of ``rows``, to go on from; the parents as they are where none of them was measured."""
         met = {row.tobytes() for row in rows}
-        ledger = self._ledger
-        known = [i for i, row in enumerate(ledger.rows) if row.tobytes() in met and np.isfinite(ledger.costs[i]).all()]
+        history = self._history
+        known = [
+            i for i, row in enumerate(history.rows) if row.tobytes() in met and np.isfinite(history.costs[i]).all()
+        ]
         if not known:
             return self._parents
-        order = best_first(ledger.costs[known], ledger.violations[known], self._picks)
-        best: Rows = ledger.rows[np.array(known)[order]]
+        order = best_first(history.costs[known], history.violations[known], self._picks)
+        best: Rows = history.rows[np.array(known)[order]]
         return best

@@ -17,7 +17,7 @@ from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.batch_selection import spread
 from archsmith.strategy.kit.first_designs import even_designs
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.inner_search import check_inner, searched
 from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
@@ -109,7 +109,7 @@ class Linas(Strategy):
         self._optimism = number("optimism", optimism, most=MOST_DEVIATIONS)
         self._caution = number("caution", caution, most=MOST_DEVIATIONS)
         self._predictor = maker(predictor)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         check_inner(inner, len(objectives))
         self._inner = inner
         self._encoding = encoding_of(space, encoding)
@@ -121,34 +121,34 @@ class Linas(Strategy):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then picks of the search on predictions."""
         proposals: list[Proposal] = []
-        known = len(usable(self._ledger))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
+        known = len(usable(self._history))
+        first = n if known < ENOUGH else min(n, self._initial - known - len(self._history.open))
         if first > 0:
             proposals += self._first(first)
         while known >= ENOUGH and len(proposals) < n:
-            self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
+            self._queue = [row for row in self._queue if self._history.is_new(row[None])[0]]
             if not self._queue:
                 self._queue = self._search(max(self._picks, n - len(proposals)))
             if not self._queue:
                 break
-            proposals += self._ledger.propose(self._space.architectures(self._queue.pop(0)[None]))
+            proposals += self._history.propose(self._space.architectures(self._queue.pop(0)[None]))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _first(self, n: int) -> list[Proposal]:
         """Designs with the same relative option everywhere, as far as half of ``initial``; then random ones."""
-        rows = even_designs(self._ledger, self._initial)[:n]
-        proposals = self._ledger.propose(self._space.architectures(rows))
-        return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
+        rows = even_designs(self._history, self._initial)[:n]
+        proposals = self._history.propose(self._space.architectures(rows))
+        return proposals + self._history.propose(self._history.fresh(n - len(proposals), self._rng))
 
     def _search(self, n: int) -> list[Rows]:
         """Up to ``n`` new rows worth measuring; none only where the space is used up."""
         view = VIEWS[int(self._rng.integers(len(VIEWS)))]
         made = forecast(
-            self._ledger,
+            self._history,
             self._encoding,
             self._predictor,
             view=view,
@@ -157,7 +157,7 @@ class Linas(Strategy):
             free=self._free,
         )
         rows, costs, violations = self._on_predictions(made)
-        new = self._ledger.is_new(rows)
+        new = self._history.is_new(rows)
         rows, costs, violations = rows[new], costs[new], violations[new]
         picked = [rows[i] for i in spread(costs, violations, made.costs, made.violations, n)]
         return picked + self._near_front(made, n - len(picked), picked)
@@ -191,9 +191,9 @@ class Linas(Strategy):
         front = made.rows[best_first(made.costs, made.violations, max(1, n))]
         near = [row for row in front for row in self._space.neighbour_rows(row)]
         rows = np.stack(near) if near else front[:0]
-        rows = rows[self._ledger.is_new(rows)]
+        rows = rows[self._history.is_new(rows)]
         rows = rows[self._rng.permutation(len(rows))]
-        rows = np.concatenate([rows, self._space.rows(self._ledger.fresh(n, self._rng))])
+        rows = np.concatenate([rows, self._space.rows(self._history.fresh(n, self._rng))])
         avoid = {row.tobytes() for row in taken}
         found: dict[bytes, Rows] = {}
         for row in rows:

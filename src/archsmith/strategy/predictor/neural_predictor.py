@@ -15,7 +15,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted, ranked
 from archsmith.strategy.kit.variation import Rows
@@ -82,8 +82,8 @@ class NeuralPredictor(Strategy):
         self._initial = whole("initial", initial, least=ENOUGH)
         self._top = whole("top", top, least=1)
         self._pool = whole("pool", pool, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
+        self._history = RowHistory(space, objectives, limits)
+        self._predicted = Predicted(self._history, predictor, encoding, free)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
@@ -92,7 +92,7 @@ class NeuralPredictor(Strategy):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _best_of_pool(self, n: int) -> list[Rows]:
         """Up to ``n`` new rows; none only where the space is used up."""

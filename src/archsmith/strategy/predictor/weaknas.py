@@ -16,7 +16,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted, ranked
 from archsmith.strategy.kit.variation import Rows
@@ -93,8 +93,8 @@ class Weaknas(Strategy):
         self._shrink = number("shrink", shrink, most=1)
         if not self._top or not self._shrink:
             raise InvalidOption("top and shrink are shares above 0; a list of nothing has nothing to draw from")
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
+        self._history = RowHistory(space, objectives, limits)
+        self._predicted = Predicted(self._history, predictor, encoding, free)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
@@ -103,11 +103,11 @@ class Weaknas(Strategy):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _length(self) -> int:
         """Of the list that is drawn from: a function of what was told, so that a resumed search goes on with it."""
-        rounds = max(0, len(self._ledger.told) - self._initial) // self._picks
+        rounds = max(0, len(self._history.told) - self._initial) // self._picks
         return int(self._pool * self._top * self._shrink**rounds)
 
     def _drawn(self, n: int) -> list[Rows]:
