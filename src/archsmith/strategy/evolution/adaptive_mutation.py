@@ -109,10 +109,13 @@ class AdaptiveMutation(Strategy):
         """Up to ``n`` new proposals: random until ``population`` are known, then mutants."""
         drawn: dict[bytes, _Mutation] = {}
 
-        def breed(wanted: int, _: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
-            return self._mutants(wanted, drawn)
-
-        proposals = offspring(self._history, n, breed, initial=self._population, rng=self._rng)
+        proposals = offspring(
+            self._history,
+            n,
+            lambda wanted: self._mutants(wanted, drawn),
+            initial=self._population,
+            rng=self._rng,
+        )
         for proposal, row in zip(proposals, self._space.rows([p.architecture for p in proposals]), strict=True):
             if proposal.parent is not None:
                 self._pending[proposal.architecture.key] = drawn[row.tobytes()]

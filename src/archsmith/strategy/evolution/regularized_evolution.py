@@ -8,19 +8,19 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.base import Handles
 from archsmith.strategy.kit.breeding import offspring
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.options import whole
+from archsmith.strategy.kit.recalling import RecallingHistory
 from archsmith.strategy.kit.variation import Rows, best_first
 
 
-class RegularizedEvolution(Recalling):
+class RegularizedEvolution(RecallingHistory):
     """Regularised (ageing) evolution: mutants of the best of a random sample of the youngest designs.
 
     The population is a queue: the youngest ``population`` evaluations. Each child is a mutant, one choice changed, of
@@ -53,6 +53,7 @@ class RegularizedEvolution(Recalling):
         arxiv="1802.01548",
     )
     handles: ClassVar[Handles] = Handles(rows=True)
+    _history: RowHistory
 
     def __init__(
         self,
@@ -73,21 +74,7 @@ class RegularizedEvolution(Recalling):
         """Up to ``n`` new proposals: random until ``population`` are known, then mutants."""
         return offspring(self._history, n, self._mutants, initial=self._population, rng=self._rng)
 
-    def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn from evaluations; failed ones only prevent a repetition."""
-        self._history.tell(evaluations)
-
-    @property
-    def generator(self) -> np.random.Generator:
-        """The only source of randomness."""
-        return self._rng
-
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer."""
-        del n
-        self._history.recall(given)
-
-    def _mutants(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: ARG002, FBT001 - all mutants are alone
+    def _mutants(self, n: int) -> tuple[Rows, Indices]:
         history = self._history
         alive = usable(history)[-self._population :]
         order = alive[best_first(history.costs[alive], history.violations[alive], self._population)]
