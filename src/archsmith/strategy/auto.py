@@ -18,7 +18,7 @@ from archsmith.pareto import is_non_dominated
 from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_designs, missing_first
 from archsmith.strategy.kit.group_moves import evened, exchanged
 from archsmith.strategy.kit.history import RowHistory, row_names
 from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
@@ -28,8 +28,6 @@ from archsmith.strategy.kit.scales import VIEWS, View
 from archsmith.strategy.kit.surrogate import Belief, Surrogate
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, breed, constrained_ranks
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
 REFERENCE = 1.1
 """The corner of the hypervolume, in units of the box around everything measured, or of that around the front."""
 OWN_BOX = 0.5
@@ -109,14 +107,14 @@ class Auto(Recalling):
         free: Encoding | None = None,
         learn_from: int = 300,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._local = number("local", local, most=1)
         encodings: list[Encoding] = [
             PathStatistics(space) if graph and space.wiring is not None else OptionCounts(space)
         ]
         self._history = RowHistory(space, objectives, limits)
         self._surrogate = Surrogate(
-            self._history, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=ENOUGH)
+            self._history, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=LEAST_FITTED)
         )
         self._space = space
         self._groups = alike_choices(space.choices)
@@ -126,10 +124,10 @@ class Auto(Recalling):
         """Up to ``n`` new proposals: the first designs, then what promises most."""
         proposals: list[Proposal] = []
         known = len(usable(self._history))
-        first = self._first_missing(n, known)
+        first = missing_first(self._history, n, self._initial)
         if first > 0:
             proposals += self._first(first)
-        if known >= ENOUGH and len(proposals) < n:
+        if known >= LEAST_FITTED and len(proposals) < n:
             proposals += self._promising(n - len(proposals))
         return proposals
 
@@ -145,20 +143,17 @@ class Auto(Recalling):
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
         """Take note of an answer; models are fitted only where asking tuned them, which later fits start from."""
         known = len(usable(self._history))
-        if known >= ENOUGH and 0 < self._first_missing(n, known) < n:
+        first = missing_first(self._history, n, self._initial)
+        if known >= LEAST_FITTED and 0 < first < n:
             self.ask(n)  # first designs and promising ones in one answer, once in a search: as it was
             return
-        if known >= ENOUGH and n > 0 and self._first_missing(n, known) <= 0:
+        if known >= LEAST_FITTED and n > 0 and first <= 0:
             view = self._drawn_view()
             if self._surrogate.is_due(view):
                 self._surrogate.belief(view)
         self._history.recall(given)
 
     # First designs -----------------------------------------------------------------------------------------------
-
-    def _first_missing(self, n: int, known: int) -> int:
-        """How many of ``n`` proposals are to be first designs; none of them where it is not positive."""
-        return n if known < ENOUGH else min(n, self._initial - known - len(self._history.open))
 
     def _first(self, n: int) -> list[Proposal]:
         """The same relative option everywhere, as far as there are such designs; then rare options first."""

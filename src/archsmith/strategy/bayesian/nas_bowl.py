@@ -15,7 +15,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
 from archsmith.strategy.kit.graph_posterior import GraphBeliefs, Motif
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
@@ -24,8 +24,6 @@ from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import VIEWS
 from archsmith.strategy.kit.variation import Floats, Rows, best_first
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
 MARGIN = 0.1
 """How far beyond the box of the front the reference point lies, as a share of its range."""
 ENDS = 0.1
@@ -98,7 +96,7 @@ class NasBowl(Strategy):
         every: int = 10,
         most: int = 300,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._pool = whole("pool", pool, least=2, most=10**5)
         self._parents = whole("parents", parents, least=1)
         self._history = RowHistory(space, objectives, limits)
@@ -115,10 +113,8 @@ class NasBowl(Strategy):
         """Up to ``n`` new proposals: ``initial`` first designs, then those of largest expected improvement."""
         if n <= 0:
             return []
-        known = len(usable(self._history))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._history.open))
-        proposals = self._first(first) if first > 0 else []
-        if known >= ENOUGH and len(proposals) < n:
+        proposals = even_first(self._history, n, self._initial, self._rng)
+        if len(proposals) < n and len(usable(self._history)) >= LEAST_FITTED:
             proposals += self._history.propose(self._space.architectures(self._picked(n - len(proposals))))
         if missing := n - len(proposals):
             proposals += self._history.propose(self._history.fresh(missing, self._rng))
@@ -142,17 +138,11 @@ class NasBowl(Strategy):
         metrics = [o.metric for o in self._history.objectives]
         if objective is not None and objective not in metrics:
             raise InvalidOption(f"objective={objective!r} is not one of {', '.join(metrics)}")
-        if len(usable(self._history)) < ENOUGH:
-            raise InvalidOption(f"motifs are read off {ENOUGH} or more successful evaluations; tell more first")
+        if len(usable(self._history)) < LEAST_FITTED:
+            raise InvalidOption(f"motifs are read off {LEAST_FITTED} or more successful evaluations; tell more first")
         motifs = self._beliefs.motifs(metrics.index(objective) if objective else 0)
         motifs.sort(key=lambda motif: -motif.effect)
         return motifs if len(motifs) <= 2 * k else motifs[:k] + motifs[-k:]
-
-    def _first(self, n: int) -> list[Proposal]:
-        """Designs with the same option everywhere, as far as half of ``initial``; then random ones."""
-        rows = even_designs(self._history, self._initial)[:n]
-        proposals = self._history.propose(self._space.architectures(rows))
-        return proposals + self._history.propose(self._history.fresh(n - len(proposals), self._rng))
 
     def _picked(self, n: int) -> Rows:
         """Up to ``n`` new rows, one after the other; none where the pool holds nothing new."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.architecture import Proposal
+from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.options import number, whole
@@ -47,10 +48,8 @@ def offspring(
     """
     if n <= 0:
         return []
-    known = len(history.told) + len(history.open)
     ready = len(usable(history)) > 0
-    first = min(n, max(0, initial - known)) if ready else n
-    proposals = history.propose(history.fresh(first, rng)) if first else []
+    proposals = random_first(history, n, initial, rng, ready=ready)
     if ready:
         for attempt in range(2 * rounds):
             missing = n - len(proposals)

@@ -16,7 +16,6 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.neighbourhood import Vicinity
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats
 
@@ -70,9 +69,8 @@ class LocalSearch(Strategy):
         rng: np.random.Generator,
         initial: int = 10,
     ) -> None:
-        self._initial = whole("initial", initial, least=1)
         self._history = RowHistory(space, objectives, limits)
-        self._vicinity = Vicinity(self._history, rng)
+        self._vicinity = Vicinity(self._history, initial, rng)
         self._rng = rng
         self._weights = self._drawn_weights()
         self._here: int | None = None
@@ -80,16 +78,7 @@ class LocalSearch(Strategy):
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random ones first, then neighbours of the design that the climb has reached."""
-        if n <= 0:
-            return []
-        history = self._history
-        missing = self._initial - len(history.told) - len(history.open)
-        proposals = history.propose(history.fresh(min(n, missing), self._rng)) if missing > 0 else []
-        if len(proposals) < n and len(usable(history)):
-            proposals += self._climb(n - len(proposals))
-        if len(proposals) < n:
-            proposals += history.propose(history.fresh(n - len(proposals), self._rng))
-        return proposals
+        return self._vicinity.ask(n, self._climb)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; what is better than the present design takes its place."""

@@ -15,6 +15,7 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_new, draw_weights, one_hot_blocks, rewards
@@ -101,10 +102,9 @@ class Manas(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then one from each round of play."""
         if n <= 0:
             return []
-        known = len(self._history.told) + len(self._history.open)
-        first = n if not len(self._history.rows) else min(n, self._initial - known)
-        proposals = self._history.propose(self._history.fresh(first, self._rng)) if first > 0 else []
-        while len(proposals) < n and len(self._history.rows):
+        ready = len(self._history.rows) > 0
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ready)
+        while ready and len(proposals) < n:
             policy = self._policy()
             row = self._drawn(policy)
             if not len(row):

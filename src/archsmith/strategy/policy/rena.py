@@ -17,6 +17,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.editor import Editor, Step
+from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
@@ -131,9 +132,7 @@ class Rena(Strategy):
         if n <= 0:
             return []
         ok = usable(self._history)
-        known = len(self._history.told) + len(self._history.open)
-        first = n if not ok.size else min(n, self._initial - known)
-        proposals = self._history.propose(self._history.fresh(first, self._rng)) if first > 0 else []
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ok.size > 0)
         while ok.size and len(proposals) < n:
             edited = self._edited(ok)
             if not edited:

@@ -16,9 +16,11 @@ from archsmith.predictor import normal_scores
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
+from archsmith.strategy.kit.first_designs import LEAST_FITTED
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted
+from archsmith.strategy.kit.pick_queue import PickQueue
+from archsmith.strategy.kit.predicted_search import Predicted
 from archsmith.strategy.kit.variation import Rows, best_first
 
 MOST_HEAT = 100
@@ -100,19 +102,11 @@ class Epnas(Strategy):
         self._simplest = space.rows([space.smallest()])
         self._parents = self._simplest
         self._stage = 0
-        self._queue: list[Rows] = list(self._simplest)
+        self._queue = PickQueue(self._history, self._simplest)
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the simplest design, then what the stages draw."""
-        proposals: list[Proposal] = []
-        while len(proposals) < n:
-            self._queue = [row for row in self._queue if self._history.is_new(row[None])[0]]
-            if not self._queue:
-                self._queue = self._next_picks()
-            if not self._queue:
-                break
-            proposals += self._history.propose(self._space.architectures(self._queue.pop(0)[None]))
-        return proposals
+        return self._queue.propose(n, lambda _: self._next_picks())
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
@@ -155,7 +149,7 @@ class Epnas(Strategy):
         """Up to ``picks`` of ``rows (k, d)``, drawn without replacement by the softmax of their predicted place."""
         if not len(rows):
             return rows
-        if self._predicted.usable < ENOUGH:
+        if self._predicted.usable < LEAST_FITTED:
             return rows[self._rng.permutation(len(rows))[: self._picks]]
         costs, violations = self._predicted.fitted().predict(rows)
         order = best_first(costs, violations, len(rows))

@@ -16,18 +16,17 @@ from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.batch_selection import spread
-from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.inner_search import check_inner, searched
 from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
+from archsmith.strategy.kit.pick_queue import PickQueue
 from archsmith.strategy.kit.predictions import Forecast, forecast
 from archsmith.strategy.kit.scales import VIEWS
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, evolve
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
 CROSSOVER = 0.9
 MOST_DEVIATIONS = 10
 
@@ -102,7 +101,7 @@ class Linas(Strategy):
         encoding: str | Encoding = "one_hot",
         free: Encoding | None = None,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._picks = whole("picks", picks, least=1)
         self._population = whole("population", population, least=4)
         self._generations = whole("generations", generations, least=1)
@@ -116,36 +115,22 @@ class Linas(Strategy):
         self._free = free
         self._space = space
         self._rng = rng
-        self._queue: list[Rows] = []
+        self._queue = PickQueue(self._history)
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then picks of the search on predictions."""
-        proposals: list[Proposal] = []
-        known = len(usable(self._history))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._history.open))
-        if first > 0:
-            proposals += self._first(first)
-        while known >= ENOUGH and len(proposals) < n:
-            self._queue = [row for row in self._queue if self._history.is_new(row[None])[0]]
-            if not self._queue:
-                self._queue = self._search(max(self._picks, n - len(proposals)))
-            if not self._queue:
-                break
-            proposals += self._history.propose(self._space.architectures(self._queue.pop(0)[None]))
-        return proposals
+        proposals = even_first(self._history, n, self._initial, self._rng)
+        if len(usable(self._history)) < LEAST_FITTED:
+            return proposals
+        return proposals + self._queue.propose(n - len(proposals), self._search)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
         self._history.tell(evaluations)
 
-    def _first(self, n: int) -> list[Proposal]:
-        """Designs with the same relative option everywhere, as far as half of ``initial``; then random ones."""
-        rows = even_designs(self._history, self._initial)[:n]
-        proposals = self._history.propose(self._space.architectures(rows))
-        return proposals + self._history.propose(self._history.fresh(n - len(proposals), self._rng))
-
     def _search(self, n: int) -> list[Rows]:
-        """Up to ``n`` new rows worth measuring; none only where the space is used up."""
+        """``n`` new rows worth measuring, or ``picks``; fewer only where the space is used up."""
+        n = max(self._picks, n)
         view = VIEWS[int(self._rng.integers(len(VIEWS)))]
         made = forecast(
             self._history,
