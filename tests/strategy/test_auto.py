@@ -17,7 +17,7 @@ from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.evolution.nsga2 import Nsga2
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.hypervolume_improvement import ExpectedImprovement
 from archsmith.strategy.kit.observations import learnt_from
 from archsmith.strategy.kit.surrogate import Surrogate
@@ -109,10 +109,10 @@ def test_where_nothing_can_be_learnt_it_does_as_well_as_nsga2():
 
 def test_unpredictable_costs_are_known_to_be():
     space = layered()
-    ledger = RowLedger(space, PAIR, ())
-    ledger.tell([noise(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
-    assert Surrogate(ledger, [], 400).belief("ranks").skill < 0.2
-    other = RowLedger(space, PAIR, ())
+    history = RowHistory(space, PAIR, ())
+    history.tell([noise(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
+    assert Surrogate(history, [], 400).belief("ranks").skill < 0.2
+    other = RowHistory(space, PAIR, ())
     other.tell([evaluate_layers(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
     assert Surrogate(other, [], 400).belief("ranks").skill > 0.7
 
@@ -235,10 +235,10 @@ LATENCY = (Limit("latency", "<=", 16.0),)
 
 
 def told(limits=(), *, objectives=PAIR, designs):
-    """A ledger of the layers that was told ``designs`` in that order."""
-    ledger = RowLedger(layered(), objectives, limits)
-    ledger.tell([evaluate_layers(Proposal(a)) for a in designs])
-    return ledger
+    """A history of the layers that was told ``designs`` in that order."""
+    history = RowHistory(layered(), objectives, limits)
+    history.tell([evaluate_layers(Proposal(a)) for a in designs])
+    return history
 
 
 def by_latency(n, seed=0):
@@ -249,22 +249,22 @@ def by_latency(n, seed=0):
 
 def test_of_many_evaluations_the_best_and_the_latest_are_learnt_from():
     designs = by_latency(60)  # all that break the limit were told last
-    ledger = told(LATENCY, designs=designs)
-    at = learnt_from(ledger, 20)
+    history = told(LATENCY, designs=designs)
+    at = learnt_from(history, 20)
     assert len(at) == 20
     assert (np.diff(at) > 0).all()
     assert at[-10:].tolist() == list(range(50, 60))
-    assert (ledger.violations[at[:10]] == 0).all()
-    assert (ledger.violations[at[10:]] > 0).any()
+    assert (history.violations[at[:10]] == 0).all()
+    assert (history.violations[at[10:]] > 0).any()
 
 
 def test_of_a_front_larger_than_can_be_learnt_from_the_newest_stay():
     many = [Objective("worth", "max"), Objective("latency", "min")]
-    ledger = RowLedger(layered(), many, ())
+    history = RowHistory(layered(), many, ())
     proposals = [Proposal(a) for a in by_latency(60)]
     values = [{"worth": Value(float(i), "computed"), "latency": Value(float(i), "computed")} for i in range(60)]
-    ledger.tell([Evaluation(proposal=p, values=v, evaluator="toy") for p, v in zip(proposals, values, strict=True)])
-    assert learnt_from(ledger, 20).tolist() == list(range(40, 60))
+    history.tell([Evaluation(proposal=p, values=v, evaluator="toy") for p, v in zip(proposals, values, strict=True)])
+    assert learnt_from(history, 20).tolist() == list(range(40, 60))
 
 
 def test_limits_are_learnt_beyond_what_is_learnt_from():
@@ -275,10 +275,10 @@ def test_limits_are_learnt_beyond_what_is_learnt_from():
         memory = Value(9.0 if architecture.to_dict()["layer0"] == "large" else 1.0, "computed")
         return Evaluation(proposal=base.proposal, values={**base.values, "memory": memory}, evaluator="toy")
 
-    ledger = RowLedger(layered(), PAIR, [Limit("memory", "<=", 5.0)])
-    ledger.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
-    assert (ledger.violations == 0).sum() > 40
-    surrogate = Surrogate(ledger, [], 40)
+    history = RowHistory(layered(), PAIR, [Limit("memory", "<=", 5.0)])
+    history.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
+    assert (history.violations == 0).sum() > 40
+    surrogate = Surrogate(history, [], 40)
     fresh = layered().sample(200, np.random.default_rng(5))
     broken = np.array([evaluate(a)["memory"] > 5 for a in fresh])
     chance = np.exp(surrogate.belief("ranks").log_chance(surrogate.encode(layered().rows(fresh))))
@@ -293,14 +293,14 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
         ChoiceGaussianProcess, "retune", lambda self, x, y, steps: (tuned.append(len(y)), retune(self, x, y, steps))
     )
     designs = by_latency(60)
-    ledger = told(designs=designs[:40])
-    surrogate = Surrogate(ledger, [], 20)
+    history = told(designs=designs[:40])
+    surrogate = Surrogate(history, [], 20)
     surrogate.belief("ranks")
     first = len(tuned)
     surrogate.belief("ranks")
     assert set(tuned) == {20}
     assert len(tuned) == first >= 2  # an objective each
-    ledger.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
+    history.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
     surrogate.belief("ranks")
     assert len(tuned) >= first + 2
 
@@ -308,7 +308,7 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
 def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):
     monkeypatch.setattr("archsmith.strategy.kit.surrogate.REMEMBERED", 60)
     space, rng = layered(), np.random.default_rng(0)
-    surrogate = Surrogate(RowLedger(space, PAIR, ()), [], 20)
+    surrogate = Surrogate(RowHistory(space, PAIR, ()), [], 20)
     for n in (1, 7, 50, 30, 200, 5):  # grows, repeats itself, and forgets
         rows = space.rows(space.sample(n, rng))
         rows = np.concatenate([rows, rows[::2]])

@@ -10,7 +10,7 @@ from archsmith.architecture import Proposal
 from archsmith.encoding.one_hot import OneHot
 from archsmith.metric import Limit
 from archsmith.predictor.ridge import Ridge
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.predictions import forecast
 from archsmith.strategy.kit.scales import VIEWS, warped
 from archsmith.testing.strategies import fail
@@ -24,9 +24,9 @@ def proposals(n, seed):
 
 
 def made(limits=(), told=None, optimism=0.0, caution=0.0):
-    ledger = RowLedger(SPACE, TOY_OBJECTIVES, limits)
-    ledger.tell(told or [toy_evaluate(p) for p in proposals(80, 0)])
-    return forecast(ledger, OneHot(SPACE), Ridge, view="shape", optimism=optimism, caution=caution)
+    history = RowHistory(SPACE, TOY_OBJECTIVES, limits)
+    history.tell(told or [toy_evaluate(p) for p in proposals(80, 0)])
+    return forecast(history, OneHot(SPACE), Ridge, view="shape", optimism=optimism, caution=caution)
 
 
 def unseen():

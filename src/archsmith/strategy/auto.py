@@ -18,9 +18,9 @@ from archsmith.pareto import is_non_dominated
 from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.first_designs import even_designs
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_designs, missing_first
 from archsmith.strategy.kit.group_moves import evened, exchanged
-from archsmith.strategy.kit.history import RowLedger, row_names
+from archsmith.strategy.kit.history import RowHistory, row_names
 from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
@@ -28,8 +28,6 @@ from archsmith.strategy.kit.scales import VIEWS, View
 from archsmith.strategy.kit.surrogate import Belief, Surrogate
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, breed, constrained_ranks
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
 REFERENCE = 1.1
 """The corner of the hypervolume, in units of the box around everything measured, or of that around the front."""
 OWN_BOX = 0.5
@@ -109,14 +107,14 @@ class Auto(Recalling):
         free: Encoding | None = None,
         learn_from: int = 300,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._local = number("local", local, most=1)
         encodings: list[Encoding] = [
             PathStatistics(space) if graph and space.wiring is not None else OptionCounts(space)
         ]
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._surrogate = Surrogate(
-            self._ledger, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=ENOUGH)
+            self._history, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=LEAST_FITTED)
         )
         self._space = space
         self._groups = alike_choices(space.choices)
@@ -125,17 +123,17 @@ class Auto(Recalling):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then what promises most."""
         proposals: list[Proposal] = []
-        known = len(usable(self._ledger))
-        first = self._first_missing(n, known)
+        known = len(usable(self._history))
+        first = missing_first(self._history, n, self._initial)
         if first > 0:
             proposals += self._first(first)
-        if known >= ENOUGH and len(proposals) < n:
+        if known >= LEAST_FITTED and len(proposals) < n:
             proposals += self._promising(n - len(proposals))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     @property
     def generator(self) -> np.random.Generator:
@@ -144,33 +142,30 @@ class Auto(Recalling):
 
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
         """Take note of an answer; models are fitted only where asking tuned them, which later fits start from."""
-        known = len(usable(self._ledger))
-        if known >= ENOUGH and 0 < self._first_missing(n, known) < n:
+        known = len(usable(self._history))
+        first = missing_first(self._history, n, self._initial)
+        if known >= LEAST_FITTED and 0 < first < n:
             self.ask(n)  # first designs and promising ones in one answer, once in a search: as it was
             return
-        if known >= ENOUGH and n > 0 and self._first_missing(n, known) <= 0:
+        if known >= LEAST_FITTED and n > 0 and first <= 0:
             view = self._drawn_view()
             if self._surrogate.is_due(view):
                 self._surrogate.belief(view)
-        self._ledger.recall(given)
+        self._history.recall(given)
 
     # First designs -----------------------------------------------------------------------------------------------
 
-    def _first_missing(self, n: int, known: int) -> int:
-        """How many of ``n`` proposals are to be first designs; none of them where it is not positive."""
-        return n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
-
     def _first(self, n: int) -> list[Proposal]:
         """The same relative option everywhere, as far as there are such designs; then rare options first."""
-        rows = even_designs(self._ledger, self._initial)[:n]
-        proposals = self._ledger.propose(self._space.architectures(rows))
+        rows = even_designs(self._history, self._initial)[:n]
+        proposals = self._history.propose(self._space.architectures(rows))
         while len(proposals) < n:
-            drawn = self._ledger.fresh_rows(50, self._rng)
+            drawn = self._history.fresh_rows(50, self._rng)
             if not len(drawn):
                 break
-            known = np.concatenate([self._ledger.rows, self._space.rows(list(self._ledger.open.values()))])
+            known = np.concatenate([self._history.rows, self._space.rows(list(self._history.open.values()))])
             met = (drawn[:, None] == known).sum(axis=(1, 2)) if len(known) else np.zeros(len(drawn))
-            proposals += self._ledger.propose(self._space.architectures(drawn[[int(np.argmin(met))]]))
+            proposals += self._history.propose(self._space.architectures(drawn[[int(np.argmin(met))]]))
         return proposals
 
     # Promising designs -------------------------------------------------------------------------------------------
@@ -189,7 +184,7 @@ class Auto(Recalling):
                 row = self._neighbour(belief, best)
             if row is None:
                 break
-            proposals += self._ledger.propose(self._space.architectures(row[None]))
+            proposals += self._history.propose(self._space.architectures(row[None]))
         return proposals
 
     def _drawn_view(self) -> View:
@@ -206,7 +201,7 @@ class Auto(Recalling):
             top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
             met = set(row_names(pool))
             near = self._space.neighbour_rows(top)
-            near = near[self._ledger.is_new(near)]
+            near = near[self._history.is_new(near)]
             near = near[[name not in met for name in row_names(near)]]
             if not len(near):
                 break
@@ -223,8 +218,8 @@ class Auto(Recalling):
         if not feasible.any():
             return lambda rows: 1 / (1 - belief.log_chance(self._surrogate.encode(rows)))
         known = costs[feasible]
-        if self._ledger.open:
-            waiting = self._space.rows(list(self._ledger.open.values()))
+        if self._history.open:
+            waiting = self._space.rows(list(self._history.open.values()))
             known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
@@ -269,7 +264,7 @@ class Auto(Recalling):
                 self._space.sample_rows(RANDOM, self._rng),
             ]
         )
-        return pool[self._ledger.is_new(pool)]
+        return pool[self._history.is_new(pool)]
 
     def _near(self, best: Rows, n: int) -> Rows:
         """About ``n`` neighbours of members of the front in random order."""
@@ -282,19 +277,19 @@ class Auto(Recalling):
     def _neighbour(self, belief: Belief, best: Rows) -> Rows | None:
         """A new neighbour of the front, rather one that will hold the limits; else any new design."""
         near = self._near(best, NEIGHBOURS)
-        near = near[self._ledger.is_new(near)]
+        near = near[self._history.is_new(near)]
         if len(near) and (belief.bounds or belief.failing is not None):
             likely = belief.log_chance(self._surrogate.encode(near)) > np.log(0.5)
             near = near[likely] if likely.any() else near
         if not len(near):
-            near = self._ledger.fresh_rows(1, self._rng)
+            near = self._history.fresh_rows(1, self._rng)
         return near[int(self._rng.integers(len(near)))] if len(near) else None
 
     def _bred(self, belief: Belief) -> Rows | None:
         """A new child of the best rows, as NSGA-II would breed it; None where none is found."""
         order = best_first(belief.costs, belief.violations, self._initial)
         children, _ = breed(self._space, belief.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
-        children = children[self._ledger.is_new(children)]
+        children = children[self._history.is_new(children)]
         return children[0] if len(children) else None
 
 

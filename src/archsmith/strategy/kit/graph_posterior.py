@@ -11,7 +11,7 @@ from archsmith.encoding.base import Encoding
 from archsmith.encoding.one_hot import OneHot
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
 from archsmith.metric import Limit
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.motif_process import KERNELS, Kernel, MotifProcess, best_kernel
 from archsmith.strategy.kit.observations import learnt_from, limit_values
 from archsmith.strategy.kit.scales import View, warped
@@ -77,33 +77,33 @@ class GraphBeliefs:
     """The models of everything told in one search.
 
     Args:
-        ledger: of the search.
+        history: of the search.
         rounds: how far a motif reaches.
         every: evaluations between two choices of the kernel.
         most: evaluations that are learnt from.
     """
 
-    def __init__(self, ledger: RowLedger, *, rounds: int, every: int, most: int) -> None:
-        self._ledger, self._every, self._most = ledger, every, most
-        space = ledger.space
+    def __init__(self, history: RowHistory, *, rounds: int, every: int, most: int) -> None:
+        self._history, self._every, self._most = history, every, most
+        space = history.space
         self._encoding: Encoding = (
             WeisfeilerLehman(space, rounds=rounds, written=True) if space.wiring else OneHot(space)
         )
-        self._x = self._vectors(ledger.rows)
+        self._x = self._vectors(history.rows)
         self._kernel: Kernel = KERNELS[0]
         self._tuned = 0
 
     def believe(self, rows: Rows, view: View) -> Belief:
         """What is believed of canonical ``rows (k, d)``, with costs under ``view``; some designs are told."""
-        ledger = self._ledger
-        ok = ledger.succeeded
-        costs: Floats = np.full_like(ledger.costs, np.inf)
-        costs[ok] = self._warped(ledger.costs[ok], view)
-        at = learnt_from(ledger, self._most)
+        history = self._history
+        ok = history.succeeded
+        costs: Floats = np.full_like(history.costs, np.inf)
+        costs[ok] = self._warped(history.costs[ok], view)
+        at = learnt_from(history, self._most)
         self._update(at, costs[at])
         x = self._vectors(rows)
         process = MotifProcess(self._x[at], self._kernel)
-        limits = [_Limited(limit, *self._limited(limit, at)) for limit in ledger.limits]
+        limits = [_Limited(limit, *self._limited(limit, at)) for limit in history.limits]
         shared = [limited for limited in limits if limited.known.all()]
         targets = [*costs[at].T, *(limited.values for limited in shared)]
         mean, std = process.predict(x, [process.fit(y) for y in targets])
@@ -118,14 +118,14 @@ class GraphBeliefs:
                 log_chance += limited.log_holds(means[:, 0], stds[:, 0])
         if not ok.all():
             log_chance += np.log(self._succeeds(x, ok))
-        return Belief(costs[ok & (ledger.violations == 0)], mean[:, :m], std[:, :m], log_chance)
+        return Belief(costs[ok & (history.violations == 0)], mean[:, :m], std[:, :m], log_chance)
 
     def motifs(self, objective: int) -> list[Motif]:
         """The effect of each feature that some of the designs have, on the objective of that number."""
-        ledger = self._ledger
-        at = learnt_from(ledger, self._most)
-        self._update(at, self._warped(ledger.costs[at], "ranks"))
-        [y] = self._warped(ledger.costs[at], "ranks")[:, [objective]].T
+        history = self._history
+        at = learnt_from(history, self._most)
+        self._update(at, self._warped(history.costs[at], "ranks"))
+        [y] = self._warped(history.costs[at], "ranks")[:, [objective]].T
         process = MotifProcess(self._x[at], self._kernel)
         effects = -process.slopes(process.fit(y))
         counts = (self._x[at] > 0).sum(axis=0)
@@ -136,7 +136,7 @@ class GraphBeliefs:
         ]
 
     def _warped(self, costs: Floats, view: View) -> Floats:
-        goals = [o.goal for o in self._ledger.objectives]
+        goals = [o.goal for o in self._history.objectives]
         return np.stack([warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
 
     def _vectors(self, rows: Rows) -> Floats:
@@ -144,16 +144,16 @@ class GraphBeliefs:
 
     def _update(self, at: NDArray[np.intp], targets: Floats) -> None:
         """Encode what is new; choose the kernel anew once enough is."""
-        known = len(self._ledger.rows)
+        known = len(self._history.rows)
         if known > len(self._x):
-            self._x = np.concatenate([self._x, self._vectors(self._ledger.rows[len(self._x) :])])
+            self._x = np.concatenate([self._x, self._vectors(self._history.rows[len(self._x) :])])
         if not self._tuned or known >= self._tuned + self._every:
             self._tuned = known
             self._kernel = best_kernel(self._x[at[-TUNED_ON:]], list(targets[-TUNED_ON:].T))
 
     def _limited(self, limit: Limit, at: NDArray[np.intp]) -> tuple[NDArray[np.bool_], Floats, float]:
         """Where the limited metric is known, its pessimistic ends there and the bound, as logarithms if positive."""
-        places, y = limit_values(self._ledger, limit, at)
+        places, y = limit_values(self._history, limit, at)
         known = np.zeros(len(at), dtype=bool)
         known[places] = True
         if len(y) and y.min() > 0 and limit.bound > 0:

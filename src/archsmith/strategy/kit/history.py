@@ -19,7 +19,7 @@ DRAWS = 1000
 """Random designs that are drawn in vain before the neighbourhood of the known ones is searched."""
 
 
-class Ledger:
+class History:
     """Asked, told and open architectures of one search, each known by its key.
 
     Only full evaluations count: one told at a lower fidelity is not comparable and is passed over. Of several
@@ -126,8 +126,8 @@ class Ledger:
                     found.setdefault(a.key, a)
 
 
-class RowLedger(Ledger):
-    """A ledger over the rows of a ``ChoiceSpace``, with costs and violations as arrays in the order told.
+class RowHistory(History):
+    """A history over the rows of a ``ChoiceSpace``, with costs and violations as arrays in the order told.
 
     Attributes:
         rows: ``(n, d)`` of every architecture told.
@@ -164,7 +164,7 @@ class RowLedger(Ledger):
         return super().propose(architectures, parents)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-        """Take in evaluations; all or, after an error, none of them. See :meth:`Ledger.tell`."""
+        """Take in evaluations; all or, after an error, none of them. See :meth:`History.tell`."""
         told = super().tell(evaluations)
         changed = list({e.architecture.key: e for e in told}.values())
         if not changed:
@@ -193,7 +193,7 @@ class RowLedger(Ledger):
         return new
 
     def fresh_rows(self, n: int, rng: np.random.Generator) -> NDArray[np.int16]:
-        """Up to ``n`` random new rows; see :meth:`Ledger.fresh`."""
+        """Up to ``n`` random new rows; see :meth:`History.fresh`."""
         return self.space.rows(self.fresh(n, rng))
 
 

@@ -42,7 +42,7 @@ def between(name: str, value: float, *, least: float, most: float) -> float:
 
 
 def one_objective(objectives: Sequence[Objective], strategy: str) -> None:
-    """Nothing, where there is one objective or none (which every ledger refuses).
+    """Nothing, where there is one objective or none (which every history refuses).
 
     Raises:
         InvalidOption: for several, with the way out.

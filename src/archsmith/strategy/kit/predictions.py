@@ -10,7 +10,7 @@ import numpy as np
 from archsmith.encoding.base import Encoding
 from archsmith.metric import Limit
 from archsmith.predictor.base import Predictor
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.inputs import Inputs
 from archsmith.strategy.kit.observations import limit_values, usable
 from archsmith.strategy.kit.scales import View, warped
@@ -38,7 +38,7 @@ class Forecast:
 
 
 def forecast(
-    ledger: RowLedger,
+    history: RowHistory,
     encoding: Encoding,
     make: Callable[[], Predictor],
     *,
@@ -47,10 +47,10 @@ def forecast(
     caution: float,
     free: Encoding | None = None,
 ) -> Forecast:
-    """Fit predictors on all evaluations of ``ledger`` that succeeded, at least one.
+    """Fit predictors on all evaluations of ``history`` that succeeded, at least one.
 
     Args:
-        ledger: what was told.
+        history: what was told.
         encoding: of its space.
         make: gives an unfitted predictor.
         view: how costs are warped.
@@ -58,18 +58,18 @@ def forecast(
         caution: standard deviations by which limited metrics are predicted worse than theirs.
         free: what is known of every row without measuring it, read beside the encoding.
     """
-    ok = usable(ledger)
-    rows, costs = ledger.rows[ok], ledger.costs[ok]
+    ok = usable(history)
+    rows, costs = history.rows[ok], history.costs[ok]
     inputs = Inputs(encoding, free, rows)
     x = inputs(rows)
-    goals = [o.goal for o in ledger.objectives]
+    goals = [o.goal for o in history.objectives]
     seen = np.stack([warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
     predictors = [_fitted(make, x, target) for target in seen.T]
-    told = {limit: limit_values(ledger, limit, ok) for limit in ledger.limits}
+    told = {limit: limit_values(history, limit, ok) for limit in history.limits}
     bounds = [_bound(limit, x[at], values, make, caution) for limit, (at, values) in told.items() if len(at)]
     failing = None
-    if len(ok) < len(ledger.rows):
-        failing = _fitted(make, inputs(ledger.rows), (~ledger.succeeded).astype(float))
+    if len(ok) < len(history.rows):
+        failing = _fitted(make, inputs(history.rows), (~history.succeeded).astype(float))
 
     def predict(wanted: Rows) -> tuple[Floats, Floats]:
         z = inputs(wanted)
@@ -82,7 +82,7 @@ def forecast(
             violations += np.maximum(failing.predict(z)[0] - DOUBT, 0.0)
         return predicted, violations
 
-    return Forecast(rows, seen, ledger.violations[ok], predict)
+    return Forecast(rows, seen, history.violations[ok], predict)
 
 
 def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:

@@ -10,7 +10,7 @@ import numpy as np
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, predict_together
-from archsmith.strategy.kit.history import RowLedger, row_names
+from archsmith.strategy.kit.history import RowHistory, row_names
 from archsmith.strategy.kit.observations import Indices, learnt_from, limit_values
 from archsmith.strategy.kit.scales import View, warped
 from archsmith.strategy.kit.trend import Line, Trend, best_line
@@ -97,19 +97,19 @@ class Surrogate:
     """Encodes rows, keeps hyper-parameters between fits, and gives a belief after each answer.
 
     Args:
-        ledger: of the search.
+        history: of the search.
         encodings: beside the codes of the choices: graph features, free metrics.
         most: evaluations that are learnt from at most: the best ones and, as many, the latest ones.
     """
 
-    ledger: RowLedger
+    history: RowHistory
     encodings: Sequence[Encoding]
     most: int
     _tuned: dict[tuple[str, ...], _Tuned] = field(default_factory=dict)
     _seen: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._codes = Thermometer(self.ledger.space)
+        self._codes = Thermometer(self.history.space)
         width = len(self._codes.names) + sum(len(e.names) for e in self.encodings)
         self._groups = np.full(width, FEATURE)
         self._groups[: len(self._codes.groups)] = self._codes.groups
@@ -141,12 +141,12 @@ class Surrogate:
 
     def belief(self, view: View) -> Belief:
         """Fit to what was told; at least one evaluation has succeeded."""
-        ledger = self.ledger
-        at = learnt_from(ledger, self.most)
-        rows, raw = ledger.rows[at], ledger.costs[at]
+        history = self.history
+        at = learnt_from(history, self.most)
+        rows, raw = history.rows[at], history.costs[at]
         x = self.encode(rows)
         frame = Frame(x, self._groups)
-        goals = [o.goal for o in ledger.objectives]
+        goals = [o.goal for o in history.objectives]
         costs = np.stack([warped(c, g, view) for c, g in zip(raw.T, goals, strict=True)], axis=1)
         trends = [
             self._trend((view, str(j)), frame, x, raw[:, j], costs[:, j]) if goal == "min" else None
@@ -155,24 +155,24 @@ class Surrogate:
         left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
         processes = [self._fitted((view, str(j)), frame, y) for j, y in enumerate(left)]
         bounds = self._bounds(at, x, frame)
-        return Belief(rows, costs, ledger.violations[at], processes, trends, bounds, self._failing())
+        return Belief(rows, costs, history.violations[at], processes, trends, bounds, self._failing())
 
     def is_due(self, view: View) -> bool:
         """Whether a belief of this view would tune anything; one that does not leaves nothing behind."""
-        names: list[tuple[str, ...]] = [(view, str(j)) for j in range(len(self.ledger.objectives))]
-        if not self.ledger.succeeded.all():
+        names: list[tuple[str, ...]] = [(view, str(j)) for j in range(len(self.history.objectives))]
+        if not self.history.succeeded.all():
             names.append(("failing",))
-        for limit in self.ledger.limits:
+        for limit in self.history.limits:
             name = ("limit", str(limit))
-            if name in self._tuned or any(limit.metric in e.values for e in self.ledger.told.values()):
+            if name in self._tuned or any(limit.metric in e.values for e in self.history.told.values()):
                 names.append(name)
-        return any(self._known(name).is_due(len(self.ledger.keys)) for name in names)
+        return any(self._known(name).is_due(len(self.history.keys)) for name in names)
 
     def _bounds(self, at: Indices, x: Floats, frame: Frame) -> list[tuple[ChoiceGaussianProcess, float, float]]:
         """For each limit whose metric was told: a process, the bound on its scale, the sign of "at most"."""
         found = []
-        for limit in self.ledger.limits:
-            known, values = limit_values(self.ledger, limit, at)
+        for limit in self.history.limits:
+            known, values = limit_values(self.history, limit, at)
             if not len(known):
                 continue
             logarithmic = bool(values.min() > 0 and limit.bound > 0)
@@ -183,11 +183,11 @@ class Surrogate:
         return found
 
     def _failing(self) -> ChoiceGaussianProcess | None:
-        failed = ~self.ledger.succeeded
+        failed = ~self.history.succeeded
         if not failed.any():
             return None
         latest = slice(-self.most, None)
-        frame = Frame(self.encode(self.ledger.rows[latest]), self._groups)
+        frame = Frame(self.encode(self.history.rows[latest]), self._groups)
         return self._fitted(("failing",), frame, failed[latest].astype(float))
 
     def _trend(self, name: tuple[str, ...], frame: Frame, x: Floats, raw: Floats, y: Floats) -> Trend | None:
@@ -196,7 +196,7 @@ class Surrogate:
         Between two tunings the line stays, and only the scale that it is seen on moves.
         """
         tuned = self._known(name)
-        if tuned.is_due(len(self.ledger.keys)):
+        if tuned.is_due(len(self.history.keys)):
             tuned.line = best_line(x, raw, y, self._alike, lambda: self._fitted((*name, "alone"), frame, y).left_out)
         return None if tuned.line is None else Trend(tuned.line, raw, y)
 
@@ -207,7 +207,7 @@ class Surrogate:
 
     def _fitted(self, name: tuple[str, ...], frame: Frame, y: Floats) -> ChoiceGaussianProcess:
         """The process of this name, conditioned on ``frame`` and ``y``, and tuned to them where that is due."""
-        tuned, told = self._known(name), len(self.ledger.keys)
+        tuned, told = self._known(name), len(self.history.keys)
         if tuned.is_due(told):
             tuned.process.retune(frame, y, LATER_STEPS if tuned.told else FIRST_STEPS)
             tuned.told = told
