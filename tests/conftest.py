@@ -1,5 +1,6 @@
 """What every test gets: one thread, a home of its own, one Hypothesis profile."""
 
+import functools
 import json
 import os
 import sys
@@ -91,6 +92,15 @@ def one_thread():
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def operators_once():
+    """torch's exporter translates its five hundred operators anew for each file, most of a small one's time."""
+    yield
+    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if exporter and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
+        exporter.ONNXRegistry.from_torchlib = staticmethod(functools.cache(exporter.ONNXRegistry.from_torchlib))
 
 
 @pytest.fixture

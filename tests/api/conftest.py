@@ -6,6 +6,14 @@ import torch
 from torch import nn
 
 import archsmith as smith
+from archsmith.testing.steady import steady_time
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    """Latencies follow from the weights and cost no time."""
+    with steady_time() as clock:
+        yield clock
 
 
 def network():

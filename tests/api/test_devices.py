@@ -107,7 +107,7 @@ def agents(tmp_path, monkeypatch):
 
     monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN", "correct-horse-battery")
     found = []
-    for on in ("onnxruntime:batch=2", "openvino:batch=8"):
+    for on in ("archsmith.testing.steady:Steady:batch=2", "archsmith.testing.steady:Steady:batch=8"):
         running = Agent(on, token="correct-horse-battery").__enter__()
         thread = threading.Thread(target=running.serve)
         thread.start()

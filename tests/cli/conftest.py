@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from archsmith import cli
+from archsmith.testing.steady import steady_time
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
+SMALL += ["--model-option", "widths=[[4,8],[4,8]]"]
 MEASURED = [
     *SMALL,
     "--on",
@@ -26,6 +28,16 @@ MEASURED = [
     "--baseline",
     "random:2",
 ]
+
+
+@pytest.fixture(autouse=True)
+def clock(request):
+    """Latencies follow from the weights and cost no time; not so for tests that are slow anyway."""
+    if request.node.get_closest_marker("slow"):
+        yield None
+        return
+    with steady_time() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +87,7 @@ def finished(tmp_path_factory, one_thread):
     """A run that was searched, exported and reported, and what the command printed."""
     folder = tmp_path_factory.mktemp("cli") / "digits"
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), steady_time():
         home = tmp_path_factory.mktemp("home")
         patch.setenv("ARCHSMITH_HOME", str(home))
         patch.setattr(sys, "argv", ["archsmith", "search", "--run", str(folder), *MEASURED, "--json"])
@@ -91,8 +103,8 @@ def finished(tmp_path_factory, one_thread):
 def holds():
     """Statuses of the checks of an ended ``archsmith verify --json`` that found nothing wrong.
 
-    A busy machine may really run the file slower than it did a minute ago, and saying so is verify's task (its verdict
-    is tested on scripted clocks): about the latency, only the exit code has to agree with what was found.
+    A busy machine may really run the file slower than it did a minute ago, and saying so is verify's task: where real
+    clocks run, about the latency only the exit code has to agree with what was found.
     """
 
     def statuses(command):

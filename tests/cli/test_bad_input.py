@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SMALL = ["--data", "digits", "--images", "400", "--epochs", "1", "--model-option", "depths=1,2"]
+SMALL += ["--model-option", "widths=[[4,8],[4,8]]"]
 COUNTED = [*SMALL, "--minimize", "params", "--no-export", "--budget", "3"]
 
 

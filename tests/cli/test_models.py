@@ -149,7 +149,7 @@ class TestFound:
     """The same with axes that are found, not declared."""
 
     def test_an_image_model_of_timm(self, tmp_path, archsmith, holds):
-        command = ["search", "--data", "digits", "--images", "300", "--resize", "16", "--model", "timm/resnet10t"]
+        command = ["search", "--data", "digits", "--images", "300", "--resize", "16", "--model", "timm/test_resnet"]
         command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", tmp_path / "run", "--json"]
         done = archsmith(*command, "--no-export")
         assert done.code == 0, done.err

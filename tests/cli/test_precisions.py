@@ -4,7 +4,8 @@ import json
 
 from archsmith.export.onnx_tools.quantising import is_quantised
 
-COMMON = ["search", "--data", "digits", "--images", "300", "--epochs", "1", "--minimize", "size_mib", "--budget", "3"]
+COMMON = ["search", "--data", "digits", "--images", "300", "--epochs", "1", "--minimize", "size_mib", "--budget", "2"]
+COMMON += ["--model-option", "depths=1,2", "--model-option", "widths=[[4,8],[4,8]]"]
 
 
 def test_layers_choose_and_the_supernet_of_another_run_is_taken(archsmith, tmp_path):

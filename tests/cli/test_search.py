@@ -1,5 +1,6 @@
 """``archsmith search``: the whole job, resumed, interrupted, refused."""
 
+import functools
 import json
 import os
 import re
@@ -10,13 +11,16 @@ import sys
 import time
 
 import pytest
+from rich.progress import Progress as Bars
 
 import archsmith as smith
+from archsmith.cli import _console
 from archsmith.cli.search import parse_options
-from archsmith.errors import InvalidOption
+from archsmith.errors import InvalidOption, RunLocked
 from archsmith.store import Store
 
 SMALL = ["--data", "digits", "--images", "500", "--epochs", "1", "--model-option", "depths=1,2"]
+SMALL += ["--model-option", "widths=[[4,8],[4,8]]"]
 COUNTED = [*SMALL, "--minimize", "params", "--no-export"]
 
 
@@ -144,19 +148,19 @@ def test_limits_on_accuracy_that_nothing_meets_end_early_with_the_largest_value(
 
 
 def test_limits_that_exclude_each_other_are_told_as_a_choice(tmp_path, archsmith):
-    limits = ["--limit", "params<=12000", "--limit", "macs>=900000"]
+    limits = ["--limit", "params<=1500", "--limit", "macs>=200000"]
     command = archsmith("search", "--run", tmp_path / "r", *COUNTED, *limits, "--budget", "12")
     assert command.code == 2
-    assert "meets params<=12000, macs>=900000 at once" in command.err
-    assert "with macs ≥ 900k, the smallest params found is" in command.err
-    assert "with params ≤ 12k, the largest macs found is" in command.err
+    assert "meets params<=1500, macs>=200000 at once" in command.err
+    assert "with macs ≥ 200k, the smallest params found is" in command.err
+    assert "with params ≤ 1500, the largest macs found is" in command.err
     assert ".." not in command.err.rpartition("archsmith:")[2].replace("...", "")
     shown = archsmith("show", tmp_path / "r")
-    assert "No network meets all limits at once: with macs ≥ 900k" in shown.out
+    assert "No network meets all limits at once: with macs ≥ 200k" in shown.out
     for path in (tmp_path / "r", tmp_path / "r" / "front.json"):  # ended by its budget, or by patience
         refused = archsmith("export", tmp_path / "r")
         assert refused.code == 2
-        assert "No network meets all limits at once: with macs ≥ 900k" in refused.err
+        assert "No network meets all limits at once: with macs ≥ 200k" in refused.err
         assert f"--trained {tmp_path / 'r'}" in refused.err
         assert ("stopped" in refused.err) == (path.name == "front.json")
         (tmp_path / "r" / "front.json").unlink(missing_ok=True)
@@ -173,7 +177,7 @@ def test_limits_outside_of_what_a_metric_can_be_are_refused_at_once(tmp_path, ar
 
 
 def test_trying_limits_changes_nothing_of_what_is_trained(tmp_path, archsmith):
-    common = [*SMALL, "--on", "onnxruntime:batch=8", "--no-export", "--budget", "3"]
+    common = [*SMALL, "--on", "torch_cpu:batch=8", "--no-export", "--budget", "2"]
     for name, limit in (("with", ["--limit", "latency_ms<=90%"]), ("without", [])):
         done = archsmith("search", "--run", tmp_path / name, *common, *limit)
         assert done.code == 0, done.err
@@ -183,10 +187,41 @@ def test_trying_limits_changes_nothing_of_what_is_trained(tmp_path, archsmith):
     assert "trying the limits" not in runs[1].timing
 
 
+@pytest.fixture
+def during(monkeypatch):
+    """``during(stage, action)``: the first time that something is told of a stage, an action."""
+
+    def wanted(stage, action):
+        told, waiting = _console._Lines.__call__, [action]
+
+        def listening(self, event):
+            told(self, event)
+            if event.stage == stage and waiting:
+                waiting.pop()()
+
+        monkeypatch.setattr(_console._Lines, "__call__", listening)
+
+    return wanted
+
+
+def test_stopped_and_resumed(tmp_path, archsmith, during):
+    arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--budget", 3, "--json")
+    during("train", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # so that a signal that nobody waits for harms nobody
+    try:
+        stopped = archsmith(*arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped.code == 130, stopped.err
+    assert "the same command goes on" in stopped.err
+    ends_whole(archsmith, arguments, tmp_path / "r", budget=3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "wait_for", "budget"), [(signal.SIGTERM, "train", 3), (signal.SIGKILL, "search", 20)]
 )
-def test_stopped_and_resumed(tmp_path, start, archsmith, number, wait_for, budget):
+def test_a_process_is_stopped_and_resumed(tmp_path, start, archsmith, number, wait_for, budget):
     arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--budget", budget, "--json")
     process = start(*arguments)
     for line in process.stderr:
@@ -200,10 +235,14 @@ def test_stopped_and_resumed(tmp_path, start, archsmith, number, wait_for, budge
     else:
         assert process.returncode == 130, err
         assert "the same command goes on" in err
-    stored = smith.Run.open(tmp_path / "r").evaluations() if (tmp_path / "r" / "store.db").exists() else []
+    ends_whole(archsmith, arguments, tmp_path / "r", budget=budget)
+
+
+def ends_whole(archsmith, arguments, folder, *, budget):
+    stored = smith.Run.open(folder).evaluations() if (folder / "store.db").exists() else []
     resumed = archsmith(*arguments)
     assert resumed.code == 0, resumed.err
-    after = smith.Run.open(tmp_path / "r").evaluations()
+    after = smith.Run.open(folder).evaluations()
     assert after[: len(stored)] == stored
     assert len({e.identity for e in after}) == len(after) == budget + 1
 
@@ -224,6 +263,20 @@ def test_a_second_process_is_refused(finished, archsmith):
     assert str(other.pid) in refused.err
 
 
+def test_whoever_trains_holds_the_run(tmp_path, archsmith, during):
+    seen = []
+
+    def writing():
+        with pytest.raises(RunLocked, match=f"is being written by process {os.getpid()} "):
+            smith.Run.open(tmp_path / "r").writing().__enter__()
+        seen.append((tmp_path / "r" / "state.json").exists())
+
+    during("train", writing)
+    assert archsmith("search", "--run", tmp_path / "r", *COUNTED, "--budget", "1").code == 0
+    assert seen == [True]
+
+
+@pytest.mark.slow
 def test_a_second_process_is_refused_while_the_first_trains(tmp_path, start, archsmith):
     arguments = ("search", "--run", tmp_path / "r", *COUNTED, "--epochs", "500")
     first = start(*arguments)
@@ -300,7 +353,7 @@ def test_a_trained_supernet_is_taken_from_another_run(finished, tmp_path, archsm
 
 
 def test_a_supernet_is_taken_as_it_was_trained(finished, tmp_path, archsmith):
-    taken = ["--data", "digits", "--images", "500", "--model-option", "depths=1,2", "--trained", finished.folder]
+    taken = [*SMALL[:4], *SMALL[6:], "--trained", finished.folder]
     other = ["--epochs", "7", "--lr", "0.1", "--batch-size", "13", "--optimizer", "sgd", "--train", "single_path"]
     refused = archsmith("search", "--run", tmp_path / "r", *taken, *other)
     assert refused.code == 2
@@ -362,11 +415,14 @@ def test_options_are_numbers_words_tuples_or_json():
         parse_options(["f=[[8, 16"])
 
 
-def test_a_terminal_of_80_columns_shows_how_far_and_how_long_still(tmp_path, through_a_terminal):
-    arguments = ["search", "--run", str(tmp_path / "r"), *COUNTED, "--budget", "3"]
-    command = ["-c", "from archsmith.cli import main; main()", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
-    shown = through_a_terminal(*command, columns=80, environment=environment | {"TERM": "xterm"})
+def test_a_terminal_of_80_columns_shows_how_far_and_how_long_still(tmp_path, archsmith, monkeypatch):
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_console.errors, "is_interactive", True)
+    monkeypatch.setattr(Bars, "update", functools.partialmethod(Bars.update, refresh=True))  # not now and then
+    shown = archsmith("search", "--run", str(tmp_path / "r"), *COUNTED, "--budget", "3").err
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert re.search(r"train +\S+ +[1-4]/5 ", shown), shown
     assert re.search(r"search +\S+ +[0-2]/3 +\d+ s left +accuracy_top1", shown), shown
