@@ -20,6 +20,7 @@ from archsmith.hardware.devices.onnxruntime import OnnxRuntime
 from archsmith.hardware.devices.openvino import OpenVino
 from archsmith.hardware.devices.torch_cpu import TorchCpu
 from archsmith.method import OURS
+from archsmith.progress import Reporter
 from archsmith.testing.clock import FakeClock, FakeDevice
 
 START_MS = 0.02
@@ -124,7 +125,7 @@ class Steady(Device):
         """By its own clock."""
         return self
 
-    def anchor(self, anchor_ms: float | None, say: Callable[[str], None]) -> float:  # noqa: ARG002
+    def anchor(self, anchor_ms: float | None, reporter: Reporter) -> float:  # noqa: ARG002
         """Of the reference, by its own clock."""
         return anchor_ms or 1.0
 
