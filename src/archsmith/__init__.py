@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded
     from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
     from archsmith.training.kit.loop import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WHERE = {
     "ArchsmithError": "archsmith.errors",
