@@ -93,7 +93,7 @@ def test_picks_told_meanwhile_are_not_asked():
     strategy = made(initial=6, picks=5)
     strategy.tell([toy_evaluate(p) for p in strategy.ask(6)])
     strategy.ask(1)
-    queued = toy_space().architectures(np.stack(strategy._queue))
+    queued = toy_space().architectures(np.stack(strategy._queue._rows))
     strategy.tell([toy_evaluate(Proposal(a)) for a in queued])
     assert not set(queued) & {p.architecture for p in strategy.ask(4)}
 

@@ -18,6 +18,7 @@ from archsmith.pareto import is_non_dominated
 from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.kit.choice_models import ChoiceModels, FittedModels
 from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_designs, missing_first
 from archsmith.strategy.kit.group_moves import evened, exchanged
 from archsmith.strategy.kit.history import RowHistory, row_names
@@ -25,7 +26,6 @@ from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprove
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.scales import VIEWS, View
-from archsmith.strategy.kit.surrogate import Belief, Surrogate
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, breed, constrained_ranks
 
 REFERENCE = 1.1
@@ -113,7 +113,7 @@ class Auto(Recalling):
             PathStatistics(space) if graph and space.wiring is not None else OptionCounts(space)
         ]
         self._history = RowHistory(space, objectives, limits)
-        self._surrogate = Surrogate(
+        self._models = ChoiceModels(
             self._history, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=LEAST_FITTED)
         )
         self._space = space
@@ -149,8 +149,8 @@ class Auto(Recalling):
             return
         if known >= LEAST_FITTED and n > 0 and first <= 0:
             view = self._drawn_view()
-            if self._surrogate.is_due(view):
-                self._surrogate.belief(view)
+            if self._models.is_due(view):
+                self._models.fitted(view)
         self._history.recall(given)
 
     # First designs -----------------------------------------------------------------------------------------------
@@ -171,17 +171,17 @@ class Auto(Recalling):
     # Promising designs -------------------------------------------------------------------------------------------
 
     def _promising(self, n: int) -> list[Proposal]:
-        belief = self._surrogate.belief(self._drawn_view())
-        best = belief.rows[constrained_ranks(belief.costs, belief.violations) == 0]
+        models = self._models.fitted(self._drawn_view())
+        best = models.rows[constrained_ranks(models.costs, models.violations) == 0]
         proposals: list[Proposal] = []
         for _ in range(n):
             row = None
-            if belief.skill < SKILL and self._rng.random() < 0.5:
-                row = self._bred(belief)
+            if models.skill < SKILL and self._rng.random() < 0.5:
+                row = self._bred(models)
             elif self._rng.random() >= self._local:
-                row = self._best_candidate(belief, best)
+                row = self._best_candidate(models, best)
             if row is None:
-                row = self._neighbour(belief, best)
+                row = self._neighbour(models, best)
             if row is None:
                 break
             proposals += self._history.propose(self._space.architectures(row[None]))
@@ -190,9 +190,9 @@ class Auto(Recalling):
     def _drawn_view(self) -> View:
         return VIEWS[int(self._rng.integers(len(VIEWS)))]
 
-    def _best_candidate(self, belief: Belief, best: Rows) -> Rows | None:
+    def _best_candidate(self, models: FittedModels, best: Rows) -> Rows | None:
         """The candidate of highest expected improvement; None where none promises any."""
-        promise = self._promise(belief)
+        promise = self._promise(models)
         pool = self._pool(best)
         if not len(pool):
             return None
@@ -210,22 +210,22 @@ class Auto(Recalling):
         # A flat improvement says nothing: its first maximum would be an arbitrary design.
         return pool[int(np.argmax(worth))] if worth.max() > FLAT else None
 
-    def _promise(self, belief: Belief) -> Callable[[Rows], Floats]:
+    def _promise(self, models: FittedModels) -> Callable[[Rows], Floats]:
         """What a candidate promises, for at most three objectives drawn for this proposal."""
-        costs = belief.costs
+        costs = models.costs
         counted = np.sort(self._rng.permutation(costs.shape[1])[:MOST])
-        feasible = belief.violations == 0
+        feasible = models.violations == 0
         if not feasible.any():
-            return lambda rows: 1 / (1 - belief.log_chance(self._surrogate.encode(rows)))
+            return lambda rows: 1 / (1 - models.log_chance(self._models.encode(rows)))
         known = costs[feasible]
         if self._history.open:
             waiting = self._space.rows(list(self._history.open.values()))
-            known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
+            known = np.concatenate([known, models.posterior(self._models.encode(waiting)).mean])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
         # The wide box pays for what lies beyond the ends of the front. Below a limit it is too wide by all that breaks
         # it: there the front's own box, which pays for what lies between the ends, takes turns with it.
-        own = bool(belief.bounds) and len(front) > FEW and self._rng.random() < OWN_BOX
+        own = bool(models.bounds) and len(front) > FEW and self._rng.random() < OWN_BOX
         box = front if own else every
         low, span = box.min(axis=0), np.ptp(box, axis=0)
         span = np.where(span > 0, span, 1.0)
@@ -233,17 +233,17 @@ class Auto(Recalling):
         improvement = ExpectedImprovement(front, reference)
 
         def promise(rows: Rows) -> Floats:
-            x = self._surrogate.encode(rows)
-            mean, std = (part[:, counted] for part in belief.predict(x))
-            mean, std = (mean - low) / span, std / span
+            x = self._models.encode(rows)
+            posterior = models.posterior(x)
+            mean, std = (posterior.mean[:, counted] - low) / span, posterior.std[:, counted] / span
             if len(counted) < MOST or len(rows) <= SCREENED:
-                return improvement(mean, std) * _likely(belief.log_chance(x))
+                return improvement(mean, std) * _likely(models.log_chance(x))
             hopeful = np.prod(np.maximum(reference - mean + std, 0.0), axis=1)
             beaten = (front[None] <= (mean - std)[:, None]).all(axis=2).any(axis=1)
             near = np.argsort(np.where(beaten, 0.0, -hopeful), kind="stable")[:SCREENED]
             worth = np.zeros(len(rows))
             gain = improvement(mean[near], std[near])
-            worth[near] = gain * _likely(belief.log_chance(x[near]))
+            worth[near] = gain * _likely(models.log_chance(x[near]))
             return worth
 
         return promise
@@ -274,21 +274,21 @@ class Auto(Recalling):
             near = np.concatenate([near, self._space.neighbour_rows(best[order[FEW : FEW * n // max(1, len(near))]])])
         return near
 
-    def _neighbour(self, belief: Belief, best: Rows) -> Rows | None:
+    def _neighbour(self, models: FittedModels, best: Rows) -> Rows | None:
         """A new neighbour of the front, rather one that will hold the limits; else any new design."""
         near = self._near(best, NEIGHBOURS)
         near = near[self._history.is_new(near)]
-        if len(near) and (belief.bounds or belief.failing is not None):
-            likely = belief.log_chance(self._surrogate.encode(near)) > np.log(0.5)
+        if len(near) and (models.bounds or models.failing is not None):
+            likely = models.log_chance(self._models.encode(near)) > np.log(0.5)
             near = near[likely] if likely.any() else near
         if not len(near):
             near = self._history.fresh_rows(1, self._rng)
         return near[int(self._rng.integers(len(near)))] if len(near) else None
 
-    def _bred(self, belief: Belief) -> Rows | None:
+    def _bred(self, models: FittedModels) -> Rows | None:
         """A new child of the best rows, as NSGA-II would breed it; None where none is found."""
-        order = best_first(belief.costs, belief.violations, self._initial)
-        children, _ = breed(self._space, belief.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
+        order = best_first(models.costs, models.violations, self._initial)
+        children, _ = breed(self._space, models.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
         children = children[self._history.is_new(children)]
         return children[0] if len(children) else None
 
