@@ -11,7 +11,7 @@ from archsmith.predictor._data import Array
 
 Mixing = Literal["exp3", "ucb1", "uniform"]
 MIXINGS: tuple[Mixing, ...] = ("exp3", "ucb1", "uniform")
-KEPT = 0.9
+MEAN_DECAY = 0.9
 """Share of a source's mean reward that outlives a new one: what helps changes while the network learns."""
 
 
@@ -79,7 +79,7 @@ class Ucb1:
 
     def reward(self, arm: int, value: float) -> None:
         """Move the arm's mean towards what it brought."""
-        kept = KEPT if self._drawn[arm] else 0.0
+        kept = MEAN_DECAY if self._drawn[arm] else 0.0
         self._means[arm] = kept * self._means[arm] + (1 - kept) * value
         self._drawn[arm] += 1
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from archsmith.predictor._data import Array
 
-ENOUGH = 8
+LEAST_LEFT_OUT = 8
 """Pairs below which nothing is left out: then only the residuals of the fit itself are known."""
 
 
 def folds(n: int, members: int, seed: int) -> NDArray[np.bool_]:
     """Which pairs each member leaves out, ``(members, n)``: every pair one member, where there are enough."""
-    if n < ENOUGH:
+    if n < LEAST_LEFT_OUT:
         return np.zeros((members, n), dtype=bool)
     place = np.random.default_rng(seed).permutation(n) % members
     return np.asarray(np.arange(members)[:, None] == place)

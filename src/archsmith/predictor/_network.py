@@ -16,6 +16,8 @@ from archsmith.predictor._data import Array
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+RANKING_WEIGHT = 20.0
+"""Of the ranking loss beside the squared error."""
 Rates = tuple[float, float]
 """The learning rate and the weight decay, per step and times the rate."""
 

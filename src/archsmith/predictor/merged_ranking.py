@@ -14,7 +14,7 @@ from archsmith.predictor.base import Predictor
 
 Score = Literal["borda", "chamberlin_courant", "harmonic"]
 SCORES: tuple[Score, ...] = ("borda", "chamberlin_courant", "harmonic")
-CAUTION = 2.0
+PRIOR_PAIRS = 2.0
 """Pairs of prior belief that a ranking says nothing; its weight grows with the labels that support it."""
 
 
@@ -64,7 +64,7 @@ class MergedRanking(Predictor):
         wanted = _positions(y[:, None])[:, 0] - 0.5 if target.any() else target
         lengths = np.sqrt((centred**2).sum(axis=0)) * np.sqrt((wanted**2).sum())
         together = np.divide(wanted @ centred, lengths, out=np.zeros(x.shape[1]), where=lengths > 1e-12)
-        self._weights = together * len(y) / (len(y) + CAUTION)
+        self._weights = together * len(y) / (len(y) + PRIOR_PAIRS)
         merged = places @ self._weights
         power = float(((merged - merged.mean()) ** 2).sum())
         self._slope = float((merged - merged.mean()) @ target / power) if power > 1e-12 else 0.0

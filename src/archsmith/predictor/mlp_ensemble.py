@@ -9,17 +9,15 @@ import numpy as np
 from archsmith.method import Paper
 from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, standardised
-from archsmith.predictor._network import Networks, Scaling, at_least, minimise, ranking_loss, torch_for
+from archsmith.predictor._network import RANKING_WEIGHT, Networks, Scaling, at_least, minimise, ranking_loss, torch_for
 from archsmith.predictor._threads import one_thread
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RATES = (0.03, 3.0)
-RANKING = 20.0
-"""Weight of the ranking loss beside the squared error."""
-PAIRED = 160
+MLP_RATES = (0.03, 3.0)
+PAIRS_COMPARED = 160
 """Pairs a step: the ranking loss compares each with each, so that more are drawn anew for every step."""
 
 
@@ -75,15 +73,19 @@ class MlpEnsemble(Predictor):
         share = torch.as_tensor(~left_out, dtype=torch.float32)
 
         def loss(weights: Tensor, step: int) -> Tensor:  # noqa: ARG001 - drawn anew, not by number
-            part = slice(None) if len(y) <= PAIRED else torch.randperm(len(y), generator=generator)[:PAIRED]
+            part = (
+                slice(None)
+                if len(y) <= PAIRS_COMPARED
+                else torch.randperm(len(y), generator=generator)[:PAIRS_COMPARED]
+            )
             scores = self._networks(weights, inputs[part])[:, :, 0]
             kept = share[:, part]
             error = ((scores - wanted[part]) ** 2 * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
-            found: Tensor = error.sum() + RANKING * ranking_loss(torch, scores, wanted[part], kept)
+            found: Tensor = error.sum() + RANKING_WEIGHT * ranking_loss(torch, scores, wanted[part], kept)
             return found
 
         with one_thread(torch):
-            self._weights = minimise(torch, self._networks.weights, loss, rates=RATES, steps=self._steps)
+            self._weights = minimise(torch, self._networks.weights, loss, rates=MLP_RATES, steps=self._steps)
         self._map = calibrated(self._scores(x), target, left_out)
 
     def predict(self, x: Array) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.variation import Rows
 
-TRIES = 5
+OPTUNA_DRAWS = 5
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 
 
@@ -128,7 +128,7 @@ class Tpe(Strategy):
     def _draw(self) -> Rows:
         """One new row ``(1, d)``, or none."""
         near = self._space.rows([])
-        for _ in range(TRIES):
+        for _ in range(OPTUNA_DRAWS):
             trial = self._study.ask(self._distributions)
             # The study learns of canonical designs that were told; what it draws is no trial of its own.
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)

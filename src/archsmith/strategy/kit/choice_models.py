@@ -9,7 +9,7 @@ import numpy as np
 
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.predictor import Bound, Posterior
+from archsmith.predictor import LEAST_STD, Bound, Posterior
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, posterior_together
 from archsmith.strategy.kit.history import RowHistory, row_names
 from archsmith.strategy.kit.observations import learnt_from, limited
@@ -23,8 +23,6 @@ TUNE_EVERY = 4
 """Pairs more, at least, before hyper-parameters are tuned again."""
 LEAST_SUCCESS = 0.01
 """Predicted probability of not failing: a model of failures that were never seen elsewhere is not sure."""
-LEAST_STD = 1e-9
-"""Standard deviation of what never changed."""
 ENCODINGS_KEPT = 100_000
 """Encodings that are kept."""
 

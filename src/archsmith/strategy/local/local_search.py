@@ -16,11 +16,9 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.neighbourhood import Vicinity
 from archsmith.strategy.kit.observations import Indices, usable
+from archsmith.strategy.kit.policy import AUGMENTATION
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats
-
-TIE = 0.05
-"""Weight of the sum beside the maximum, so that of two designs with equal maxima the better one wins."""
 
 
 class LocalSearch(Strategy):
@@ -129,5 +127,5 @@ class LocalSearch(Strategy):
         scaled = np.zeros((len(self._history.keys), len(self._weights)))
         scaled[known] = boxed(self._history.costs[known])
         weighted = self._weights * scaled[np.asarray(places, dtype=np.intp)]
-        scalar: Floats = weighted.max(axis=1) + TIE * weighted.sum(axis=1)
+        scalar: Floats = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
         return scalar

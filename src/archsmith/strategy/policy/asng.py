@@ -18,7 +18,7 @@ from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import between, one_objective, whole
 from archsmith.strategy.kit.variation import Floats, Rows
 
-ROUNDS = 30
+DISTRIBUTION_DRAWS = 30
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 ALPHA = 1.5
 """How much clearer than chance the direction of the steps must be before they grow (the paper's alpha)."""
@@ -105,7 +105,7 @@ class Asng(Strategy):
     def _draw(self) -> Rows | None:
         """A new row from the distribution, or a neighbour of one that was known."""
         row = None
-        for _ in range(ROUNDS):
+        for _ in range(DISTRIBUTION_DRAWS):
             drawn = self._space.canonical_rows(self._distribution.draw(self._rng)[None])
             if not self._space.valid(drawn)[0]:
                 continue

@@ -23,7 +23,7 @@ from archsmith.strategy.kit.pick_queue import PickQueue
 from archsmith.strategy.kit.predicted_search import Predicted
 from archsmith.strategy.kit.variation import Rows, best_first
 
-MOST_HEAT = 100
+LARGEST_TEMPERATURE = 100
 PASSES = 2
 """Passes in vain, from the simplest to the most complex, before random designs are asked for."""
 
@@ -93,7 +93,7 @@ class Epnas(Strategy):
         self._picks = whole("picks", picks, least=1)
         self._stages = min(whole("stages", stages, least=1), len(space.choices))
         self._pool = whole("pool", pool, least=1)
-        self._temperature = number("temperature", temperature, most=MOST_HEAT)
+        self._temperature = number("temperature", temperature, most=LARGEST_TEMPERATURE)
         self._cooling = number("cooling", cooling, most=1)
         self._history = RowHistory(space, objectives, limits)
         self._predicted = Predicted(self._history, predictor, encoding, free)

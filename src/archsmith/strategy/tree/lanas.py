@@ -18,11 +18,8 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.policy import draw_weights, rewards
+from archsmith.strategy.kit.policy import RIDGE, draw_weights, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
-
-RIDGE = 1.0
-"""Penalty of the linear models, in designs: it keeps the split of a small node from following its noise."""
 
 
 class LaNas(Strategy):
