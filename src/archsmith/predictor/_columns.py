@@ -1,4 +1,4 @@
-"""Encodings made fit for predictors that measure distances: gaps filled, scales equalled, tails drawn in."""
+"""Encodings made fit for predictors that measure distances: gaps filled, scales equalled, tails shortened."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class LowDensitySeparation(Predictor):
     that a member left out, is what :meth:`predict` returns.
 
     Departures from the paper: embedding and border are learnt together, not in turns with pseudo-labels; an ensemble
-    takes the place of several restarts; the answer is a value and its spread, not a class.
+    takes the place of several restarts; the prediction is a value and its spread, not a class.
 
     Args:
         good: share of the labels that count as good, those with the largest (or, with ``smallest=True``, the

@@ -15,7 +15,7 @@ from archsmith.predictor.base import Predictor
 Score = Literal["borda", "chamberlin_courant", "harmonic"]
 SCORES: tuple[Score, ...] = ("borda", "chamberlin_courant", "harmonic")
 PRIOR_PAIRS = 2.0
-"""Pairs of prior belief that a ranking says nothing; its weight grows with the labels that support it."""
+"""Labels that a weight of zero counts as, before any is known: a weight grows with the labels that support it."""
 
 
 class MergedRanking(Predictor):
@@ -84,7 +84,7 @@ class MergedRanking(Predictor):
     ) -> NDArray[np.intp]:
         """Indices of ``k`` of the rows of ``x (n, d)``, best first.
 
-        Before :meth:`fit` all rankings have one vote and larger is better; after it they have what the labels said.
+        Before :meth:`fit` all rankings have one vote and larger is better; then signs and weights count.
 
         Args:
             x: the rankings, one a column, of everything that may be picked.

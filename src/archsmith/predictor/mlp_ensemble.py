@@ -25,8 +25,8 @@ class MlpEnsemble(Predictor):
     """Several perceptrons with two hidden layers, trained on the order of pairs and on their values together.
 
     The loss is the softplus of every pair's difference in the wrong direction (a smooth form of the papers' hinge)
-    plus the squared error, so that the network orders well *and* answers in the target's unit. Each member leaves out
-    a part of the data; what members say about pairs that they did not see gives an affine map and an honest noise,
+    plus the squared error, so that the network orders well *and* predicts in the target's unit. Each member leaves out
+    a part of the data; their scores of pairs that they did not see give an affine map and a noise,
     which is added to the spread of the members.
 
     Departures from the paper: pairs that are compared come from the whole range rather than from one with a threshold
@@ -94,7 +94,7 @@ class MlpEnsemble(Predictor):
         return self._shift + self._scale * mean, self._scale * std
 
     def _scores(self, x: Array) -> Array:
-        """What each member says, ``(members, n)``."""
+        """The score that each member gives, ``(members, n)``."""
         torch = self._torch
         with one_thread(torch), torch.no_grad():
             inputs = torch.as_tensor(self._scaling(x), dtype=torch.float32)

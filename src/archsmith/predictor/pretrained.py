@@ -52,7 +52,7 @@ class Pretrained(Predictor):
     source's gradient of the hidden layers and the target's. Without sources it is a plain ensemble.
 
     Departures from the papers: encodings of all sources have the same columns; sources count by their order (normal
-    scores), because their units say nothing; the target's loss has a ranking part (see ``mlp_ensemble``); FLAD's
+    scores), because their units are unrelated; the target's loss has a ranking part (see ``mlp_ensemble``); FLAD's
     rewards come from a language model's gradients, ours are exact for the target's labels.
 
     Args:
@@ -203,6 +203,6 @@ class Pretrained(Predictor):
         return weights
 
     def _scores(self, x: Array) -> Array:
-        """What each member says, ``(members, n)``."""
+        """The score that each member gives, ``(members, n)``."""
         with one_thread(self._torch), self._torch.no_grad():
             return np.asarray(self._encoders(self._weights, self._inputs(x))[:, :, 0].double().numpy())

@@ -37,7 +37,7 @@ NEIGHBOURS, MUTANTS, CROSSED, EXCHANGED, RANDOM = 1000, 600, 400, 100, 1000
 COUNTED_MEMBERS = 4
 """Members of the front whose neighbours are counted, to know how many members are enough."""
 EXPANSIONS, EXPANDED = 2, 10
-"""How often, and around how many of the best candidates, neighbours are looked at."""
+"""How often neighbours join the candidates, and of how many of the best candidates."""
 LEAST_IMPROVEMENT = 1e-6
 """Expected improvement, as a share of the box around everything measured, below which all candidates are alike."""
 LEAST_CHANCE = 0.02
@@ -58,12 +58,12 @@ class Auto(Recalling):
 
     What makes it robust:
 
-    * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
-      best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
-      often each option is taken (:class:`~archsmith.strategy.kit.trend.Trend`);
-    * the hypervolume counts in a box around everything measured, which pays for what lies beyond the ends of the
-      front; below limits half of the time in the front's own, which pays for what lies between them;
-    * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
+    * each proposal draws the scale on which costs are learnt: normal scores, or a logarithm of the distance from the
+      best; of costs that add up over a network a line on their own scale, or a sum over how often each option is taken,
+      is learnt first, and the process learns the residuals (:class:`~archsmith.strategy.kit.trend.Trend`);
+    * the hypervolume counts in a box around everything measured, which rewards designs beyond the ends of the front;
+      with limits, half of the time in the front's own box, which rewards designs between its ends;
+    * a share ``local`` of the proposals are random neighbours of the front; so is every proposal for which no candidate
       promises an improvement;
     * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
       probability alone is maximised;
@@ -138,11 +138,11 @@ class Auto(Recalling):
         return self._rng
 
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer; models are fitted only where asking tuned them, which later fits start from."""
+        """Note what was proposed; models are fitted only where asking tuned them: later fits start from there."""
         known = len(usable(self._history))
         first = missing_first(self._history, n, self._initial)
         if known >= LEAST_FITTED and 0 < first < n:
-            self.ask(n)  # first designs and promising ones in one answer, once in a search: as it was
+            self.ask(n)  # first designs and promising ones at once: happens once in a search
             return
         if known >= LEAST_FITTED and n > 0 and first <= 0:
             view = self._drawn_view()
@@ -220,7 +220,7 @@ class Auto(Recalling):
             known = np.concatenate([known, models.posterior(self._models.encode(waiting)).mean])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
-        # The wide box pays for what lies beyond the ends of the front. Below a limit it is too wide by all that breaks
+        # The wide box rewards designs beyond the ends of the front. With a limit it is too wide by all that breaks
         # it: there the front's own box, which pays for what lies between the ends, takes turns with it.
         own = bool(models.bounds) and len(front) > COUNTED_MEMBERS and self._rng.random() < OWN_BOX
         box = front if own else every

@@ -138,7 +138,7 @@ class Qlognehvi(Strategy):
 
 @contextmanager
 def quiet_botorch(botorch: Any, seed: int) -> Iterator[None]:
-    """BoTorch without its warnings, drawing from ``seed`` and not from torch's generator of everybody."""
+    """BoTorch without its warnings, drawing from ``seed`` and not from torch's global generator."""
     import torch
 
     with (
@@ -152,7 +152,7 @@ def quiet_botorch(botorch: Any, seed: int) -> Iterator[None]:
 
 
 class _Models:
-    """Gaussian processes of all objectives and of all limited metrics that anybody measured."""
+    """Gaussian processes of all objectives and of all limited metrics that were measured."""
 
     def __init__(self, history: RowHistory) -> None:
         import torch

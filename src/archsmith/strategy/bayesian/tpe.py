@@ -35,7 +35,7 @@ class Tpe(Strategy):
     * A draw that is known is drawn again a few times; then an untried neighbour of it takes its place.
     * Inactive choices keep their first option, as rows do; ordinal choices are integers, others categories.
     * Limits are Optuna's constraints. Failed evaluations are left out.
-    * Open proposals are unknown to Optuna, so that answers may come in any order.
+    * Open proposals are unknown to Optuna, so that results may come in any order.
 
     Args:
         space: a space of choices.

@@ -46,7 +46,7 @@ class Controller:
             drawn = rng.uniform(-spread, spread, shape).astype(np.float32)
             return torch.tensor(drawn, requires_grad=True)  # type: ignore[no-any-return]
 
-        self._first = weight(context, hidden, spread=1.0)  # what is asked for must be heard
+        self._first = weight(context, hidden, spread=1.0)  # the weights of the objectives must show
         self._embedding = weight(self._starts[-1], hidden)
         self._inputs, self._recurrent = weight(hidden, 4 * hidden), weight(hidden, 4 * hidden)
         self._bias = weight(4 * hidden)

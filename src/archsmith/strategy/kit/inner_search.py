@@ -1,4 +1,4 @@
-"""Any strategy at work on predictions: it asks, the predictors answer."""
+"""Any strategy as a search on predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archsmith.value import Value
 
 VIOLATION = "violation"
 PREDICTED_BY = "predictions"
-"""The evaluator of evaluations that nobody stores."""
+"""The evaluator named in predicted evaluations, which are never stored."""
 
 
 def check_inner(name: str, objectives: int) -> None:

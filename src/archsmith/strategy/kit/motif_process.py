@@ -33,7 +33,7 @@ KERNELS = (Kernel(1.0, 1.0), Kernel(0.5, 0.5), Kernel(0.5, 2.0), Kernel(0.1, 0.5
 
 @dataclass(frozen=True)
 class FittedTarget:
-    """What one target taught, in the eigenbasis of its process.
+    """One target as its process learnt it, in the eigenbasis.
 
     Args:
         shift: mean of the target.

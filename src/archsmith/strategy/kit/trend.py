@@ -1,4 +1,4 @@
-"""What a cost is if it adds up over the parts of a network: a line on its own scale, seen on a warped one."""
+"""Costs that add up over the parts of a network: a line on their own scale, mapped to a warped one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from archsmith.strategy.kit.variation import Floats
 
 LINE_FOLDS = 5
 LARGEST_MISS = 0.05
-"""Share of the variance on the warped scale that left-out costs may miss a line by, for it to be followed unasked."""
+"""Share of the variance, on the warped scale, that the error of left-out costs may have for a line to be followed."""
 END_SHARE = 0.2
 """Share of the known values, at either end, whose slope goes on beyond the end."""
 LEAST_COST_SHARE = 0.5
-"""Times the least known cost: no prediction lies below."""
+"""Share of the least known cost below which no prediction lies."""
 
 
 class Line(Protocol):

@@ -34,7 +34,7 @@ class LocalSearch(Strategy):
     * The first better neighbour is taken, where the paper looks at a whole neighbourhood before it moves.
     * With several objectives, a climb starts at the best known design for its weights that has untried neighbours,
       not at a random one: what earlier climbs measured is measured for all weights.
-    * Everything told counts, asked for or not: whatever beats the present design takes its place. While answers are
+    * Everything told counts, asked for or not: whatever beats the present design takes its place. While evaluations are
       outstanding and no neighbour is left, random designs fill the batch.
     * Feasible designs come first, then those that break their limits least; failed ones are never moved to.
 

@@ -15,7 +15,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
-from archsmith.strategy.kit.options import between, one_objective, whole
+from archsmith.strategy.kit.options import number, one_objective, whole
 from archsmith.strategy.kit.variation import Floats, Rows
 
 DISTRIBUTION_DRAWS = 30
@@ -39,7 +39,7 @@ class Asng(Strategy):
     * ``generation`` designs a step, weighted +1 for the best quarter and -1 for the worst, where the paper has
       two; ``rate`` is larger, since here each design costs an evaluation, there a training step.
     * A draw that is known counts in its generation with its known value, and nothing is asked twice.
-    * Answers form generations in the order told, also those that were not asked for.
+    * Evaluations form generations in the order told, also those that were not asked for.
     * Ordinal choices are treated as categories; choices inactive in a design learn nothing from it.
     * Feasible designs rank first, then those that break their limits least; failed ones rank last.
 
@@ -78,7 +78,7 @@ class Asng(Strategy):
         one_objective(objectives, "asng")
         self._generation = whole("generation", generation, least=2)
         self._history = RowHistory(space, objectives, limits)
-        self._distribution = Distribution(space.cardinalities, between("rate", rate, least=0.001, most=LARGEST_STEP))
+        self._distribution = Distribution(space.cardinalities, number("rate", rate, least=0.001, most=LARGEST_STEP))
         self._waiting: list[int] = []
         self._places: dict[bytes, int] = {}
         self._space = space

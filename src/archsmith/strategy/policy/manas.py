@@ -41,7 +41,7 @@ class Manas(Strategy):
       an evaluator on a supernet it is the one-shot accuracy.
     * Losses are ranks among everything told (0 best, 1 worst), feasible designs first; with several objectives ranks
       under random weights, drawn for each proposal and applied to the whole history, so that the estimates are always
-      those of one loss. They are summed anew each time: known evaluations are a warm start and answers may come in any
+      those of one loss. They are summed anew each time: known evaluations are a warm start and results may come in any
       order. What was not asked here counts as drawn uniformly.
     * The learning rate is the one that the regret bound asks for after ``t`` rounds, times ``rate``; no horizon is
       needed.

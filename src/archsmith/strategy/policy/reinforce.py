@@ -40,7 +40,7 @@ class Reinforce(Strategy):
 
     Departures from Zoph and Le 2017:
 
-    * Steps follow each answer, in any order, in place of batches from parallel replicas; every told design is learnt
+    * Each ``tell`` is one step, in any order, in place of batches from parallel replicas; every told design is learnt
       from, also those that were not asked here, and none is reweighted by how likely it is by now.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank under
       random weights; the controller reads the weights first, so that one network learns the whole front.

@@ -54,7 +54,7 @@ class Rena(Strategy):
       limit, in place of recurrent networks over layers; and one policy draws choice and option, in place of one that
       picks the layer and others that pick the operation and its size.
     * Episodes are one evaluation long and begin with one of the ``parents`` best known (feasible ones first; a
-      tournament) in place of a fixed network: what was told counts as a warm start, answers may come in any order.
+      tournament) in place of a fixed network: what was told counts as a warm start, results may come in any order.
     * The paper's reward is :math:`Q\, p^{v}` throughout; here what keeps the limits is worth more than what does not.
     * The quality is the rank among everything told, with several objectives under random weights that are drawn for
       each proposal and read by the network.

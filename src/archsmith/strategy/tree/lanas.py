@@ -33,7 +33,7 @@ class LaNas(Strategy):
     Departures from Wang et al. 2021:
 
     * The tree is grown anew for each proposal, and only along the way that is walked: it never lags behind what is
-      known, known evaluations are a warm start, and answers may come in any order; open designs count as visits.
+      known, known evaluations are a warm start, and results may come in any order; open designs count as visits.
     * The reward is the rank among everything told, feasible designs first; with several objectives the rank under
       random weights, drawn for each proposal, so that the splits follow different parts of the front in turn.
     * Rejection from random designs finds few in a deep region, so mutants of the leaf's own designs are candidates
