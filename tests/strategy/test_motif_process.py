@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archsmith.strategy.kit.motif_process import KERNELS, NOISES, Kernel, MotifProcess, best_kernel
+from archsmith.strategy.kit.motif_process import KERNELS, NOISE_SHARES, Kernel, MotifProcess, best_kernel
 
 
 def counts(n, d=6, seed=0):
@@ -29,12 +29,12 @@ def test_it_predicts_as_the_book_says(kernel):
     target = (y - y.mean()) / y.std()
     prior = dense(kernel, x, x, x)
     evidences = []
-    for noise in NOISES:
+    for noise in NOISE_SHARES:
         noisy = prior + noise * np.eye(25)
         variance = target @ np.linalg.solve(noisy, target) / 25
         evidences.append(-12.5 * np.log(variance) - 0.5 * np.linalg.slogdet(noisy)[1])
     assert posterior.evidence == pytest.approx(max(evidences), rel=1e-4)
-    noisy = prior + NOISES[int(np.argmax(evidences))] * np.eye(25)
+    noisy = prior + NOISE_SHARES[int(np.argmax(evidences))] * np.eye(25)
     cross = dense(kernel, x, wanted, x)
     variance = target @ np.linalg.solve(noisy, target) / 25
     left = np.diag(dense(kernel, x, wanted, wanted)) - np.einsum("ij,ji->i", cross, np.linalg.solve(noisy, cross.T))

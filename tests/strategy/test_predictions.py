@@ -67,7 +67,7 @@ def test_violations_follow_the_truth_and_grow_with_caution(limit):
     assert (cautious > 0).sum() > (violations > 0).sum()
 
 
-def test_a_limit_on_a_metric_that_nobody_measured_is_left_to_the_measurements():
+def test_a_limit_on_a_metric_that_was_not_measured_is_left_to_the_measurements():
     predictions = made([Limit("unheard_of", "<=", 1.0)])
     assert not predictions.predict(unseen())[1].any()
     assert np.isinf(predictions.violations).all()

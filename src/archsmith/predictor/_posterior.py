@@ -1,4 +1,4 @@
-"""What fitted models know of values that nobody has measured."""
+"""What fitted models know of values that are not measured yet."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from archsmith.errors import InvalidOption
 from archsmith.method import OURS
-from archsmith.predictor._choice_kernel import FEATURE, ROOT5, Covariance, Data, Floats, Frame, distances
+from archsmith.predictor._choice_kernel import FEATURE, ROOT5, Covariance, Data, Frame, Reals, distances
 from archsmith.predictor._data import Array, checked, checked_values, standardised
 from archsmith.predictor._posterior import Posterior
 from archsmith.predictor.base import JointPredictor
@@ -21,7 +21,7 @@ __all__ = ["FEATURE", "ChoiceGaussianProcess", "Frame", "posterior_together"]
 
 PRIOR_DEVIATION = 1.5
 """Of the logarithm of every hyper-parameter about its expected value."""
-SHARES = (0.3, 0.5, 0.5, 0.1)
+PRIOR_SHARES = (0.3, 0.5, 0.5, 0.1)
 """Expected variances of the additive, the product, the feature and the feature trend kernel; the target has 1."""
 NOISE = 0.01
 LEAST_NOISE = 1e-4
@@ -144,7 +144,7 @@ class ChoiceGaussianProcess(JointPredictor):
         self._floor = 1e-3 * noise
         self._single = self._weights.astype(np.float32)
 
-    def _moments(self, data: Data, apart: Floats | None) -> tuple[Array, Array]:
+    def _moments(self, data: Data, apart: Reals | None) -> tuple[Array, Array]:
         """Mean and standard deviation of the values of candidates, ``(k,)`` each."""
         kernel = self._covariance(data, apart)
         mean = kernel @ self._single
@@ -153,7 +153,7 @@ class ChoiceGaussianProcess(JointPredictor):
         return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
 
 
-def _factor(kernel: Floats, noise: float) -> Array | None:
+def _factor(kernel: Reals, noise: float) -> Array | None:
     """The lower Cholesky factor, in double precision, with ``noise`` on the diagonal; ``None`` where there is none."""
     kernel = kernel.astype(float)
     kernel[np.diag_indices_from(kernel)] += noise
@@ -187,7 +187,7 @@ def posterior_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> 
 
 def _expected(data: Data) -> Array:
     weights = np.full(data.choices, 2.0 / max(data.choices, 1))
-    shares = np.array(SHARES)
+    shares = np.array(PRIOR_SHARES)
     if not data.features.shape[1]:
         shares[2:] = 1e-12
     if not data.codes.shape[1]:

@@ -10,7 +10,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from archsmith.errors import InvalidOption
 from archsmith.method import Paper
 from archsmith.predictor._columns import Columns
-from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor._data import TUNED_ON, Array, checked, standardised
 from archsmith.predictor._evidence import solved
 from archsmith.predictor.base import JointPredictor
 
@@ -20,8 +20,6 @@ LINEAR_SHARES = (0.0, 0.3, 0.7)
 """Shares of the linear kernel in the prior variance that are compared."""
 NOISES = (1e-3, 1e-2, 1e-1)
 """Noise variances compared, as shares of the prior variance."""
-TUNED_ON = 200
-"""Pairs, the latest given, that choose between the settings."""
 
 
 class GaussianProcess(JointPredictor):

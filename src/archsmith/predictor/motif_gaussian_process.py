@@ -17,9 +17,9 @@ from archsmith.predictor.base import JointPredictor
 
 OTHER = -1
 """The group of columns that are no motifs."""
-SHARES = (0.0, 0.25, 0.5, 0.75)
+OTHER_SHARES = (0.0, 0.25, 0.5, 0.75)
 """Shares of the other columns in the prior variance that are compared."""
-NOISES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+MOTIF_NOISES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Noise variances compared, as shares of the prior variance."""
 
 
@@ -79,8 +79,8 @@ class MotifGaussianProcess(JointPredictor):
             motifs = np.flatnonzero((groups >= 0) & (groups <= depth))
             unit = _unit(x[:, motifs])
             similar = unit @ unit.T
-            shares = SHARES if motifs.size and self._other.size else (0.0,) if motifs.size else (1.0,)
-            for share, noise in itertools.product(shares, NOISES):
+            shares = OTHER_SHARES if motifs.size and self._other.size else (0.0,) if motifs.size else (1.0,)
+            for share, noise in itertools.product(shares, MOTIF_NOISES):
                 kernel = (1 - share) * similar + share * other
                 factor, variance, evidence = solved(kernel, noise, target)
                 if evidence > best + 1e-9:

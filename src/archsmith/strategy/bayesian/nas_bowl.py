@@ -18,7 +18,7 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
 from archsmith.strategy.kit.graph_models import GraphModels, Motif
 from archsmith.strategy.kit.history import RowHistory
-from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
+from archsmith.strategy.kit.hypervolume_improvement import EXACT_OBJECTIVES, ExpectedImprovement
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import VIEWS
@@ -26,9 +26,9 @@ from archsmith.strategy.kit.variation import Floats, Rows, best_first
 
 MARGIN = 0.1
 """How far beyond the box of the front the reference point lies, as a share of its range."""
-ENDS = 0.1
+SINGLE_OBJECTIVE_SHARE = 0.1
 """Share of proposals that improve a single objective: an end of the front may lie far from all that is known."""
-FLAT = 1e-9
+NO_IMPROVEMENT = 1e-9
 """Expected improvement, in boxes of the front, that counts as none."""
 
 
@@ -168,7 +168,9 @@ class NasBowl(Strategy):
                 gain = np.exp(log_chance) * self._improvement(base, expected, mean, std)
             gain = np.where(np.isin(np.arange(len(pool)), picked), -np.inf, gain)
             best_one = int(np.argmax(gain))
-            if len(base) and gain[best_one] <= FLAT:  # it knows nothing better: near the front, not the first of all
+            if (
+                len(base) and gain[best_one] <= NO_IMPROVEMENT
+            ):  # it knows nothing better: near the front, not the first of all
                 left = np.setdiff1d(np.arange(near or len(pool)), picked)
                 best_one = int(rng.choice(left)) if len(left) else best_one
             picked.append(best_one)
@@ -178,8 +180,8 @@ class NasBowl(Strategy):
     def _improvement(self, base: Floats, expected: Floats, mean: Floats, std: Floats) -> Floats:
         """Expected growth of the hypervolume of ``base`` and what is ``expected``, in units of the front's box."""
         rng, m = self._rng, base.shape[1]
-        chosen = np.arange(m) if m <= MOST else np.sort(rng.choice(m, MOST, replace=False))
-        if rng.random() < ENDS:
+        chosen = np.arange(m) if m <= EXACT_OBJECTIVES else np.sort(rng.choice(m, EXACT_OBJECTIVES, replace=False))
+        if rng.random() < SINGLE_OBJECTIVE_SHARE:
             chosen = rng.integers(m, size=1)
         base, expected, mean, std = base[:, chosen], expected[:, chosen], mean[:, chosen], std[:, chosen]
         front = base[is_non_dominated(base)]

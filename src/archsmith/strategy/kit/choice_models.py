@@ -9,7 +9,7 @@ import numpy as np
 
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.predictor import Bound, Posterior
+from archsmith.predictor import LEAST_STD, Bound, Posterior
 from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, posterior_together
 from archsmith.strategy.kit.history import RowHistory, row_names
 from archsmith.strategy.kit.observations import learnt_from, limited
@@ -20,25 +20,23 @@ from archsmith.strategy.kit.variation import Floats, Rows
 FIRST_STEPS, LATER_STEPS = 30, 4
 """Of the optimiser of hyper-parameters."""
 TUNE_EVERY = 4
-"""Pairs more, at least, before hyper-parameters are tuned again."""
+"""Evaluations, at least, between two tunings of hyper-parameters."""
 LEAST_SUCCESS = 0.01
 """Predicted probability of not failing: a model of failures that were never seen elsewhere is not sure."""
-LEAST_STD = 1e-9
-"""Standard deviation of what never changed."""
 ENCODINGS_KEPT = 100_000
 """Encodings that are kept."""
 
 
 @dataclass
 class _Tuned:
-    """A process, how much was told when it was last tuned, and the line that its values were found to follow then."""
+    """A process, how much was told when it was last tuned, and the line that its values followed then."""
 
     process: ChoiceGaussianProcess
     told: int = 0
     line: Line | None = None
 
     def is_due(self, told: int) -> bool:
-        """Whether it is to be tuned once so much is told: first, and after every eighth part more."""
+        """Whether to tune it when ``told`` are known: at first, and whenever an eighth more has come."""
         return not self.told or told >= self.told + max(TUNE_EVERY, self.told // 8)
 
 
@@ -129,7 +127,7 @@ class ChoiceModels:
         return np.asarray(self._vectors[[seen[name] for name in names]])
 
     def _make_room(self, n: int) -> None:
-        """For ``n`` encodings; twice as many as there are, so that all the copying stays linear in them."""
+        """For ``n`` encodings: the array doubles, so that copying stays linear in their number."""
         if n > len(self._vectors):
             grown = np.zeros((max(n, 2 * len(self._vectors)), self._vectors.shape[1]), dtype=np.float32)
             grown[: len(self._vectors)] = self._vectors
@@ -176,9 +174,9 @@ class ChoiceModels:
         return self._fitted(("failing",), frame, failed[latest].astype(float))
 
     def _trend(self, name: tuple[str, ...], frame: Frame, x: Floats, raw: Floats, y: Floats) -> Trend | None:
-        """The trend of this name where left-out costs follow it; which line it is, is asked when its process is tuned.
+        """The trend of this name where left-out costs follow one; the line is chosen when its process is tuned.
 
-        Between two tunings the line stays, and only the scale that it is seen on moves.
+        Between two tunings the line stays, and only its map to the warped scale changes.
         """
         tuned = self._known(name)
         if tuned.is_due(len(self.history.keys)):

@@ -17,9 +17,9 @@ from archsmith.strategy.kit.observations import learnt_from, limited
 from archsmith.strategy.kit.scales import View, warped
 from archsmith.strategy.kit.variation import Floats, Rows
 
-TUNED_ON = 150
+KERNEL_DESIGNS = 150
 """Designs, the latest, that choose the kernel."""
-LEAST_SUCCESS = 0.02
+SUCCESS_FLOOR = 0.02
 """Predicted probability of not failing: a failure is never certain."""
 
 
@@ -126,11 +126,11 @@ class GraphModels:
             self._x = np.concatenate([self._x, self._vectors(self._history.rows[len(self._x) :])])
         if not self._tuned or known >= self._tuned + self._every:
             self._tuned = known
-            self._kernel = best_kernel(self._x[at[-TUNED_ON:]], list(targets[-TUNED_ON:].T))
+            self._kernel = best_kernel(self._x[at[-KERNEL_DESIGNS:]], list(targets[-KERNEL_DESIGNS:].T))
 
     def _succeeds(self, x: Floats) -> Floats:
         """The probability that an evaluation does not fail, ``(k,)``."""
         learnt, ok = slice(-self._most, None), self._history.succeeded
         process = MotifProcess(self._x[learnt], self._kernel)
         mean = process.posterior(x, [process.fit(ok[learnt].astype(float))]).mean
-        return np.clip(mean[:, 0], LEAST_SUCCESS, 1.0)
+        return np.clip(mean[:, 0], SUCCESS_FLOOR, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from archsmith.predictor import Posterior
 from archsmith.strategy.kit.variation import Floats
 
-NOISES = np.geomspace(1e-4, 1.0, 13)
+NOISE_SHARES = np.geomspace(1e-4, 1.0, 13)
 """Noise variances compared, as shares of the prior variance."""
 
 
@@ -33,7 +33,7 @@ KERNELS = (Kernel(1.0, 1.0), Kernel(0.5, 0.5), Kernel(0.5, 2.0), Kernel(0.1, 0.5
 
 @dataclass(frozen=True)
 class FittedTarget:
-    """What one target taught, in the eigenbasis of its process.
+    """One target as its process learnt it, in the eigenbasis.
 
     Args:
         shift: mean of the target.
@@ -81,10 +81,10 @@ class MotifProcess:
         shift, scale = float(y.mean()), float(y.std())
         known = scale > 1e-12 * max(1.0, abs(shift))
         target = self._vectors.T @ ((y - shift) / scale if known else np.zeros(len(y)))
-        spectra = self._values + NOISES[:, None]
+        spectra = self._values + NOISE_SHARES[:, None]
         variances = np.maximum((target**2 / spectra).mean(axis=1), 1e-12)
         evidence = -0.5 * len(y) * np.log(variances) - 0.5 * np.log(spectra).sum(axis=1)
-        best = int(np.argmax(evidence)) if known else len(NOISES) - 1
+        best = int(np.argmax(evidence)) if known else len(NOISE_SHARES) - 1
         return FittedTarget(
             shift, scale if known else 0.0, spectra[best], target / spectra[best], variances[best], evidence[best]
         )

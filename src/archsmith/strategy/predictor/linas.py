@@ -25,9 +25,8 @@ from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.pick_queue import PickQueue
 from archsmith.strategy.kit.predictions import Predictions
 from archsmith.strategy.kit.scales import VIEWS
-from archsmith.strategy.kit.variation import Floats, Rows, best_first, evolve
+from archsmith.strategy.kit.variation import CROSSOVER, Floats, Rows, best_first, evolve
 
-CROSSOVER = 0.9
 MOST_DEVIATIONS = 10
 
 
