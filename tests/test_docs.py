@@ -79,7 +79,6 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_changelog_has_this_version():
-    import archsmith
 
-    assert f"## [{archsmith.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"version: {archsmith.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
