@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from archsmith.version import __version__
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -79,6 +81,5 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_changelog_has_this_version():
-
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
