@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import os
+import pkgutil
 import re
 from pathlib import Path
 
@@ -83,3 +84,14 @@ def test_every_page_is_in_the_index():
 def test_the_changelog_has_this_version():
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_what_the_upgrade_notes_lead_to_is_there():
+    """Every name in the right-hand column of the tables of modules."""
+    page = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
+    targets = [row.split("|")[2] for row in page.splitlines() if row.startswith("| `archsmith.")]
+    named = [name for target in targets for name in re.findall(r"`(archsmith\.[\w.]*\w)`", target)]
+    assert len(named) > 15
+    for name in named:
+        if "<" not in name:
+            pkgutil.resolve_name(name)
