@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from archsmith import method
+
 settings.register_profile(
     "archsmith",
     deadline=None,
@@ -64,12 +66,39 @@ def golden(request):
     return check
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """A folder for thousands of them: pytest's own look through all that there are before each new one."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(homes, monkeypatch):
     """Locks and anchors of this test only."""
-    path = tmp_path_factory.mktemp("home")
+    path = homes / uuid.uuid4().hex
+    path.mkdir()
     monkeypatch.setenv("ARCHSMITH_HOME", str(path))
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def packages_once():
+    """What is installed does not change meanwhile, and looking through hundreds of packages takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method, "entry_points", functools.cache(method.entry_points))
+        yield
+
+
+@pytest.fixture
+def clock(request):
+    """Latencies follow from the weights and cost no time; slow tests have the time and keep the real clocks."""
+    if request.node.get_closest_marker("slow"):
+        yield None
+        return
+    from archsmith.testing.steady import steady_time
+
+    with steady_time() as found:
+        yield found
 
 
 @pytest.fixture

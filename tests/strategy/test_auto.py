@@ -95,6 +95,7 @@ def noise(proposal):
     return Evaluation(proposal=proposal, values={k: Value(v, "computed") for k, v in values.items()}, evaluator="noise")
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_learnt_it_does_as_well_as_nsga2():
     volumes = {}
     for method in (Auto, Nsga2):
@@ -149,6 +150,7 @@ def test_limits_and_failures_are_learnt():
     assert max(e["accuracy"] for e in done if e.feasible(limits)) > best - 0.5
 
 
+@pytest.mark.slow
 def test_large_spaces_and_batches():
     """45 conditional choices, about 10**19 designs: batches of eight spread, and nothing is asked twice."""
     choices = [Choice(f"depth{s}", (2, 3, 4)) for s in range(5)]

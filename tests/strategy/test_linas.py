@@ -24,6 +24,7 @@ def volume(evaluations):
     return hypervolume(costs(evaluations, TOY_OBJECTIVES) / [10.0, 0.5], [-8.2, 1.6])
 
 
+@pytest.mark.slow
 def test_half_as_many_evaluations_beat_nsga2():
     found = {"linas": 0.0, "nsga2": 0.0}
     for name, budget in (("linas", 50), ("nsga2", 100)):

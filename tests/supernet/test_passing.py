@@ -298,7 +298,10 @@ def small(kind):
 
 @pytest.mark.parametrize(
     ("kind", "depths"),
-    [("T5", ["encoder.block.depth", "decoder.block.depth"]), ("Llama", ["model.layers.depth"])],
+    [
+        pytest.param("T5", ["encoder.block.depth", "decoder.block.depth"], marks=pytest.mark.slow),
+        ("Llama", ["model.layers.depth"]),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_language_models_generate_with_fewer_layers(kind, depths):
