@@ -26,7 +26,7 @@ from archsmith.discovery.operators.base import Call, Dims, Operators
 from archsmith.errors import InvalidModel
 from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta, record
 from archsmith.method import load, names
-from archsmith.structure.passing import PLAIN, Place, StandIn, places, stand_in_of
+from archsmith.structure.passing import PLAIN_TYPES, Place, StandIn, places, stand_in_of
 
 
 @dataclass
@@ -237,7 +237,7 @@ class _Run:
         given = places(args, kwargs)
         entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
         serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
-        objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
+        objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN_TYPES))
         self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
         self._path.append(name)
         self._given.append(given)
