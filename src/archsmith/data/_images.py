@@ -23,12 +23,12 @@ _GREY = ("1", "L", "LA", "La")
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 _CHUNK = 512
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-"""Pillow's names of what is read: it goes by the content, and would hand PostScript to a program that runs it."""
+"""Formats that are read: Pillow detects them by content, and would pass PostScript to a program that runs it."""
 _UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, ValueError, LookupError, ArithmeticError, SyntaxError, EOFError, TypeError, struct.error),
     *(AttributeError, MemoryError, RuntimeError, zlib.error),
 )
-"""What Pillow raises for files that are cut or overwritten."""
+"""Errors that Pillow raises for truncated or corrupted files."""
 
 
 def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]) -> Loader:
@@ -42,7 +42,7 @@ def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]
         name: position -> what to call the image in messages.
     """
     pillow = require("PIL.Image", extra="data", purpose="Reading images")
-    pillow.init()  # else it knows some of the formats only
+    pillow.init()  # otherwise Pillow knows only some of the formats
     ops = require("PIL.ImageOps", extra="data", purpose="Reading images")
 
     def probe(position: int) -> tuple[bool, tuple[int, int]]:
@@ -81,7 +81,7 @@ def _opened(pillow: Any, source: Encoded) -> Any:
 
 
 def _may_be_turned(image: Any) -> bool:
-    """Cameras write no PNG, whose EXIF data Pillow finds only by decoding all of it."""
+    """Whether EXIF data may turn the image. Not PNG: cameras write none, and Pillow would decode all of it."""
     return bool(image.format != "PNG")
 
 

@@ -14,14 +14,15 @@ from archsmith.npz import read_npz
 
 _SINGLE = b"\x93NUMPY"
 _UNSUSPICIOUS, _TIGHTEST = 2**30, 100
-"""Bytes that any file may unpack to, and how often its own size a larger one may: images are packed 2 to 20 times."""
+"""Bytes that any file may unpack to, and how many times a larger one may grow: images grow 2 to 20 times."""
 
 
 @final
 class Npz(DataSource):
     """An ``.npz`` file of images and labels; pickled objects are refused.
 
-    So is what does not fit into this machine's memory, and what unpacks to more than 1 GiB and 100 times its size.
+    So are files that do not fit into this machine's memory, and those that unpack to more than 1 GiB and 100 times
+    their size.
     """
 
     paper = OURS

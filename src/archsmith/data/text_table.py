@@ -24,7 +24,7 @@ _SUFFIXES = (".tsv", ".csv")
 class TextTable(DataSource):
     """A ``.tsv`` or ``.csv`` file of texts and labels, or a folder with ``train.tsv``, optional ``dev`` and ``test``.
 
-    The first line names the columns. A TSV file has no quoting, as GLUE's have none; a CSV file is quoted by ``"``.
+    The first line names the columns. A TSV file has no quoting, as in GLUE; a CSV file is quoted by ``"``.
 
     Args:
         tokenizer: of the network: a ``tokenizer.json``, a folder with one, or what transformers' AutoTokenizer loads.

@@ -54,7 +54,7 @@ class PredictedLatency(Evaluator):
         file: in which the measured networks are kept, so that a run that goes on predicts the same.
         seed: of the networks drawn.
         candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
-        reporter: hears what is being done.
+        reporter: gets progress.
 
     Raises:
         InvalidOption: for another model, a sample that is too small, operators on a device that runs no files, or a
