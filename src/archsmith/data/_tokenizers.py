@@ -13,7 +13,7 @@ from archsmith.data.base import Loader, OnProgress, Tokens
 from archsmith.errors import ArchsmithError, InvalidData, InvalidOption, require
 from archsmith.files import read_bytes
 
-LONGEST = 128
+DEFAULT_TOKENS = 128
 """Tokens that texts are cut to unless the user says otherwise."""
 _PADDING = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
 _CHUNK = 2048

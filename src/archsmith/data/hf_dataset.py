@@ -20,7 +20,7 @@ from archsmith.data._arrow import (
 )
 from archsmith.data._columns import label_column, text_columns
 from archsmith.data._files import split_code
-from archsmith.data._tokenizers import LONGEST, Text, check_length, padded, refuse_resize, text_loader
+from archsmith.data._tokenizers import DEFAULT_TOKENS, Text, check_length, padded, refuse_resize, text_loader
 from archsmith.data.base import Collection, DataSource, Loader, OnProgress, Tokens
 from archsmith.errors import InvalidData, require
 from archsmith.files import read_json
@@ -76,7 +76,7 @@ class HfDataset(DataSource):
         tokenizer: str | None = None,
         text: str | Sequence[str] | None = None,
         label: str | None = None,
-        max_length: int = LONGEST,
+        max_length: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.text, self.label, self.max_length = tokenizer, text, label, max_length
 

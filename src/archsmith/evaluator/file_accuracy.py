@@ -20,12 +20,12 @@ from archsmith.value import Value
 class FileAccuracy(Evaluator):
     """Share of a split that a quantised subnet's file classifies correctly in ONNX Runtime, in percent.
 
-    Subnets without quantised layers are judged as :class:`~archsmith.evaluator.accuracy.Accuracy` judges them.
+    Subnets without quantised layers are evaluated as by :class:`~archsmith.evaluator.accuracy.Accuracy`.
 
     Args:
         files: of subnets in their precisions.
         batches: an iterable of ``(inputs, labels)``, the same on every pass.
-        metric: under which name the value is recorded.
+        metric: name under which the value is recorded.
         interval: whether to give the 95 % interval of a share (Wilson 1927).
     """
 
