@@ -62,8 +62,9 @@ def _evaluation(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "## How much of an evaluation is not measuring",
         "",
-        "Wall seconds of the parts of a latency evaluation at search effort on a busy machine, medians over five random "
-        "subnets, ONNX Runtime at one thread. *Session* is the time in which ONNX Runtime loads the file, either way.",
+        "Wall seconds of the parts of a latency evaluation at search effort on a busy machine, medians over five "
+        "random subnets, ONNX Runtime at one thread. *Session* is the time in which ONNX Runtime loads the file, "
+        "either way.",
         "",
         "| model | file cut out | file exported | session | measuring | not measuring: cut out | exported |",
         "|---|---|---|---|---|---|---|",

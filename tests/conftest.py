@@ -29,8 +29,12 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; say why in the commit")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Slow tests run only when they are asked for: ``-m slow`` or by ``make test-slow``."""
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.add_marker("slow")
     if "slow" not in (config.getoption("-m") or ""):
         skip = [i for i in items if i.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=skip)

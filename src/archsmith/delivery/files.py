@@ -103,7 +103,7 @@ def _certified(
     build: proofs.Build,
 ) -> Certificate:
     supernet, names = context.supernet, context.supernet.input_names
-    own, _ = context.split(architecture)
+    own, policy = context.split(architecture)
     inputs, module = supernet.inputs_of(own), supernet.extract(own)
     again = build if context.source is not None else lambda _: supernet
     origin = Origin(
@@ -111,7 +111,7 @@ def _certified(
         architecture=own,
         plan=supernet.plan(own),
     )
-    written, quantised = write_onnx(context, architecture, module, path)
+    written, quantised = write_onnx(context, own, policy, module, path)
     Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
     splits = {"val": context.val, "test": context.test}
     classifies = "accuracy_top1" in believed
@@ -124,6 +124,7 @@ def _certified(
                 path=path,
                 supernet=supernet,
                 architecture=own,
+                module=module,
                 quantised=quantised,
                 build=again,
                 inputs=inputs,
