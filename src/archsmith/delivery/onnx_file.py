@@ -15,7 +15,7 @@ from archsmith.export.base import WrittenFile
 from archsmith.export.onnx import Onnx
 from archsmith.export.onnx_tools.inputs import batch_size
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
-from archsmith.export.onnx_tools.quantising import FULL, Policy, Quantisable
+from archsmith.export.onnx_tools.quantising import FULL_PRECISION, Policy, Quantisable
 from archsmith.files import replacing
 from archsmith.runs.context import SearchContext
 
@@ -58,7 +58,9 @@ def write_onnx(
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     described: dict[str, Any] = {
-        "layers": {layer: precision for layer, precision in network.precisions(policy).items() if precision != FULL},
+        "layers": {
+            layer: precision for layer, precision in network.precisions(policy).items() if precision != FULL_PRECISION
+        },
         "of": len(network.layers),
         "weight_bits": bits,
         "ranges": wanted.ranges,

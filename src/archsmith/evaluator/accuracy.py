@@ -25,14 +25,14 @@ from archsmith.value import Value
 class Accuracy(Evaluator):
     """Share of a split that the subnet classifies correctly, in percent.
 
-    The split is judged whole, so that the value is exact for it; an interval says what it tells of new inputs.
+    The whole split is evaluated, so the value is exact for it; an interval covers the accuracy on new inputs.
 
     Args:
-        supernet: in whose weights the subnets live; batch-norm statistics follow its calibration batches.
+        supernet: whose weights the subnets share; batch-norm statistics come from its calibration batches.
         batches: an iterable of ``(inputs, labels)``, the same on every pass.
-        metric: under which name the value is recorded.
+        metric: name under which the value is recorded.
         interval: whether to give the 95 % interval of a share (Wilson 1927).
-        files: of subnets in their precisions: those with quantised layers are judged as their files in ONNX Runtime.
+        files: of subnets in their precisions; those with quantised layers are evaluated as files in ONNX Runtime.
     """
 
     paper = OURS
@@ -53,7 +53,7 @@ class Accuracy(Evaluator):
 
     @classmethod
     def on_test(cls, supernet: Supernet, batches: Iterable[Any]) -> Accuracy:
-        """Of the test split: a claim about new inputs, hence with an interval."""
+        """The accuracy on the test split, with an interval, since it stands for new inputs."""
         return cls(supernet, batches, metric=KNOWN["test_accuracy_top1"], interval=True)
 
     @property
@@ -109,7 +109,7 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share, in percent (Wilson 1927): honest for small samples and shares near 0 or 1."""
+    """95 % interval of a share, in percent (Wilson 1927): valid for small samples and shares near 0 or 1."""
     z, p = 1.959964, right / total
     centre = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
@@ -117,7 +117,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 class evaluating:  # noqa: N801 - reads as a statement: ``with evaluating(model):``
-    """A module in evaluation mode for the length of a block; every submodule's mode comes back."""
+    """Put a module into evaluation mode for the length of a block; every submodule's mode is restored."""
 
     def __init__(self, module: nn.Module) -> None:
         self._modes = [(m, m.training) for m in module.modules()]
