@@ -84,20 +84,21 @@ class Predictions:
 
     def posterior(self, rows: Rows) -> Posterior:
         """Of the costs of any ``rows (k, d)``."""
-        x = self.inputs(rows)
-        return Posterior.together([predictor.posterior(x) for predictor in self.predictors])
+        return self._costs(self.inputs(rows))
 
     def predict(self, rows: Rows) -> tuple[Floats, Floats]:
         """The costs ``(k, m)`` and violations ``(k,)`` of any ``rows (k, d)``, by optimism and caution."""
         x = self.inputs(rows)
-        costs = Posterior.together([predictor.posterior(x) for predictor in self.predictors]).at(-self.optimism)
         violations = np.zeros(len(x))
         for known, predictor in self.bounds:
             safe = predictor.posterior(x).at(known.bound.sign * self.caution)
             violations += known.violations(safe[:, 0])
         if self.failing is not None:
             violations += np.maximum(self.failing.predict(x)[0] - LIKELY_FAILURE, 0.0)
-        return costs, violations
+        return self._costs(x).at(-self.optimism), violations
+
+    def _costs(self, x: Floats) -> Posterior:
+        return Posterior.together([predictor.posterior(x) for predictor in self.predictors])
 
 
 def _fitted(make: Callable[[], Predictor], x: Floats, y: Floats) -> Predictor:
