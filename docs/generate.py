@@ -24,6 +24,7 @@ sys.path.insert(0, str(DOCS))
 from candidate_files_page import candidate_files_page  # noqa: E402
 from coverage_page import coverage_page  # noqa: E402
 from latency_figures_page import latency_figures_page  # noqa: E402
+from layout_page import layout_page  # noqa: E402
 from quantisation_figures_page import quantisation_figures_page  # noqa: E402
 
 
@@ -128,6 +129,7 @@ PAGES = {
     "coverage.md": coverage_page,
     "candidate-files.md": candidate_files_page,
     "latency-figures.md": latency_figures_page,
+    "layout.md": layout_page,
     "quantisation-figures.md": quantisation_figures_page,
     "how-strategies-compare.md": comparison_page,
 }

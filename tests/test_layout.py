@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 # Frozen values and what reads them from files: open to all, and they import each other only.
 VOCABULARY = {
     *("errors", "architecture", "value", "metric", "evaluation", "plan", "method", "progress", "fingerprint"),
-    *("files", "events", "changes", "forms", "npz", "origin", "quantities", "texts", "trust"),
+    *("files", "events", "changes", "forms", "npz", "origin", "quantities", "texts", "trust", "version"),
 }
 LOWER = {
     *("pareto", "feasibility", "graph", "space", "encoding", "predictor", "data", "models", "benchmark"),
@@ -82,7 +82,7 @@ TORCH_IN_METHODS = {"graph", "predictor", "hardware", "strategy"}
 HEAVY = ("torch", "sklearn", "pandas", "plotly", "onnx", "onnxruntime", "onnxscript", "pyarrow", "scipy.stats")
 HEAVY += ("pymoo", "optuna", "botorch", "gpytorch", "timm", "torchvision", "transformers", "tokenizers")
 HEAVY += ("openvino", "cryptography")
-LONGEST_FILE, LONGEST_FUNCTION, LONGEST_API = 400, 60, 1200
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_API, MOST_PUBLIC = 400, 60, 1200, 20
 
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
@@ -161,11 +161,35 @@ def test_imports_follow_the_table():
         across = (name for name in all_imports(module) if name.startswith("archsmith.") and name.split(".")[1] != here)
         private = (n for n in across if any(part.startswith("_") and part != "__version__" for part in n.split(".")))
         found += [f"{module} imports the private {name}" for name in private if here != "testing"]
+        found += [
+            f"{module} imports {name}, which {room(name[10:])} does not list in __all__" for name in unlisted(module)
+        ]
+    found += [f"{name} has {len(listed(name))} public names" for name in MAY_IMPORT if len(listed(name)) > MOST_PUBLIC]
     none(found)
     tuple(graphlib.TopologicalSorter({k: v - {k} for k, v in MAY_IMPORT.items() if k != "testing"}).static_order())
     # Importing a.b runs a/__init__ first; that a package loads its own parts is no ring.
     arrows = {m: {x for x in uses(m) if not m.startswith(f"{x}.")} for m in MODULES}
     tuple(graphlib.TopologicalSorter(arrows).static_order())
+
+
+@cache
+def listed(name):
+    """What a room says that others may use: names, and modules of its own; the methods of its roles beside these."""
+    for node in tree(MODULES[name]).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return frozenset(ast.literal_eval(node.value))
+    return frozenset()
+
+
+def unlisted(module):
+    """Imports from other rooms of what these do not list."""
+    for name in all_imports(module):
+        _, there, *rest = f"{name}.".split(".")[:-1] if name.startswith("archsmith.") else ("", "")
+        if there in ("", room(module)) or there not in MAY_IMPORT or MODULES.get(there, ROOT).name != "__init__.py":
+            continue
+        of_method = any(is_method_file(MODULES[m]) or m.endswith(".base") for m in own([name]))
+        if rest and not of_method and rest[0] not in listed(there) and room(module) != "testing":
+            yield name
 
 
 def test_what_is_loaded_drawn_and_printed():
@@ -195,6 +219,7 @@ def test_what_is_loaded_drawn_and_printed():
     none(found)
 
 
+@cache
 def is_method_file(file):
     return any(file in method.sources(role).values() for role in method.roles())
 

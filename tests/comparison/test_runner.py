@@ -41,7 +41,7 @@ class Mute(Random):
 
 class Stops(Random):
     def ask(self, n):
-        return super().ask(n) if len(self._ledger.told) < 5 else []
+        return super().ask(n) if len(self._history.told) < 5 else []
 
 class One(Nsga2):
     handles = Nsga2.handles.__class__(objectives=1)

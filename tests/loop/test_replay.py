@@ -186,7 +186,7 @@ def test_a_strategy_that_asks_otherwise_now_is_noticed_by_its_last_question(fold
     with Store.open(folder / "store.db") as store:
         plain_search(store, make, budget=30)
         with monkeypatch.context() as patch:
-            patch.setattr("archsmith.strategy.evolution.nsga2.Nsga2._children", lambda *_: [])
+            patch.setattr("archsmith.strategy.evolution.nsga2.Nsga2._parents", lambda _: np.zeros(1, dtype=int))
             outcome, events = plain_search(store, make, budget=34)
         assert [type(e) for e in events] == [loop.Diverged, loop.Resumed, loop.Finished]
         assert len(outcome.evaluations) == 34

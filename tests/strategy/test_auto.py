@@ -17,10 +17,10 @@ from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.evolution.nsga2 import Nsga2
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.choice_models import ChoiceModels
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.hypervolume_improvement import ExpectedImprovement
 from archsmith.strategy.kit.observations import learnt_from
-from archsmith.strategy.kit.surrogate import Surrogate
 from archsmith.strategy.kit.trend import Counts, Trend, best_line
 from archsmith.strategy.random import RandomSearch
 from archsmith.testing.strategies import OBJECTIVES, run
@@ -110,12 +110,12 @@ def test_where_nothing_can_be_learnt_it_does_as_well_as_nsga2():
 
 def test_unpredictable_costs_are_known_to_be():
     space = layered()
-    ledger = RowLedger(space, PAIR, ())
-    ledger.tell([noise(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
-    assert Surrogate(ledger, [], 400).belief("ranks").skill < 0.2
-    other = RowLedger(space, PAIR, ())
+    history = RowHistory(space, PAIR, ())
+    history.tell([noise(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
+    assert ChoiceModels(history, [], 400).fitted("ranks").skill < 0.2
+    other = RowHistory(space, PAIR, ())
     other.tell([evaluate_layers(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
-    assert Surrogate(other, [], 400).belief("ranks").skill > 0.7
+    assert ChoiceModels(other, [], 400).fitted("ranks").skill > 0.7
 
 
 def test_free_metrics_are_used_and_may_be_missing():
@@ -237,10 +237,10 @@ LATENCY = (Limit("latency", "<=", 16.0),)
 
 
 def told(limits=(), *, objectives=PAIR, designs):
-    """A ledger of the layers that was told ``designs`` in that order."""
-    ledger = RowLedger(layered(), objectives, limits)
-    ledger.tell([evaluate_layers(Proposal(a)) for a in designs])
-    return ledger
+    """A history of the layers that was told ``designs`` in that order."""
+    history = RowHistory(layered(), objectives, limits)
+    history.tell([evaluate_layers(Proposal(a)) for a in designs])
+    return history
 
 
 def by_latency(n, seed=0):
@@ -251,22 +251,22 @@ def by_latency(n, seed=0):
 
 def test_of_many_evaluations_the_best_and_the_latest_are_learnt_from():
     designs = by_latency(60)  # all that break the limit were told last
-    ledger = told(LATENCY, designs=designs)
-    at = learnt_from(ledger, 20)
+    history = told(LATENCY, designs=designs)
+    at = learnt_from(history, 20)
     assert len(at) == 20
     assert (np.diff(at) > 0).all()
     assert at[-10:].tolist() == list(range(50, 60))
-    assert (ledger.violations[at[:10]] == 0).all()
-    assert (ledger.violations[at[10:]] > 0).any()
+    assert (history.violations[at[:10]] == 0).all()
+    assert (history.violations[at[10:]] > 0).any()
 
 
 def test_of_a_front_larger_than_can_be_learnt_from_the_newest_stay():
     many = [Objective("worth", "max"), Objective("latency", "min")]
-    ledger = RowLedger(layered(), many, ())
+    history = RowHistory(layered(), many, ())
     proposals = [Proposal(a) for a in by_latency(60)]
     values = [{"worth": Value(float(i), "computed"), "latency": Value(float(i), "computed")} for i in range(60)]
-    ledger.tell([Evaluation(proposal=p, values=v, evaluator="toy") for p, v in zip(proposals, values, strict=True)])
-    assert learnt_from(ledger, 20).tolist() == list(range(40, 60))
+    history.tell([Evaluation(proposal=p, values=v, evaluator="toy") for p, v in zip(proposals, values, strict=True)])
+    assert learnt_from(history, 20).tolist() == list(range(40, 60))
 
 
 def test_limits_are_learnt_beyond_what_is_learnt_from():
@@ -277,13 +277,13 @@ def test_limits_are_learnt_beyond_what_is_learnt_from():
         memory = Value(9.0 if architecture.to_dict()["layer0"] == "large" else 1.0, "computed")
         return Evaluation(proposal=base.proposal, values={**base.values, "memory": memory}, evaluator="toy")
 
-    ledger = RowLedger(layered(), PAIR, [Limit("memory", "<=", 5.0)])
-    ledger.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
-    assert (ledger.violations == 0).sum() > 40
-    surrogate = Surrogate(ledger, [], 40)
+    history = RowHistory(layered(), PAIR, [Limit("memory", "<=", 5.0)])
+    history.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
+    assert (history.violations == 0).sum() > 40
+    models = ChoiceModels(history, [], 40)
     fresh = layered().sample(200, np.random.default_rng(5))
     broken = np.array([evaluate(a)["memory"] > 5 for a in fresh])
-    chance = np.exp(surrogate.belief("ranks").log_chance(surrogate.encode(layered().rows(fresh))))
+    chance = np.exp(models.fitted("ranks").log_chance(models.encode(layered().rows(fresh))))
     assert chance[broken].max() < 0.1
     assert chance[~broken].min() > 0.9
 
@@ -295,23 +295,23 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
         ChoiceGaussianProcess, "retune", lambda self, x, y, steps: (tuned.append(len(y)), retune(self, x, y, steps))
     )
     designs = by_latency(60)
-    ledger = told(designs=designs[:40])
-    surrogate = Surrogate(ledger, [], 20)
-    surrogate.belief("ranks")
+    history = told(designs=designs[:40])
+    models = ChoiceModels(history, [], 20)
+    models.fitted("ranks")
     first = len(tuned)
-    surrogate.belief("ranks")
+    models.fitted("ranks")
     assert set(tuned) == {20}
     assert len(tuned) == first >= 2  # an objective each
-    ledger.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
-    surrogate.belief("ranks")
+    history.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
+    models.fitted("ranks")
     assert len(tuned) >= first + 2
 
 
 def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):
-    monkeypatch.setattr("archsmith.strategy.kit.surrogate.REMEMBERED", 60)
+    monkeypatch.setattr("archsmith.strategy.kit.choice_models.ENCODINGS_KEPT", 60)
     space, rng = layered(), np.random.default_rng(0)
-    surrogate = Surrogate(RowLedger(space, PAIR, ()), [], 20)
+    models = ChoiceModels(RowHistory(space, PAIR, ()), [], 20)
     for n in (1, 7, 50, 30, 200, 5):  # grows, repeats itself, and forgets
         rows = space.rows(space.sample(n, rng))
         rows = np.concatenate([rows, rows[::2]])
-        np.testing.assert_array_equal(surrogate.encode(rows), Thermometer(space).encode(rows))
+        np.testing.assert_array_equal(models.encode(rows), Thermometer(space).encode(rows))

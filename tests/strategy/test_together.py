@@ -8,7 +8,7 @@ from archsmith.space import Choice, ChoiceSpace
 from archsmith.space.alike import alike_choices
 from archsmith.strategy.kit.first_designs import even_designs
 from archsmith.strategy.kit.group_moves import evened, exchanged
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 
 WIDTHS = [Choice(f"w{i}", (8, 16, 32)) for i in range(3)]
 PRECISIONS = [Choice(f"p{i}", ("fp32", "int8"), "categorical", owner="device") for i in range(3)]
@@ -45,6 +45,6 @@ def test_without_groups_nothing_moves():
 
 
 def test_first_designs_stand_at_the_corners_of_every_owner():
-    ledger = RowLedger(ChoiceSpace([*WIDTHS, *PRECISIONS]), [Objective("accuracy", "max")], ())
+    history = RowHistory(ChoiceSpace([*WIDTHS, *PRECISIONS]), [Objective("accuracy", "max")], ())
     corners = [[w] * 3 + [p] * 3 for w in range(3) for p in range(2)]
-    np.testing.assert_array_equal(even_designs(ledger, 12), corners)
+    np.testing.assert_array_equal(even_designs(history, 12), corners)

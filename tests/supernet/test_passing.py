@@ -135,7 +135,7 @@ def test_blocks_that_share_what_the_first_makes(rng):
     supernet = elastic(Shared(), depth=0.3)
     depth = next(c for c in supernet.space.choices if c.name == "layers.depth")
     assert depth.options == (1, 2, 3)
-    assert "others need what it makes" in supernet.explain("layers.0")
+    assert "other modules need its further outputs" in supernet.explain("layers.0")
     check(supernet, rng)
     network = supernet.extract(supernet.space.architecture({**supernet.smallest.to_dict(), "layers.depth": 1}))
     assert len(network.layers) == 1
@@ -145,7 +145,7 @@ def test_blocks_that_share_what_the_first_makes(rng):
 def test_blocks_whose_outputs_are_read_stay():
     supernet = elastic(Shared(reads=True), depth=0.3)
     assert "layers.depth" not in supernet.space.names
-    assert "others need what it makes" in supernet.explain("layers.2")
+    assert "other modules need its further outputs" in supernet.explain("layers.2")
 
 
 class Twin(nn.Module):

@@ -36,7 +36,6 @@ from archsmith.export.safetensors import (
 from archsmith.files import sha256, write_json
 from archsmith.hardware import environment
 from archsmith.hardware.block_table import Measures
-from archsmith.hardware.records import measured_line
 from archsmith.metric import on_device
 from archsmith.structure.calls import in_order, logits_of
 from archsmith.structure.resolution import Size, fitted
@@ -75,6 +74,7 @@ class Exported:
         build: makes the supernet anew from the source in the architecture file.
         inputs: example inputs; random ones are drawn in their shape.
         names: of the inputs, where the network takes them by name.
+        module: the extracted network that was written; extracted anew unless given.
         quantised: what was quantised of it, where anything was: equality is then that of the fp32 network, and how far
             the quantised file is from it is measured and said.
     """
@@ -85,6 +85,7 @@ class Exported:
     build: Build
     inputs: tuple[Any, ...]
     names: tuple[str, ...] = ()
+    module: nn.Module | None = None
     quantised: Quantised | None = None
 
 
@@ -112,7 +113,7 @@ def certify(
         MeasurementFailed: when the file cannot be timed.
     """
     path, inputs = exported.path, exported.inputs
-    module = exported.supernet.extract(exported.architecture)
+    module = exported.module or exported.supernet.extract(exported.architecture)
     file = OnnxFile(path)
     quantised = exported.quantised
     forms = _forms(exported, module, file if quantised is None else quantised.full)
@@ -276,3 +277,23 @@ def _quantised_line(data: Mapping[str, Any]) -> str:
     same = [data["same_class"][name] for name in real if name in data["same_class"]]
     of = f" and leaves {100 * min(same):.1f} % of inputs in their class" if same else ""
     return f"{layers}, which moves outputs by up to {moved:.2g} of the largest{of}"
+
+
+def measured_line(part: Mapping[str, Any], said: Mapping[str, Any] | None) -> str:
+    """What was measured on one device, beside what the search found.
+
+    Args:
+        part: ``latency`` with ``of`` (``"file"`` or ``"module"``) and ``device``, as a certificate holds them.
+        said: value and interval that the search found; ``None`` where it did not measure.
+
+    >>> latency = {"of": "file", "latency_ms": 2.31, "low": 2.2, "high": 2.4}
+    >>> measured_line({"latency": latency, "device": {"spec": "onnxruntime:threads=1"}}, {"value": 2.25})
+    'latency of the file 2.31 ms [2.2, 2.4] (the search found 2.25) on onnxruntime:threads=1'
+    """
+    latency = part["latency"]
+    interval = f" [{said['low']:.4g}, {said['high']:.4g}]" if said and "low" in said else ""
+    belief = f" (the search found {said['value']:.4g}{interval})" if said else ""
+    return (
+        f"latency of the {latency['of']} {latency['latency_ms']:.4g} ms "
+        f"[{latency['low']:.4g}, {latency['high']:.4g}]{belief} on {part['device']['spec']}"
+    )

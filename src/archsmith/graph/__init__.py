@@ -5,4 +5,4 @@ from __future__ import annotations
 from archsmith.graph.batch import ABSENT, GraphBatch
 from archsmith.graph.isomorphism import signatures
 
-__all__ = ["ABSENT", "GraphBatch", "signatures"]
+__all__ = ["ABSENT", "GraphBatch", "readers", "signatures"]

@@ -1,1 +1,3 @@
 """What one search needs and does."""
+
+__all__ = ["conducting", "metrics", "reachable", "specification"]

@@ -2,4 +2,4 @@
 
 from archsmith.report.data import FinalNetwork, ReportData
 
-__all__ = ["FinalNetwork", "ReportData"]
+__all__ = ["FinalNetwork", "ReportData", "data", "html", "markup", "of_run", "terminal"]

@@ -27,7 +27,12 @@ __all__ = [
     "Space",
     "Subset",
     "Wiring",
+    "alike",
+    "choice",
+    "choice_space",
+    "forest",
     "from_json",
+    "wiring",
 ]
 
 _KINDS: Mapping[str, type[Space]] = {"choice_space": ChoiceSpace}

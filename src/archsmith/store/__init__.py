@@ -3,4 +3,4 @@
 from archsmith.store.journal import Journal, Line
 from archsmith.store.store import Store
 
-__all__ = ["Journal", "Line", "Store"]
+__all__ = ["Journal", "Line", "Store", "journal", "locks", "search_state"]

@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
-from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.history import Ledger
+from archsmith.strategy.base import Handles
+from archsmith.strategy.kit.history import History
+from archsmith.strategy.kit.recalling import RecallingHistory
 
 
-class RandomSearch(Recalling):
+class RandomSearch(RecallingHistory):
     """Independent random draws from the space, never the same architecture twice.
 
     Draws are uniform per choice, as the space samples; limits and results change nothing, which is what makes it the
@@ -41,23 +41,9 @@ class RandomSearch(Recalling):
     def __init__(
         self, space: Space, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *, rng: np.random.Generator
     ) -> None:
-        self._ledger = Ledger(space, objectives, limits)
+        self._history = History(space, objectives, limits)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new random proposals; fewer once the space is used up."""
-        return self._ledger.propose(self._ledger.fresh(n, self._rng)) if n > 0 else []
-
-    def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note what is known, so that it is not asked again."""
-        self._ledger.tell(evaluations)
-
-    @property
-    def generator(self) -> np.random.Generator:
-        """The only source of randomness."""
-        return self._rng
-
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer."""
-        del n
-        self._ledger.recall(given)
+        return self._history.propose(self._history.fresh(n, self._rng)) if n > 0 else []

@@ -18,4 +18,6 @@ __all__ = [
     "Width",
     "call",
     "logits_of",
+    "required",
+    "supernet",
 ]

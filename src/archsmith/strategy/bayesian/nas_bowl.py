@@ -15,22 +15,20 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.first_designs import even_designs
-from archsmith.strategy.kit.graph_posterior import GraphBeliefs, Motif
-from archsmith.strategy.kit.history import RowLedger
-from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
+from archsmith.strategy.kit.graph_models import GraphModels, Motif
+from archsmith.strategy.kit.history import RowHistory
+from archsmith.strategy.kit.hypervolume_improvement import EXACT_OBJECTIVES, ExpectedImprovement
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import VIEWS
 from archsmith.strategy.kit.variation import Floats, Rows, best_first
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
 MARGIN = 0.1
 """How far beyond the box of the front the reference point lies, as a share of its range."""
-ENDS = 0.1
+SINGLE_OBJECTIVE_SHARE = 0.1
 """Share of proposals that improve a single objective: an end of the front may lie far from all that is known."""
-FLAT = 1e-9
+NO_IMPROVEMENT = 1e-9
 """Expected improvement, in boxes of the front, that counts as none."""
 
 
@@ -55,7 +53,7 @@ class NasBowl(Strategy):
     * Limits multiply the improvement by the probability that they hold, learnt from the pessimistic end of each
       measured interval; where nothing feasible is known the probability alone counts. So does the chance that an
       evaluation fails.
-    * Open and just picked designs are believed to come out as predicted, so that batches spread.
+    * Open and just picked designs count as measured at their predicted values, so that batches spread.
     * The first designs have the same relative option everywhere, up to half of ``initial``; then come random ones.
     * No architecture is asked twice.
 
@@ -98,12 +96,12 @@ class NasBowl(Strategy):
         every: int = 10,
         most: int = 300,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._pool = whole("pool", pool, least=2, most=10**5)
         self._parents = whole("parents", parents, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._beliefs = GraphBeliefs(
-            self._ledger,
+        self._history = RowHistory(space, objectives, limits)
+        self._models = GraphModels(
+            self._history,
             rounds=whole("rounds", rounds, least=0, most=6),
             every=whole("every", every, least=1),
             most=whole("most", most, least=10),
@@ -115,18 +113,16 @@ class NasBowl(Strategy):
         """Up to ``n`` new proposals: ``initial`` first designs, then those of largest expected improvement."""
         if n <= 0:
             return []
-        known = len(usable(self._ledger))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
-        proposals = self._first(first) if first > 0 else []
-        if known >= ENOUGH and len(proposals) < n:
-            proposals += self._ledger.propose(self._space.architectures(self._picked(n - len(proposals))))
+        proposals = even_first(self._history, n, self._initial, self._rng)
+        if len(proposals) < n and len(usable(self._history)) >= LEAST_FITTED:
+            proposals += self._history.propose(self._space.architectures(self._picked(n - len(proposals))))
         if missing := n - len(proposals):
-            proposals += self._ledger.propose(self._ledger.fresh(missing, self._rng))
+            proposals += self._history.propose(self._history.fresh(missing, self._rng))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def motifs(self, k: int = 5, objective: str | None = None) -> list[Motif]:
         """The ``k`` features that help an objective most and the ``k`` that harm it most, best first.
@@ -139,38 +135,32 @@ class NasBowl(Strategy):
             InvalidOption: for another metric, or before three evaluations succeeded.
         """
         k = whole("k", k, least=1)
-        metrics = [o.metric for o in self._ledger.objectives]
+        metrics = [o.metric for o in self._history.objectives]
         if objective is not None and objective not in metrics:
             raise InvalidOption(f"objective={objective!r} is not one of {', '.join(metrics)}")
-        if len(usable(self._ledger)) < ENOUGH:
-            raise InvalidOption(f"motifs are read off {ENOUGH} or more successful evaluations; tell more first")
-        motifs = self._beliefs.motifs(metrics.index(objective) if objective else 0)
+        if len(usable(self._history)) < LEAST_FITTED:
+            raise InvalidOption(f"motifs are read off {LEAST_FITTED} or more successful evaluations; tell more first")
+        motifs = self._models.motifs(metrics.index(objective) if objective else 0)
         motifs.sort(key=lambda motif: -motif.effect)
         return motifs if len(motifs) <= 2 * k else motifs[:k] + motifs[-k:]
 
-    def _first(self, n: int) -> list[Proposal]:
-        """Designs with the same option everywhere, as far as half of ``initial``; then random ones."""
-        rows = even_designs(self._ledger, self._initial)[:n]
-        proposals = self._ledger.propose(self._space.architectures(rows))
-        return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
-
     def _picked(self, n: int) -> Rows:
         """Up to ``n`` new rows, one after the other; none where the pool holds nothing new."""
-        ledger, rng = self._ledger, self._rng
-        ok = usable(ledger)
-        best = ledger.rows[ok[best_first(ledger.costs[ok], ledger.violations[ok], self._parents)]]
+        history, rng = self._history, self._rng
+        ok = usable(history)
+        best = history.rows[ok[best_first(history.costs[ok], history.violations[ok], self._parents)]]
         half = max(self._pool // 2, n)
         mutants = self._space.mutate_rows(best[rng.integers(len(best), size=half)], rng)
         pool = np.concatenate([mutants, self._space.sample_rows(half, rng)])
-        new = ledger.is_new(pool)
+        new = history.is_new(pool)
         near, pool = int(new[:half].sum()), pool[new]
         if not len(pool):
             return pool
-        opened = self._space.rows(list(ledger.open.values()))
-        belief = self._beliefs.believe(np.concatenate([pool, opened]), VIEWS[int(rng.integers(len(VIEWS)))])
-        base, mean, std = belief.base, belief.mean[: len(pool)], belief.std[: len(pool)]
-        log_chance = belief.log_chance[: len(pool)]
-        expected = belief.mean[len(pool) :]
+        opened = self._space.rows(list(history.open.values()))
+        view = VIEWS[int(rng.integers(len(VIEWS)))]
+        posterior, log_chance = self._models.posterior(np.concatenate([pool, opened]), view)
+        mean, std, log_chance = posterior.mean[: len(pool)], posterior.std[: len(pool)], log_chance[: len(pool)]
+        base, expected = self._models.feasible_costs(view), posterior.mean[len(pool) :]
         picked: list[int] = []
         for _ in range(min(n, len(pool))):
             gain = log_chance
@@ -178,7 +168,9 @@ class NasBowl(Strategy):
                 gain = np.exp(log_chance) * self._improvement(base, expected, mean, std)
             gain = np.where(np.isin(np.arange(len(pool)), picked), -np.inf, gain)
             best_one = int(np.argmax(gain))
-            if len(base) and gain[best_one] <= FLAT:  # it knows nothing better: near the front, not the first of all
+            if (
+                len(base) and gain[best_one] <= NO_IMPROVEMENT
+            ):  # it knows nothing better: near the front, not the first of all
                 left = np.setdiff1d(np.arange(near or len(pool)), picked)
                 best_one = int(rng.choice(left)) if len(left) else best_one
             picked.append(best_one)
@@ -188,8 +180,8 @@ class NasBowl(Strategy):
     def _improvement(self, base: Floats, expected: Floats, mean: Floats, std: Floats) -> Floats:
         """Expected growth of the hypervolume of ``base`` and what is ``expected``, in units of the front's box."""
         rng, m = self._rng, base.shape[1]
-        chosen = np.arange(m) if m <= MOST else np.sort(rng.choice(m, MOST, replace=False))
-        if rng.random() < ENDS:
+        chosen = np.arange(m) if m <= EXACT_OBJECTIVES else np.sort(rng.choice(m, EXACT_OBJECTIVES, replace=False))
+        if rng.random() < SINGLE_OBJECTIVE_SHARE:
             chosen = rng.integers(m, size=1)
         base, expected, mean, std = base[:, chosen], expected[:, chosen], mean[:, chosen], std[:, chosen]
         front = base[is_non_dominated(base)]

@@ -16,16 +16,15 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
+from archsmith.strategy.kit.hypervolume_improvement import REFERENCE
 from archsmith.strategy.kit.observations import limit_values, usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import warped
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats, Rows, constrained_ranks
 
-REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box around what was measured."""
-CHUNK = 64
+CANDIDATES_AT_ONCE = 64
 """Candidates whose acquisition is computed at once."""
 
 
@@ -83,7 +82,7 @@ class Qlognehvi(Strategy):
         self._initial = whole("initial", initial, least=3)
         self._pool = whole("pool", pool, least=1, most=10**5)
         self._samples = whole("samples", samples, least=1, most=2**14)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it imports warns of itself
             self._botorch = require("botorch", extra="bo", purpose="the strategy qlognehvi")
@@ -95,51 +94,51 @@ class Qlognehvi(Strategy):
         """Up to ``n`` new proposals: random ones first, then the best of the pool one by one."""
         if n <= 0:
             return []
-        ledger = self._ledger
-        if len(usable(ledger)) < self._initial:
-            return ledger.propose(ledger.fresh(n, self._rng))
+        history = self._history
+        if len(usable(history)) < self._initial:
+            return history.propose(history.fresh(n, self._rng))
         proposals: list[Proposal] = []
         while len(proposals) < n:
             rows = self._candidates()
             if not len(rows):
                 break
             best = self._best(rows)
-            proposals += ledger.propose(self._space.architectures(rows[best : best + 1]))
+            proposals += history.propose(self._space.architectures(rows[best : best + 1]))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        if self._ledger.tell(evaluations):
+        if self._history.tell(evaluations):
             self._models = None
 
     def _candidates(self) -> Rows:
         """New rows: the front's neighbours and random ones."""
-        ledger = self._ledger
-        known = usable(ledger)
-        front = known[constrained_ranks(ledger.costs[known], ledger.violations[known]) == 0]
-        near = [self._space.neighbour_rows(row) for row in ledger.rows[front]]
+        history = self._history
+        known = usable(history)
+        front = known[constrained_ranks(history.costs[known], history.violations[known]) == 0]
+        near = [self._space.neighbour_rows(row) for row in history.rows[front]]
         rows = np.concatenate([*near, self._space.sample_rows(self._pool, self._rng)])
-        rows = rows[ledger.is_new(rows)]
-        return rows if len(rows) else ledger.fresh_rows(self._pool, self._rng)
+        rows = rows[history.is_new(rows)]
+        return rows if len(rows) else history.fresh_rows(self._pool, self._rng)
 
     def _best(self, rows: Rows) -> int:
         """Which of ``rows`` has the largest acquisition."""
         import torch
 
-        with quiet(self._botorch, int(self._rng.integers(2**31))):
+        with quiet_botorch(self._botorch, int(self._rng.integers(2**31))):
             if self._models is None:
-                self._models = _Models(self._ledger)
+                self._models = _Models(self._history)
             values = self._models.acquisition(
                 torch.tensor(rows, dtype=torch.float64),
-                torch.tensor(self._space.rows(list(self._ledger.open.values())), dtype=torch.float64),
+                torch.tensor(self._space.rows(list(self._history.open.values())), dtype=torch.float64),
                 self._samples,
             )
         return int(np.argmax(np.where(np.isfinite(values), values, -np.inf)))
 
 
 @contextmanager
-def quiet(botorch: Any, seed: int) -> Iterator[None]:
-    """BoTorch without its warnings, drawing from ``seed`` and not from torch's generator of everybody."""
+def quiet_botorch(botorch: Any, seed: int) -> Iterator[None]:
+    """BoTorch without its warnings, drawing from ``seed`` and not from torch's global generator."""
     import torch
 
     with (
@@ -153,19 +152,19 @@ def quiet(botorch: Any, seed: int) -> Iterator[None]:
 
 
 class _Models:
-    """Gaussian processes of all objectives and of all limited metrics that anybody measured."""
+    """Gaussian processes of all objectives and of all limited metrics that were measured."""
 
-    def __init__(self, ledger: RowLedger) -> None:
+    def __init__(self, history: RowHistory) -> None:
         import torch
 
-        known = usable(ledger)
-        self._objectives = len(ledger.objectives)
-        self._x = torch.tensor(ledger.rows[known], dtype=torch.float64)
-        costs = boxed(np.stack([warped(c, "min", "shape") for c in ledger.costs[known].T], axis=1))
+        known = usable(history)
+        self._objectives = len(history.objectives)
+        self._x = torch.tensor(history.rows[known], dtype=torch.float64)
+        costs = boxed(np.stack([warped(c, "min", "shape") for c in history.costs[known].T], axis=1))
         models = [_fitted(self._x, torch.tensor(-c)) for c in costs.T]
         self._constraints = []
-        for limit in ledger.limits:
-            at, value = limit_values(ledger, limit, known)
+        for limit in history.limits:
+            at, value = limit_values(history, limit, known)
             if not len(at):
                 continue
             sign = 1.0 if limit.sense == "<=" else -1.0
@@ -201,7 +200,7 @@ class _Models:
                 self._model, ref_point=worst, objective=several, **common
             )
         with torch.no_grad():
-            parts = [acquisition(part[:, None]) for part in rows.split(CHUNK)]
+            parts = [acquisition(part[:, None]) for part in rows.split(CANDIDATES_AT_ONCE)]
         return np.asarray(torch.cat(parts).numpy())
 
 

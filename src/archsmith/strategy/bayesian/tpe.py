@@ -14,12 +14,12 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.variation import Rows
 
-TRIES = 5
+OPTUNA_DRAWS = 5
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 
 
@@ -35,7 +35,7 @@ class Tpe(Strategy):
     * A draw that is known is drawn again a few times; then an untried neighbour of it takes its place.
     * Inactive choices keep their first option, as rows do; ordinal choices are integers, others categories.
     * Limits are Optuna's constraints. Failed evaluations are left out.
-    * Open proposals are unknown to Optuna, so that answers may come in any order.
+    * Open proposals are unknown to Optuna, so that results may come in any order.
 
     Args:
         space: a space of choices.
@@ -70,7 +70,7 @@ class Tpe(Strategy):
         candidates: int = 24,
     ) -> None:
         self._initial = whole("initial", initial, least=2)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._optuna = require("optuna", extra="optuna", purpose="the strategy tpe")
         self._sampler = self._optuna.samplers.TPESampler(
             multivariate=True,
@@ -92,43 +92,43 @@ class Tpe(Strategy):
         """Up to ``n`` new proposals: random ones first, then Optuna's."""
         if n <= 0:
             return []
-        ledger = self._ledger
-        ready = len(usable(ledger)) >= self._initial and bool(self._distributions)
-        proposals = [] if ready else ledger.propose(ledger.fresh(n, self._rng))
+        history = self._history
+        ready = len(usable(history)) >= self._initial and bool(self._distributions)
+        proposals = [] if ready else history.propose(history.fresh(n, self._rng))
         while ready and len(proposals) < n:
             rows = self._draw()
             if not len(rows):
                 break
-            proposals += ledger.propose(self._space.architectures(rows))
-        return proposals + ledger.propose(ledger.fresh(n - len(proposals), self._rng))
+            proposals += history.propose(self._space.architectures(rows))
+        return proposals + history.propose(history.fresh(n - len(proposals), self._rng))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        before = len(self._ledger.keys)
-        changed = self._ledger.tell(evaluations)
-        if len(changed) > len(self._ledger.keys) - before:  # an old one has another value now
+        before = len(self._history.keys)
+        changed = self._history.tell(evaluations)
+        if len(changed) > len(self._history.keys) - before:  # an old one has another value now
             self._study, before = self._new_study(), 0
-        for place in usable(self._ledger):
+        for place in usable(self._history):
             if place >= before:
                 self._note(int(place))
 
     def _note(self, place: int) -> None:
         """One more finished trial of the study."""
-        row = self._ledger.rows[place]
-        broken = float(self._ledger.violations[place])
+        row = self._history.rows[place]
+        broken = float(self._history.violations[place])
         self._study.add_trial(
             self._optuna.trial.create_trial(
                 params={name: int(row[int(name)]) for name in self._distributions},
                 distributions=self._distributions,
-                values=[float(c) for c in self._ledger.costs[place]],
-                constraints={"limits": broken} if self._ledger.limits else None,
+                values=[float(c) for c in self._history.costs[place]],
+                constraints={"limits": broken} if self._history.limits else None,
             )
         )
 
     def _draw(self) -> Rows:
         """One new row ``(1, d)``, or none."""
         near = self._space.rows([])
-        for _ in range(TRIES):
+        for _ in range(OPTUNA_DRAWS):
             trial = self._study.ask(self._distributions)
             # The study learns of canonical designs that were told; what it draws is no trial of its own.
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
@@ -138,10 +138,10 @@ class Tpe(Strategy):
             row = self._space.canonical_rows(row)
             if not self._space.valid(row)[0]:
                 continue
-            if self._ledger.is_new(row)[0]:
+            if self._history.is_new(row)[0]:
                 return row
             near = self._space.neighbour_rows(row[0])
-            near = near[self._ledger.is_new(near)] if len(near) else near
+            near = near[self._history.is_new(near)] if len(near) else near
         return near[self._rng.permutation(len(near))[:1]]
 
     def _new_study(self) -> Any:
@@ -150,7 +150,7 @@ class Tpe(Strategy):
         level = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            return optuna.create_study(directions=["minimize"] * len(self._ledger.objectives), sampler=self._sampler)
+            return optuna.create_study(directions=["minimize"] * len(self._history.objectives), sampler=self._sampler)
         finally:
             optuna.logging.set_verbosity(level)
 

@@ -16,9 +16,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.breeding import offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import between, number, whole
+from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, tournament
 
 STATES = 2
@@ -27,7 +27,7 @@ STATES = 2
 
 @dataclass(frozen=True)
 class _Mutation:
-    """What was done to which parent (its place in the ledger), in which state."""
+    """What was done to which parent (its place in the history), in which state."""
 
     parent: int
     state: int
@@ -50,7 +50,7 @@ class AdaptiveMutation(Strategy):
       classifiers above their layers.
     * Parents come from binary tournaments among the best of everything told; with several objectives these lie in
       order of front and crowding. The paper changes one architecture, with one objective.
-    * Answers may come late and in any order: a mutation is rewarded when its mutant is told.
+    * Results may come late and in any order: a mutation is rewarded when its mutant is told.
     * Further choices move with probability ``further`` each, evenly; no architecture is asked twice.
     * Feasible designs come first, then those that break their limits least; failed ones earn nothing.
 
@@ -93,10 +93,10 @@ class AdaptiveMutation(Strategy):
     ) -> None:
         self._population = whole("population", population, least=2)
         self._learning_rate = number("learning_rate", learning_rate, most=1)
-        self._discount = between("discount", discount, least=0, most=0.99)
+        self._discount = number("discount", discount, least=0, most=0.99)
         self._greed = number("greed", greed, most=50)
         self._further = number("further", further, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._space = space
         self._rng = rng
         d, most = len(space.choices), int(space.cardinalities.max())
@@ -109,10 +109,13 @@ class AdaptiveMutation(Strategy):
         """Up to ``n`` new proposals: random until ``population`` are known, then mutants."""
         drawn: dict[bytes, _Mutation] = {}
 
-        def breed(wanted: int, _: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
-            return self._mutants(wanted, drawn)
-
-        proposals = offspring(self._ledger, n, breed, initial=self._population, rng=self._rng)
+        proposals = offspring(
+            self._history,
+            n,
+            lambda wanted: self._mutants(wanted, drawn),
+            initial=self._population,
+            rng=self._rng,
+        )
         for proposal, row in zip(proposals, self._space.rows([p.architecture for p in proposals]), strict=True):
             if proposal.parent is not None:
                 self._pending[proposal.architecture.key] = drawn[row.tobytes()]
@@ -120,12 +123,12 @@ class AdaptiveMutation(Strategy):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; mutations that were asked earn their rewards."""
-        ledger = self._ledger
-        changed = [e.architecture.key for e in ledger.tell(evaluations)]
+        history = self._history
+        changed = [e.architecture.key for e in history.tell(evaluations)]
         mutants = [(key, self._pending.pop(key)) for key in changed if key in self._pending]
         if not mutants:
             return
-        order = {ledger.keys[i]: (place, int(i)) for place, i in enumerate(self._parents())}
+        order = {history.keys[i]: (place, int(i)) for place, i in enumerate(self._parents())}
         for key, mutation in mutants:
             place, at = order.get(key, (self._population, -1))
             gained = at >= 0 and self._gains(at, mutation.parent)
@@ -133,10 +136,10 @@ class AdaptiveMutation(Strategy):
 
     def _gains(self, child: int, parent: int) -> bool:
         """Whether the child is better in any way; what changes nothing earns nothing."""
-        ledger = self._ledger
-        if ledger.violations[child] != ledger.violations[parent]:
-            return bool(ledger.violations[child] < ledger.violations[parent])
-        return bool((ledger.costs[child] < ledger.costs[parent]).any())
+        history = self._history
+        if history.violations[child] != history.violations[parent]:
+            return bool(history.violations[child] < history.violations[parent])
+        return bool((history.costs[child] < history.costs[parent]).any())
 
     def _learn(self, mutation: _Mutation, reward: float, state: int) -> None:
         for values, at in (
@@ -148,15 +151,15 @@ class AdaptiveMutation(Strategy):
         self._state = state
 
     def _parents(self) -> Indices:
-        known = usable(self._ledger)
-        order = best_first(self._ledger.costs[known], self._ledger.violations[known], self._population)
+        known = usable(self._history)
+        order = best_first(self._history.costs[known], self._history.violations[known], self._population)
         return known[order]
 
     def _mutants(self, n: int, drawn: dict[bytes, _Mutation]) -> tuple[Rows, Indices]:
         """Up to ``n`` mutants and their parents; ``drawn`` notes the mutation behind each row."""
         parents = self._parents()
         parents = parents[tournament(len(parents), n, self._rng)]
-        rows = self._ledger.rows[parents].copy()
+        rows = self._history.rows[parents].copy()
         movable = self._space.active(rows) & (self._space.cardinalities > 1)
         mutations = {int(i): self._mutate(rows[i], movable[i], int(parents[i])) for i in _any(movable)}
         canonical = self._space.canonical_rows(rows)

@@ -8,19 +8,19 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.base import Handles
+from archsmith.strategy.kit.breeding import Breeding
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import between, number, one_objective, whole
-from archsmith.strategy.kit.variation import Floats, Rows
+from archsmith.strategy.kit.options import number, one_objective
+from archsmith.strategy.kit.recalling import RecallingHistory
+from archsmith.strategy.kit.variation import Floats
 
 
-class GeneticAlgorithm(Recalling):
+class GeneticAlgorithm(RecallingHistory):
     """GENITOR: one objective, parents drawn by rank, each child pushes the worst out.
 
     Members of the population lie in order of quality; a parent is drawn with a linear preference for the front of
@@ -30,7 +30,7 @@ class GeneticAlgorithm(Recalling):
     Departures from Whitley 1989:
 
     * Crossover (uniform, both parents' conditions respected) and mutation are the space's own.
-    * The population is the best of *everything* told, asked for or not, so that answers may come in any order.
+    * The population is the best of *everything* told, asked for or not, so that results may come in any order.
     * Feasible designs come first, then those that break their limits least; failed ones are never parents.
     * No architecture is asked twice.
 
@@ -55,6 +55,7 @@ class GeneticAlgorithm(Recalling):
         venue="International Conference on Genetic Algorithms",
     )
     handles: ClassVar[Handles] = Handles(objectives=1, rows=True)
+    _history: RowHistory
 
     def __init__(
         self,
@@ -69,39 +70,23 @@ class GeneticAlgorithm(Recalling):
         mutation: float | None = None,
     ) -> None:
         one_objective(objectives, "genetic_algorithm")
-        self._population = whole("population", population, least=2)
-        self._bias = between("bias", bias, least=1, most=2)
-        self._crossover = number("crossover", crossover, most=1)
-        self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
+        self._breeding = Breeding(self._history, population, crossover=crossover, mutation=mutation, rng=rng)
+        self._bias = number("bias", bias, least=1, most=2)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return self._breeding.ask(n, self._pairs)
 
-    def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
-
-    @property
-    def generator(self) -> np.random.Generator:
-        """The only source of randomness."""
-        return self._rng
-
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer."""
-        del n
-        self._ledger.recall(given)
-
-    def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
-        ledger = self._ledger
-        alive = usable(ledger)
-        order = alive[np.lexsort((alive, ledger.costs[alive, 0], ledger.violations[alive]))][: self._population]
+    def _pairs(self, n: int) -> Indices:
+        history = self._history
+        alive = usable(history)
+        order = alive[np.lexsort((alive, history.costs[alive, 0], history.violations[alive]))][
+            : self._breeding.population
+        ]
         chances = linear_ranking(len(order), self._bias)
-        pairs = order[self._rng.choice(len(order), (n, 2), p=chances)]
-        crossover = 0.0 if alone else self._crossover
-        return mated(ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return order[self._rng.choice(len(order), (n, 2), p=chances)]
 
 
 def linear_ranking(size: int, bias: float) -> Floats:

@@ -14,13 +14,12 @@ from archsmith.metric import Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.breeding import mated, offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.breeding import Breeding
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.pymoo_parts import directions, pymoo
 from archsmith.strategy.kit.survivors import boxed
-from archsmith.strategy.kit.variation import Rows
 
 
 class Moead(Strategy):
@@ -32,7 +31,7 @@ class Moead(Strategy):
     Departures from Zhang and Li 2007:
 
     * Each subproblem's incumbent is the best of *everything* told for its weight, asked for or not; the paper lets a
-      child replace only those of its neighbourhood, as the order of answers must not matter here.
+      child replace only those of its neighbourhood, as the order of results must not matter here.
     * As many weights as fit into ``population``; with one objective there is one, and its best is the only parent.
     * For each weight feasible designs come first, then those that break their limits least.
     * No architecture is asked twice; crossover and mutation are the space's own; failed ones are never parents.
@@ -75,11 +74,9 @@ class Moead(Strategy):
         crossover: float = 0.9,
         mutation: float | None = None,
     ) -> None:
-        self._population = whole("population", population, least=2)
+        self._history = RowHistory(space, objectives, limits)
+        self._breeding = Breeding(self._history, population, crossover=crossover, mutation=mutation, rng=rng)
         self._locality = number("locality", locality, most=1)
-        self._crossover = number("crossover", crossover, most=1)
-        self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
         self._weights = directions(len(objectives), population, "moead")
         apart = ((self._weights[:, None] - self._weights[None]) ** 2).sum(axis=2)
         self._near = np.argsort(apart, axis=1, kind="stable")[:, : whole("neighbours", neighbours, least=2)]
@@ -92,13 +89,13 @@ class Moead(Strategy):
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        return offspring(self._ledger, n, self._children, initial=self._population, rng=self._rng)
+        return self._breeding.ask(n, self._pairs)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
-    def _children(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: FBT001 - the form of Breed
+    def _pairs(self, n: int) -> Indices:
         best = self._incumbents()
         pairs = np.empty((n, 2), dtype=np.intp)
         for i in range(n):
@@ -107,17 +104,16 @@ class Moead(Strategy):
             near = self._near[self._turns.pop()]
             pool = near if self._rng.random() < self._locality else np.arange(len(best))
             pairs[i] = best[self._rng.choice(pool, 2, replace=len(pool) < 2)]
-        crossover = 0.0 if alone else self._crossover
-        return mated(self._ledger, pairs, crossover=crossover, mutation=self._mutation, rng=self._rng)
+        return pairs
 
     def _incumbents(self) -> Indices:
-        """The place in the ledger of the best design for each weight, ``(k,)``."""
-        ledger = self._ledger
-        known = usable(ledger)
-        least = ledger.violations[known].min()
-        known = known[ledger.violations[known] == least]
-        known = known[is_non_dominated(ledger.costs[known])]
-        costs = boxed(ledger.costs[known])
+        """The place in the history of the best design for each weight, ``(k,)``."""
+        history = self._history
+        known = usable(history)
+        least = history.violations[known].min()
+        known = known[history.violations[known] == least]
+        known = known[is_non_dominated(history.costs[known])]
+        costs = boxed(history.costs[known])
         values = self._decomposition.do(
             costs, self._weights, _type="many_to_many", ideal_point=np.zeros(costs.shape[1])
         )

@@ -8,27 +8,27 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy.base import Handles, Recalling
-from archsmith.strategy.kit.history import RowLedger
-from archsmith.strategy.kit.observations import usable
-from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.variation import Rows, best_first, breed
+from archsmith.strategy.base import Handles
+from archsmith.strategy.kit.breeding import Breeding
+from archsmith.strategy.kit.history import RowHistory
+from archsmith.strategy.kit.observations import Indices, usable
+from archsmith.strategy.kit.recalling import RecallingHistory
+from archsmith.strategy.kit.variation import best_first, tournament
 
-TRIES = 20
-"""Rounds of breeding, and then of mutation, before random designs fill up what is missing."""
+BREEDING_ROUNDS = 20
+"""Rounds of breeding, and then of mutation, before random designs fill up what is missing; none is a wider one."""
 
 
-class Nsga2(Recalling):
+class Nsga2(RecallingHistory):
     """NSGA-II: non-dominated sorting, crowding, binary tournaments; feasibility before everything else.
 
     Departures from Deb et al. 2002:
 
     * Steady state instead of generations: each ask breeds from the best ``population`` of *everything* told so far, so
-      that answers may come late, in any order and from elsewhere. With batches of ``population`` it is the paper's.
+      that results may come late, in any order and from elsewhere. With batches of ``population`` it is the paper's.
     * No architecture is asked twice: children that are known already are bred again, then become mutants of their
       parents, then random designs. A space that is used up ends the search.
     * Crossover and mutation are the space's own; the paper's simulated binary crossover is for real numbers.
@@ -55,6 +55,7 @@ class Nsga2(Recalling):
         doi="10.1109/4235.996017",
     )
     handles: ClassVar[Handles] = Handles(rows=True)
+    _history: RowHistory
 
     def __init__(
         self,
@@ -67,61 +68,22 @@ class Nsga2(Recalling):
         crossover: float = 0.9,
         mutation: float | None = None,
     ) -> None:
-        self._population = whole("population", population, least=2)
-        self._crossover = number("crossover", crossover, most=1)
-        self._mutation = None if mutation is None else number("mutation", mutation, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._space = space
+        self._history = RowHistory(space, objectives, limits)
+        self._breeding = Breeding(self._history, population, crossover=crossover, mutation=mutation, rng=rng)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then children."""
-        if n <= 0:
-            return []
         parents = self._parents()
-        known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not len(parents) else min(n, max(0, self._population - known))
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first else []
-        if missing := n - len(proposals):
-            proposals += self._children(parents, missing) if len(parents) else []
-        if missing := n - len(proposals):
-            proposals += self._ledger.propose(self._ledger.fresh(missing, self._rng))
-        return proposals
 
-    def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
+        def pairs(wanted: int) -> Indices:
+            drawn = [tournament(len(parents), wanted, self._rng) for _ in range(2)]
+            return parents[np.stack(drawn, axis=1)]
 
-    @property
-    def generator(self) -> np.random.Generator:
-        """The only source of randomness."""
-        return self._rng
+        return self._breeding.ask(n, pairs, rounds=BREEDING_ROUNDS, widest=0)
 
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer."""
-        del n
-        self._ledger.recall(given)
-
-    def _parents(self) -> Sequence[int]:
-        ledger = self._ledger
-        ok = usable(ledger)
-        return [int(i) for i in ok[best_first(ledger.costs[ok], ledger.violations[ok], self._population)]]
-
-    def _children(self, parents: Sequence[int], n: int) -> list[Proposal]:
-        """Up to ``n`` new children, fewer where neither crossover nor mutation finds any."""
-        rows = self._ledger.rows[parents]
-        found: list[Proposal] = []
-        for attempt in range(2 * TRIES):
-            missing = n - len(found)
-            if not missing:
-                break
-            crossover = self._crossover if attempt < TRIES else 0.0
-            children, first = breed(
-                self._space, rows, missing, crossover=crossover, mutation=self._mutation, rng=self._rng
-            )
-            found += self._propose(children, [self._ledger.keys[parents[i]] for i in first])
-        return found
-
-    def _propose(self, rows: Rows, parents: Sequence[str]) -> list[Proposal]:
-        new = np.flatnonzero(self._ledger.is_new(rows))
-        return self._ledger.propose(self._space.architectures(rows[new]), [parents[int(i)] for i in new])
+    def _parents(self) -> Indices:
+        """Places of the best ``population``, best first."""
+        history = self._history
+        ok = usable(history)
+        return ok[best_first(history.costs[ok], history.violations[ok], self._breeding.population)]

@@ -1,4 +1,4 @@
-"""Evolution in which everybody dies of old age."""
+"""Evolution in which members leave by age, not by quality."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import ClassVar
 import numpy as np
 
 from archsmith.architecture import Proposal
-from archsmith.evaluation import Evaluation
 from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.base import Handles
 from archsmith.strategy.kit.breeding import offspring
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
 from archsmith.strategy.kit.options import whole
+from archsmith.strategy.kit.recalling import RecallingHistory
 from archsmith.strategy.kit.variation import Rows, best_first
 
 
-class RegularizedEvolution(Recalling):
+class RegularizedEvolution(RecallingHistory):
     """Regularised (ageing) evolution: mutants of the best of a random sample of the youngest designs.
 
     The population is a queue: the youngest ``population`` evaluations. Each child is a mutant, one choice changed, of
@@ -53,6 +53,7 @@ class RegularizedEvolution(Recalling):
         arxiv="1802.01548",
     )
     handles: ClassVar[Handles] = Handles(rows=True)
+    _history: RowHistory
 
     def __init__(
         self,
@@ -66,31 +67,17 @@ class RegularizedEvolution(Recalling):
     ) -> None:
         self._population = whole("population", population, least=2)
         self._sample = whole("sample", sample, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random until ``population`` are known, then mutants."""
-        return offspring(self._ledger, n, self._mutants, initial=self._population, rng=self._rng)
+        return offspring(self._history, n, self._mutants, initial=self._population, rng=self._rng)
 
-    def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
-
-    @property
-    def generator(self) -> np.random.Generator:
-        """The only source of randomness."""
-        return self._rng
-
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer."""
-        del n
-        self._ledger.recall(given)
-
-    def _mutants(self, n: int, alone: bool) -> tuple[Rows, Indices]:  # noqa: ARG002, FBT001 - all mutants are alone
-        ledger = self._ledger
-        alive = usable(ledger)[-self._population :]
-        order = alive[best_first(ledger.costs[alive], ledger.violations[alive], self._population)]
+    def _mutants(self, n: int) -> tuple[Rows, Indices]:
+        history = self._history
+        alive = usable(history)[-self._population :]
+        order = alive[best_first(history.costs[alive], history.violations[alive], self._population)]
         drawn = self._rng.integers(0, len(order), (n, self._sample))
         parents = order[drawn.min(axis=1)]
-        return ledger.space.mutate_rows(ledger.rows[parents], self._rng, 0.0), parents
+        return history.space.mutate_rows(history.rows[parents], self._rng, 0.0), parents

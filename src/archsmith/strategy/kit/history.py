@@ -15,11 +15,11 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
 from archsmith.space.choice_space import ChoiceSpace
 
-DRAWS = 1000
+RANDOM_DRAWS = 1000
 """Random designs that are drawn in vain before the neighbourhood of the known ones is searched."""
 
 
-class Ledger:
+class History:
     """Asked, told and open architectures of one search, each known by its key.
 
     Only full evaluations count: one told at a lower fidelity is not comparable and is passed over. Of several
@@ -106,12 +106,12 @@ class Ledger:
         """
         found: dict[str, Architecture] = {}
         drawn, batch = 0, n
-        while len(found) < n and drawn < DRAWS:
+        while len(found) < n and drawn < RANDOM_DRAWS:
             for a in self.space.sample(batch, rng):
                 if a not in self and len(found) < n:
                     found.setdefault(a.key, a)
             drawn += batch
-            batch = min(2 * batch, DRAWS)
+            batch = min(2 * batch, RANDOM_DRAWS)
         if len(found) < n:
             self._add_neighbours(found, n, rng)
         return list(found.values())
@@ -126,8 +126,8 @@ class Ledger:
                     found.setdefault(a.key, a)
 
 
-class RowLedger(Ledger):
-    """A ledger over the rows of a ``ChoiceSpace``, with costs and violations as arrays in the order told.
+class RowHistory(History):
+    """A history over the rows of a ``ChoiceSpace``, with costs and violations as arrays in the order told.
 
     Attributes:
         rows: ``(n, d)`` of every architecture told.
@@ -164,7 +164,7 @@ class RowLedger(Ledger):
         return super().propose(architectures, parents)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-        """Take in evaluations; all or, after an error, none of them. See :meth:`Ledger.tell`."""
+        """Take in evaluations; all or, after an error, none of them. See :meth:`History.tell`."""
         told = super().tell(evaluations)
         changed = list({e.architecture.key: e for e in told}.values())
         if not changed:
@@ -193,7 +193,7 @@ class RowLedger(Ledger):
         return new
 
     def fresh_rows(self, n: int, rng: np.random.Generator) -> NDArray[np.int16]:
-        """Up to ``n`` random new rows; see :meth:`Ledger.fresh`."""
+        """Up to ``n`` random new rows; see :meth:`History.fresh`."""
         return self.space.rows(self.fresh(n, rng))
 
 

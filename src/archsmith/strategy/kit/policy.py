@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from archsmith.predictor import mid_ranks
 from archsmith.space.choice_space import ChoiceSpace
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.variation import Floats, Rows
 
 AUGMENTATION = 0.05
 """Weight of the sum beside the maximum, so that of two equal maxima the one with less of the rest is better."""
+RIDGE = 1.0
+"""Penalty of least squares, in designs: it keeps a model of few designs from following their noise."""
 
 
 def draw_weights(m: int, rng: np.random.Generator) -> Floats:
@@ -79,12 +81,12 @@ def _badness(costs: Floats, violations: Floats, weights: Floats) -> Floats:
 
 
 def draw_new(
-    ledger: RowLedger, space: ChoiceSpace, draw: Callable[[], Rows], n: int, *, tries: int, rng: np.random.Generator
+    history: RowHistory, space: ChoiceSpace, draw: Callable[[], Rows], n: int, *, tries: int, rng: np.random.Generator
 ) -> Rows:
     """Up to ``n`` rows that are valid and neither told nor open; random new rows where ``draw`` gives too few.
 
     Args:
-        ledger: what is known.
+        history: what is known.
         space: of the rows.
         draw: gives rows of option indices, valid or not, ``(k, d)``.
         n: how many are wanted.
@@ -95,11 +97,11 @@ def draw_new(
     for _ in range(tries):
         drawn = space.canonical_rows(draw())
         drawn = np.concatenate([found, drawn[space.valid(drawn)]])
-        found = drawn[ledger.is_new(drawn)][:n]
+        found = drawn[history.is_new(drawn)][:n]
         if len(found) == n:
             return found
-    more = np.concatenate([found, ledger.fresh_rows(n, rng)])
-    return more[ledger.is_new(more)][:n]
+    more = np.concatenate([found, history.fresh_rows(n, rng)])
+    return more[history.is_new(more)][:n]
 
 
 def one_hot_blocks(space: ChoiceSpace) -> NDArray[np.intp]:

@@ -13,15 +13,12 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.neighbourhood import Vicinity
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import whole
+from archsmith.strategy.kit.policy import AUGMENTATION
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats
-
-TIE = 0.05
-"""Weight of the sum beside the maximum, so that of two designs with equal maxima the better one wins."""
 
 
 class LocalSearch(Strategy):
@@ -37,7 +34,7 @@ class LocalSearch(Strategy):
     * The first better neighbour is taken, where the paper looks at a whole neighbourhood before it moves.
     * With several objectives, a climb starts at the best known design for its weights that has untried neighbours,
       not at a random one: what earlier climbs measured is measured for all weights.
-    * Everything told counts, asked for or not: whatever beats the present design takes its place. While answers are
+    * Everything told counts, asked for or not: whatever beats the present design takes its place. While evaluations are
       outstanding and no neighbour is left, random designs fill the batch.
     * Feasible designs come first, then those that break their limits least; failed ones are never moved to.
 
@@ -70,9 +67,8 @@ class LocalSearch(Strategy):
         rng: np.random.Generator,
         initial: int = 10,
     ) -> None:
-        self._initial = whole("initial", initial, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._vicinity = Vicinity(self._ledger, rng)
+        self._history = RowHistory(space, objectives, limits)
+        self._vicinity = Vicinity(self._history, initial, rng)
         self._rng = rng
         self._weights = self._drawn_weights()
         self._here: int | None = None
@@ -80,22 +76,13 @@ class LocalSearch(Strategy):
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random ones first, then neighbours of the design that the climb has reached."""
-        if n <= 0:
-            return []
-        ledger = self._ledger
-        missing = self._initial - len(ledger.told) - len(ledger.open)
-        proposals = ledger.propose(ledger.fresh(min(n, missing), self._rng)) if missing > 0 else []
-        if len(proposals) < n and len(usable(ledger)):
-            proposals += self._climb(n - len(proposals))
-        if len(proposals) < n:
-            proposals += ledger.propose(ledger.fresh(n - len(proposals), self._rng))
-        return proposals
+        return self._vicinity.ask(n, self._climb)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; what is better than the present design takes its place."""
-        before = len(self._ledger.keys)
-        self._ledger.tell(evaluations)
-        new = [int(i) for i in usable(self._ledger) if i >= before]
+        before = len(self._history.keys)
+        self._history.tell(evaluations)
+        new = [int(i) for i in usable(self._history) if i >= before]
         if self._fresh_start and new:
             self._here, self._fresh_start = new[0], False
         if self._here is not None and new:
@@ -106,39 +93,39 @@ class LocalSearch(Strategy):
         if self._fresh_start:
             return []
         if self._here is None:
-            self._here = self._best(usable(self._ledger))
+            self._here = self._best(usable(self._history))
         rows = self._vicinity.untried(self._here)[:n]
-        if not len(rows) and not self._ledger.open:
+        if not len(rows) and not self._history.open:
             self._restart()
             rows = rows if self._here is None else self._vicinity.untried(self._here)[:n]
         if not len(rows) or self._here is None:
             return []
-        parents = [self._ledger.keys[self._here]] * len(rows)
-        return self._ledger.propose(self._ledger.space.architectures(rows), parents)
+        parents = [self._history.keys[self._here]] * len(rows)
+        return self._history.propose(self._history.space.architectures(rows), parents)
 
     def _restart(self) -> None:
         """New weights and a new start; one at random is known only once it is told."""
         self._weights = self._drawn_weights()
         self._here = None
         if len(self._weights) > 1:
-            known = usable(self._ledger)
-            order = known[np.lexsort((self._scalar(known), self._ledger.violations[known]))]
+            known = usable(self._history)
+            order = known[np.lexsort((self._scalar(known), self._history.violations[known]))]
             self._here = next((int(i) for i in order if len(self._vicinity.untried(int(i)))), None)
         self._fresh_start = self._here is None
 
     def _drawn_weights(self) -> Floats:
-        return self._rng.dirichlet(np.ones(len(self._ledger.objectives)))
+        return self._rng.dirichlet(np.ones(len(self._history.objectives)))
 
     def _best(self, places: Sequence[int] | Indices) -> int:
         """The best of ``places``; the first one where several are equal."""
         at = np.asarray(places, dtype=np.intp)
-        return int(at[np.lexsort((np.arange(len(at)), self._scalar(at), self._ledger.violations[at]))[0]])
+        return int(at[np.lexsort((np.arange(len(at)), self._scalar(at), self._history.violations[at]))[0]])
 
     def _scalar(self, places: Sequence[int] | Indices) -> Floats:
         """What the present weights make of the costs, ``(n,)``."""
-        known = usable(self._ledger)
-        scaled = np.zeros((len(self._ledger.keys), len(self._weights)))
-        scaled[known] = boxed(self._ledger.costs[known])
+        known = usable(self._history)
+        scaled = np.zeros((len(self._history.keys), len(self._weights)))
+        scaled[known] = boxed(self._history.costs[known])
         weighted = self._weights * scaled[np.asarray(places, dtype=np.intp)]
-        scalar: Floats = weighted.max(axis=1) + TIE * weighted.sum(axis=1)
+        scalar: Floats = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
         return scalar

@@ -13,10 +13,9 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.neighbourhood import Vicinity
 from archsmith.strategy.kit.observations import usable
-from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.variation import constrained_ranks
 
 
@@ -30,7 +29,7 @@ class ParetoLocalSearch(Strategy):
     Departures from Paquete, Chiarandini and Stützle 2004:
 
     * A member is drawn anew for each proposal, where the paper tries all neighbours of one member before it looks at
-      the archive again: answers count sooner, and batches spread over the front.
+      the archive again: results count sooner, and batches spread over the front.
     * The archive starts from ``initial`` random designs, the paper's from one; everything told may enter it.
     * Where the whole front is explored, the paper ends; here the front behind it follows, and so on.
     * Feasible designs come first; while none is known, the archive holds those that break their limits least. Failed
@@ -65,33 +64,23 @@ class ParetoLocalSearch(Strategy):
         rng: np.random.Generator,
         initial: int = 10,
     ) -> None:
-        self._initial = whole("initial", initial, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._vicinity = Vicinity(self._ledger, rng)
+        self._history = RowHistory(space, objectives, limits)
+        self._vicinity = Vicinity(self._history, initial, rng)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random ones first, then neighbours of the front."""
-        if n <= 0:
-            return []
-        ledger = self._ledger
-        missing = self._initial - len(ledger.told) - len(ledger.open)
-        proposals = ledger.propose(ledger.fresh(min(n, missing), self._rng)) if missing > 0 else []
-        if len(proposals) < n and len(usable(ledger)):
-            proposals += self._near_front(n - len(proposals))
-        if len(proposals) < n:
-            proposals += ledger.propose(ledger.fresh(n - len(proposals), self._rng))
-        return proposals
+        return self._vicinity.ask(n, self._near_front)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones only prevent a repetition."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _near_front(self, n: int) -> list[Proposal]:
         """Up to ``n`` untried neighbours, of the first front that has any."""
-        ledger = self._ledger
-        known = usable(ledger)
-        ranks = constrained_ranks(ledger.costs[known], ledger.violations[known])
+        history = self._history
+        known = usable(history)
+        ranks = constrained_ranks(history.costs[known], history.violations[known])
         proposals: list[Proposal] = []
         for rank in range(int(ranks.max()) + 1):
             members = known[ranks == rank]
@@ -99,7 +88,7 @@ class ParetoLocalSearch(Strategy):
                 drawn = int(self._rng.integers(len(members)))
                 rows = self._vicinity.untried(int(members[drawn]))[:1]
                 if len(rows):
-                    proposals += ledger.propose(ledger.space.architectures(rows), [ledger.keys[members[drawn]]])
+                    proposals += history.propose(history.space.architectures(rows), [history.keys[members[drawn]]])
                 else:
                     members = np.delete(members, drawn)
             if len(proposals) == n:

@@ -14,11 +14,11 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
-from archsmith.strategy.kit.options import between, one_objective, whole
+from archsmith.strategy.kit.history import RowHistory
+from archsmith.strategy.kit.options import number, one_objective, whole
 from archsmith.strategy.kit.variation import Floats, Rows
 
-ROUNDS = 30
+DISTRIBUTION_DRAWS = 30
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 ALPHA = 1.5
 """How much clearer than chance the direction of the steps must be before they grow (the paper's alpha)."""
@@ -39,7 +39,7 @@ class Asng(Strategy):
     * ``generation`` designs a step, weighted +1 for the best quarter and -1 for the worst, where the paper has
       two; ``rate`` is larger, since here each design costs an evaluation, there a training step.
     * A draw that is known counts in its generation with its known value, and nothing is asked twice.
-    * Answers form generations in the order told, also those that were not asked for.
+    * Evaluations form generations in the order told, also those that were not asked for.
     * Ordinal choices are treated as categories; choices inactive in a design learn nothing from it.
     * Feasible designs rank first, then those that break their limits least; failed ones rank last.
 
@@ -77,8 +77,8 @@ class Asng(Strategy):
     ) -> None:
         one_objective(objectives, "asng")
         self._generation = whole("generation", generation, least=2)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._distribution = Distribution(space.cardinalities, between("rate", rate, least=0.001, most=LARGEST_STEP))
+        self._history = RowHistory(space, objectives, limits)
+        self._distribution = Distribution(space.cardinalities, number("rate", rate, least=0.001, most=LARGEST_STEP))
         self._waiting: list[int] = []
         self._places: dict[bytes, int] = {}
         self._space = space
@@ -90,26 +90,26 @@ class Asng(Strategy):
         while len(proposals) < n:
             row = self._draw()
             if row is None:
-                return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
-            proposals += self._ledger.propose(self._space.architectures(row[None]))
+                return proposals + self._history.propose(self._history.fresh(n - len(proposals), self._rng))
+            proposals += self._history.propose(self._space.architectures(row[None]))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations, a generation at a time; failed ones rank last."""
-        before = len(self._ledger.keys)
-        self._ledger.tell(evaluations)
-        for place in range(before, len(self._ledger.keys)):
-            self._places[self._ledger.rows[place].tobytes()] = place
+        before = len(self._history.keys)
+        self._history.tell(evaluations)
+        for place in range(before, len(self._history.keys)):
+            self._places[self._history.rows[place].tobytes()] = place
             self._count(place)
 
     def _draw(self) -> Rows | None:
         """A new row from the distribution, or a neighbour of one that was known."""
         row = None
-        for _ in range(ROUNDS):
+        for _ in range(DISTRIBUTION_DRAWS):
             drawn = self._space.canonical_rows(self._distribution.draw(self._rng)[None])
             if not self._space.valid(drawn)[0]:
                 continue
-            if self._ledger.is_new(drawn)[0]:
+            if self._history.is_new(drawn)[0]:
                 return np.asarray(drawn[0])
             row = drawn
             place = self._places.get(row.tobytes())
@@ -118,7 +118,7 @@ class Asng(Strategy):
         if row is None:
             return None
         near = self._space.neighbour_rows(row[0])
-        near = near[self._ledger.is_new(near)] if len(near) else near
+        near = near[self._history.is_new(near)] if len(near) else near
         return np.asarray(near[self._rng.integers(len(near))]) if len(near) else None
 
     def _count(self, place: int) -> None:
@@ -127,8 +127,8 @@ class Asng(Strategy):
         if len(self._waiting) < self._generation:
             return
         at, self._waiting = np.array(self._waiting), []
-        weights = ranked_weights(self._ledger.costs[at, 0], self._ledger.violations[at])
-        rows = self._ledger.rows[at]
+        weights = ranked_weights(self._history.costs[at, 0], self._history.violations[at])
+        rows = self._history.rows[at]
         self._distribution.move(rows, self._space.active(rows), weights)
 
 

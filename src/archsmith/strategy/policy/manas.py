@@ -15,15 +15,14 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import random_first
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.policy import draw_new, draw_weights, one_hot_blocks, rewards
+from archsmith.strategy.kit.policy import RIDGE, draw_new, draw_weights, one_hot_blocks, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
 
 Credit = Literal["least_squares", "exp3"]
-RIDGE = 1.0
-"""Penalty of the least squares, in designs."""
-TRIES = 20
+PLAY_ROUNDS = 20
 """Rounds of draws, each from flatter policies than the one before, until a design is new."""
 
 
@@ -42,7 +41,7 @@ class Manas(Strategy):
       an evaluator on a supernet it is the one-shot accuracy.
     * Losses are ranks among everything told (0 best, 1 worst), feasible designs first; with several objectives ranks
       under random weights, drawn for each proposal and applied to the whole history, so that the estimates are always
-      those of one loss. They are summed anew each time: known evaluations are a warm start and answers may come in any
+      those of one loss. They are summed anew each time: known evaluations are a warm start and results may come in any
       order. What was not asked here counts as drawn uniformly.
     * The learning rate is the one that the regret bound asks for after ``t`` rounds, times ``rate``; no horizon is
       needed.
@@ -90,7 +89,7 @@ class Manas(Strategy):
         self._rate = number("rate", rate, most=1000)
         self._exploration = number("exploration", exploration, most=1)
         self._initial = whole("initial", initial, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._space = space
         self._rng = rng
         self._starts = one_hot_blocks(space)
@@ -101,31 +100,30 @@ class Manas(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then one from each round of play."""
         if n <= 0:
             return []
-        known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not len(self._ledger.rows) else min(n, self._initial - known)
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
-        while len(proposals) < n and len(self._ledger.rows):
+        ready = len(self._history.rows) > 0
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ready)
+        while ready and len(proposals) < n:
             policy = self._policy()
             row = self._drawn(policy)
             if not len(row):
                 break
-            new = self._ledger.propose(self._space.architectures(row))
+            new = self._history.propose(self._space.architectures(row))
             self._chances[new[0].architecture.key] = policy[self._places(row)[0]]
             proposals += new
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones lose most."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _policy(self) -> Floats:
         """With which probability each option is drawn by its agent, all options in one row."""
-        ledger = self._ledger
-        weights = draw_weights(len(ledger.objectives), self._rng)
-        losses = 1.0 - rewards(ledger.costs, ledger.violations, weights)
+        history = self._history
+        weights = draw_weights(len(history.objectives), self._rng)
+        losses = 1.0 - rewards(history.costs, history.violations, weights)
         played = np.zeros((len(losses), self._starts[-1]))
-        lines, columns = np.nonzero(self._space.active(ledger.rows))
-        played[lines, self._places(ledger.rows)[lines, columns]] = 1.0
+        lines, columns = np.nonzero(self._space.active(history.rows))
+        played[lines, self._places(history.rows)[lines, columns]] = 1.0
         totals = self._least_squares(played, losses) if self._credit == "least_squares" else self._exp3(losses)
         options = np.maximum(self._space.cardinalities, 2)[self._choice]
         rate = self._rate * np.sqrt(2 * np.log(options) / len(losses))
@@ -136,12 +134,12 @@ class Manas(Strategy):
 
     def _exp3(self, losses: Floats) -> Floats:
         """Sums of losses, each divided by the probability of the draw."""
-        ledger = self._ledger
-        active = self._space.active(ledger.rows)
+        history = self._history
+        active = self._space.active(history.rows)
         uniform = 1.0 / self._space.cardinalities
-        chances = np.stack([self._chances.get(key, uniform) for key in ledger.keys])
+        chances = np.stack([self._chances.get(key, uniform) for key in history.keys])
         shares = np.where(active, losses[:, None] / chances, 0.0)
-        places = self._places(ledger.rows).ravel()
+        places = self._places(history.rows).ravel()
         return np.asarray(np.bincount(places, weights=shares.ravel(), minlength=int(self._starts[-1])), dtype=float)
 
     def _least_squares(self, played: Floats, losses: Floats) -> Floats:
@@ -161,7 +159,7 @@ class Manas(Strategy):
             keys = np.log(flat + 1e-300) + self._rng.gumbel(size=(16, len(flat)))
             return np.stack([np.argmax(keys[:, a:b], axis=1) for a, b in self._blocks()], axis=1).astype(np.int16)
 
-        return draw_new(self._ledger, self._space, draw, 1, tries=TRIES, rng=self._rng)
+        return draw_new(self._history, self._space, draw, 1, tries=PLAY_ROUNDS, rng=self._rng)
 
     def _softmax(self, scores: Floats) -> Floats:
         """Each agent's own, over the options of its choice."""

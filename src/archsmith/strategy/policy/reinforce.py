@@ -15,15 +15,16 @@ from archsmith.predictor import mid_ranks
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.controller import Controller
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import random_first
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_new, draw_weights, rewards_at
 from archsmith.strategy.kit.variation import Floats, Rows
 
-TRIES = 12
+DRAW_ROUNDS = 12
 """Rounds of draws, each warmer than the one before, until a design is new."""
-AT_ONCE = 8
-DECAY = 0.9
+DRAWS_A_ROUND = 8
+BASELINE_DECAY = 0.9
 """Of the moving baseline, an evaluation."""
 
 
@@ -39,7 +40,7 @@ class Reinforce(Strategy):
 
     Departures from Zoph and Le 2017:
 
-    * Steps follow each answer, in any order, in place of batches from parallel replicas; every told design is learnt
+    * Each ``tell`` is one step, in any order, in place of batches from parallel replicas; every told design is learnt
       from, also those that were not asked here, and none is reweighted by how likely it is by now.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank under
       random weights; the controller reads the weights first, so that one network learns the whole front.
@@ -88,12 +89,12 @@ class Reinforce(Strategy):
         self._entropy = number("entropy", entropy, most=10)
         self._replay = whole("replay", replay, least=0, most=10**4)
         self._initial = whole("initial", initial, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._space = space
         self._rng = rng
         self._controller = Controller(
             space,
-            len(self._ledger.objectives),
+            len(self._history.objectives),
             hidden=whole("hidden", hidden, least=1, most=1024),
             rate=number("rate", rate, most=1),
             rng=rng,
@@ -105,22 +106,21 @@ class Reinforce(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then the controller's."""
         if n <= 0:
             return []
-        known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not len(self._ledger.rows) else min(n, self._initial - known)
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
-        while len(proposals) < n and len(self._ledger.rows):
-            weights = draw_weights(len(self._ledger.objectives), self._rng)
+        ready = len(self._history.rows) > 0
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ready)
+        while ready and len(proposals) < n:
+            weights = draw_weights(len(self._history.objectives), self._rng)
             row = self._drawn(weights)
             if not len(row):
                 break
-            new = self._ledger.propose(self._space.architectures(row))
+            new = self._history.propose(self._space.architectures(row))
             self._weights[new[0].architecture.key] = weights
             proposals += new
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations: one step of policy gradient; failed ones have the lowest reward."""
-        changed = self._ledger.tell(evaluations)
+        changed = self._history.tell(evaluations)
         if changed:
             self._learn([e.architecture.key for e in changed])
 
@@ -136,7 +136,7 @@ class Reinforce(Strategy):
         """
         pairs = whole("pairs", pairs, least=3)
         rows = self._space.sample_rows(2 * pairs, np.random.default_rng(0))
-        m = len(self._ledger.objectives)
+        m = len(self._history.objectives)
         states = self._controller.states(rows, np.full((len(rows), m), 1.0 / m)).astype(float)
         active = self._space.active(rows)
         agree = ((rows[:pairs] == rows[pairs:]) & (active[:pairs] == active[pairs:])).mean(axis=1)
@@ -151,22 +151,22 @@ class Reinforce(Strategy):
 
         def draw() -> Rows:
             nonlocal warmth
-            rows = self._controller.draw(np.tile(weights, (AT_ONCE, 1)), self._rng, warmth)
+            rows = self._controller.draw(np.tile(weights, (DRAWS_A_ROUND, 1)), self._rng, warmth)
             warmth *= 1.25
             return rows
 
-        return draw_new(self._ledger, self._space, draw, 1, tries=TRIES, rng=self._rng)
+        return draw_new(self._history, self._space, draw, 1, tries=DRAW_ROUNDS, rng=self._rng)
 
     def _learn(self, keys: Sequence[str]) -> None:
-        ledger, rng = self._ledger, self._rng
-        place = {key: i for i, key in enumerate(ledger.keys)}
+        history, rng = self._history, self._rng
+        place = {key: i for i, key in enumerate(history.keys)}
         new = np.array([place[key] for key in keys])
-        at = np.concatenate([new, rng.integers(len(ledger.keys), size=self._replay)])
-        given = [self._weights.get(ledger.keys[i]) for i in at]
-        weights = np.stack([draw_weights(len(ledger.objectives), rng) if w is None else w for w in given])
-        reward = rewards_at(ledger.costs, ledger.violations, weights[: len(new)], new)
+        at = np.concatenate([new, rng.integers(len(history.keys), size=self._replay)])
+        given = [self._weights.get(history.keys[i]) for i in at]
+        weights = np.stack([draw_weights(len(history.objectives), rng) if w is None else w for w in given])
+        reward = rewards_at(history.costs, history.violations, weights[: len(new)], new)
         self._controller.learn(
-            ledger.rows[at], weights, reward - self._baseline, entropy=self._entropy, recalled=self._replay
+            history.rows[at], weights, reward - self._baseline, entropy=self._entropy, recalled=self._replay
         )
         for value in reward:
-            self._baseline = DECAY * self._baseline + (1 - DECAY) * float(value)
+            self._baseline = BASELINE_DECAY * self._baseline + (1 - BASELINE_DECAY) * float(value)

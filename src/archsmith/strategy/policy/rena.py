@@ -17,15 +17,16 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.editor import Editor, Step
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import random_first
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_new, draw_weights, one_hot_blocks, rewards, scalarised
 from archsmith.strategy.kit.variation import Floats, Rows, tournament
 
-TRIES = 6
+EDIT_ROUNDS = 6
 """Rounds of editing until one gives a new design; then random mutants, then random designs."""
-AT_ONCE = 8
+PARENTS_A_ROUND = 8
 """Parents that are edited in one round; the first new design of them is asked."""
 
 
@@ -53,7 +54,7 @@ class Rena(Strategy):
       limit, in place of recurrent networks over layers; and one policy draws choice and option, in place of one that
       picks the layer and others that pick the operation and its size.
     * Episodes are one evaluation long and begin with one of the ``parents`` best known (feasible ones first; a
-      tournament) in place of a fixed network: what was told counts as a warm start, answers may come in any order.
+      tournament) in place of a fixed network: what was told counts as a warm start, results may come in any order.
     * The paper's reward is :math:`Q\, p^{v}` throughout; here what keeps the limits is worth more than what does not.
     * The quality is the rank among everything told, with several objectives under random weights that are drawn for
       each proposal and read by the network.
@@ -108,7 +109,7 @@ class Rena(Strategy):
         self._edits = whole("edits", edits, least=1, most=1000)
         self._penalty = number("penalty", penalty, most=1)
         self._batch = whole("batch", batch, least=1, most=10**4)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._encoding = OneHot(space)
         self._space = space
         self._rng = rng
@@ -130,10 +131,8 @@ class Rena(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then edits of good ones."""
         if n <= 0:
             return []
-        ok = usable(self._ledger)
-        known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not ok.size else min(n, self._initial - known)
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
+        ok = usable(self._history)
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ok.size > 0)
         while ok.size and len(proposals) < n:
             edited = self._edited(ok)
             if not edited:
@@ -143,7 +142,7 @@ class Rena(Strategy):
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations: one step of policy gradient where edited designs are among them."""
-        changed = self._ledger.tell(evaluations)
+        changed = self._history.tell(evaluations)
         traces = [(e.architecture.key, self._waiting.pop(e.architecture.key, None)) for e in changed]
         if new := [(key, trace) for key, trace in traces if trace is not None]:
             self._learnt = (self._learnt + new)[-max(self._batch, len(new)) :]
@@ -151,30 +150,30 @@ class Rena(Strategy):
 
     def _edited(self, ok: NDArray[np.intp]) -> list[Proposal]:
         """One new proposal that the policy made of a good design; none where the space is used up."""
-        ledger, rng = self._ledger, self._rng
-        weights = draw_weights(len(ledger.objectives), rng)
-        merit = rewards(ledger.costs[ok], ledger.violations[ok], weights)
+        history, rng = self._history, self._rng
+        weights = draw_weights(len(history.objectives), rng)
+        merit = rewards(history.costs[ok], history.violations[ok], weights)
         best = ok[np.argsort(-merit, kind="stable")[: self._parents]]
-        for _ in range(TRIES):
-            at = best[tournament(len(best), AT_ONCE, rng)]
+        for _ in range(EDIT_ROUNDS):
+            at = best[tournament(len(best), PARENTS_A_ROUND, rng)]
             rows, traces = self._walked(at, weights)
             rows = self._space.canonical_rows(rows)
-            for i in np.flatnonzero(ledger.is_new(rows) & self._space.valid(rows))[:1]:
-                parent = ledger.keys[at[i]]
-                [proposal] = ledger.propose(self._space.architectures(rows[[i]]), [parent])
+            for i in np.flatnonzero(history.is_new(rows) & self._space.valid(rows))[:1]:
+                parent = history.keys[at[i]]
+                [proposal] = history.propose(self._space.architectures(rows[[i]]), [parent])
                 self._waiting[proposal.architecture.key] = _Trace(weights, parent, traces[i])
                 return [proposal]
-        row = draw_new(ledger, self._space, lambda: self._mutants(best), 1, tries=2, rng=rng)
-        return ledger.propose(self._space.architectures(row))
+        row = draw_new(history, self._space, lambda: self._mutants(best), 1, tries=2, rng=rng)
+        return history.propose(self._space.architectures(row))
 
     def _mutants(self, best: NDArray[np.intp]) -> Rows:
-        return self._space.mutate_rows(self._ledger.rows[self._rng.choice(best, AT_ONCE)], self._rng)
+        return self._space.mutate_rows(self._history.rows[self._rng.choice(best, PARENTS_A_ROUND)], self._rng)
 
     def _walked(self, at: NDArray[np.intp], weights: Floats) -> tuple[Rows, list[list[Step]]]:
         """What the policy makes of the designs ``at``, and the edits of each."""
-        rows = self._ledger.rows[at].copy()
-        evaluations = [self._ledger.told[self._ledger.keys[i]] for i in at]
-        excess = [[min(1.0, limit.violation(e)) for limit in self._ledger.limits] for e in evaluations]
+        rows = self._history.rows[at].copy()
+        evaluations = [self._history.told[self._history.keys[i]] for i in at]
+        excess = [[min(1.0, limit.violation(e)) for limit in self._history.limits] for e in evaluations]
         context = np.concatenate([np.tile(weights, (len(at), 1)), np.array(excess).reshape(len(at), -1)], axis=1)
         traces: list[list[Step]] = [[] for _ in at]
         going = np.ones(len(at), dtype=bool)
@@ -195,18 +194,18 @@ class Rena(Strategy):
 
     def _learn(self) -> None:
         """Reinforce the latest edits by what they won, each under the weights that it was made with."""
-        ledger = self._ledger
-        place = {key: i for i, key in enumerate(ledger.keys)}
-        ok = ledger.succeeded
+        history = self._history
+        place = {key: i for i, key in enumerate(history.keys)}
+        ok = history.succeeded
         badness = np.full((len(self._learnt), len(ok)), np.inf)
-        badness[:, ok] = scalarised(ledger.costs[ok], np.stack([trace.weights for _, trace in self._learnt]))
-        factor = np.where(ok, np.power(self._penalty, np.where(ok, ledger.violations, 0.0)), 0.0)
+        badness[:, ok] = scalarised(history.costs[ok], np.stack([trace.weights for _, trace in self._learnt]))
+        factor = np.where(ok, np.power(self._penalty, np.where(ok, history.violations, 0.0)), 0.0)
 
         def reward(trace: int, key: str) -> float:
             """The share of what was told that is worse, less the punishment for broken limits."""
             i = place[key]
             quality = float((badness[trace] > badness[trace, i]).mean())
-            return (1 + quality) / 2 if ok[i] and not ledger.violations[i] else quality * float(factor[i]) / 2
+            return (1 + quality) / 2 if ok[i] and not history.violations[i] else quality * float(factor[i]) / 2
 
         steps = [step for _, trace in self._learnt for step in trace.steps]
         won = [reward(t, key) - reward(t, trace.parent) for t, (key, trace) in enumerate(self._learnt)]

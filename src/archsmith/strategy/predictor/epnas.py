@@ -1,4 +1,4 @@
-"""From simple to complex designs, with a surrogate that tempts but does not decide."""
+"""From simple to complex designs, drawn by what a predictor promises."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from archsmith.predictor import normal_scores
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import LEAST_FITTED
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted
+from archsmith.strategy.kit.pick_queue import PickQueue
+from archsmith.strategy.kit.predicted_search import Predicted
 from archsmith.strategy.kit.variation import Rows, best_first
 
-MOST_HEAT = 100
+LARGEST_TEMPERATURE = 100
 PASSES = 2
 """Passes in vain, from the simplest to the most complex, before random designs are asked for."""
 
 
 class Epnas(Strategy):
-    r"""EPNAS: progressive search whose surrogate gives sampling probabilities instead of a top-k.
+    r"""EPNAS: progressive search whose predictor gives sampling probabilities instead of a top-k.
 
     A pass goes from simple designs to complex ones in ``stages``. In each, the picks of the stage before are expanded,
-    a surrogate orders the expansions, and ``picks`` of them are drawn without replacement with probabilities
+    a predictor orders the expansions, and ``picks`` of them are drawn without replacement with probabilities
     :math:`\propto \exp(z / T)`, where :math:`z` is the normal score of an expansion's place in that order: at
     :math:`T = 0` this is the greedy top-k of progressive search. After the last stage the next pass begins, with
     everything learnt so far and a temperature lower by ``cooling``.
@@ -52,7 +54,7 @@ class Epnas(Strategy):
         picks: measured in each stage.
         stages: of a pass; more than there are choices counts as one a choice.
         pool: expansions that are ordered in each stage.
-        temperature: of the first pass; 0 is greedy, and large values ignore the surrogate.
+        temperature: of the first pass; 0 is greedy, and large values ignore the predictor.
         cooling: factor of the temperature from one pass to the next.
         predictor: a method of the role ``predictor``, or an instance.
         encoding: what it reads, a method of the role ``encoding`` or an instance.
@@ -91,32 +93,24 @@ class Epnas(Strategy):
         self._picks = whole("picks", picks, least=1)
         self._stages = min(whole("stages", stages, least=1), len(space.choices))
         self._pool = whole("pool", pool, least=1)
-        self._temperature = number("temperature", temperature, most=MOST_HEAT)
+        self._temperature = number("temperature", temperature, most=LARGEST_TEMPERATURE)
         self._cooling = number("cooling", cooling, most=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
+        self._history = RowHistory(space, objectives, limits)
+        self._predicted = Predicted(self._history, predictor, encoding, free)
         self._space = space
         self._rng = rng
         self._simplest = space.rows([space.smallest()])
         self._parents = self._simplest
         self._stage = 0
-        self._queue: list[Rows] = list(self._simplest)
+        self._queue = PickQueue(self._history, self._simplest)
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the simplest design, then what the stages draw."""
-        proposals: list[Proposal] = []
-        while len(proposals) < n:
-            self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
-            if not self._queue:
-                self._queue = self._next_picks()
-            if not self._queue:
-                break
-            proposals += self._ledger.propose(self._space.architectures(self._queue.pop(0)[None]))
-        return proposals
+        return self._queue.propose(n, lambda _: self._next_picks())
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _next_picks(self) -> list[Rows]:
         """The picks of the next stage that has any; none only where the space is used up."""
@@ -125,14 +119,14 @@ class Epnas(Strategy):
                 self._parents = self._simplest
             heat = self._temperature * self._cooling ** (self._stage // self._stages)
             grown = self._expansions()
-            fresh = grown[self._ledger.is_new(grown)]
+            fresh = grown[self._history.is_new(grown)]
             self._stage += 1
             picked = self._drawn(fresh, heat)
             # Where all expansions are known already, the pass goes on from the best of those.
             self._parents = picked if len(picked) else self._known_best(grown)
             if len(picked):
                 return list(picked)
-        return list(self._ledger.fresh_rows(self._picks, self._rng))
+        return list(self._history.fresh_rows(self._picks, self._rng))
 
     def _expansions(self) -> Rows:
         """Designs that are more complex than the parents by one stage, each once, ``(k, d)``."""
@@ -155,7 +149,7 @@ class Epnas(Strategy):
         """Up to ``picks`` of ``rows (k, d)``, drawn without replacement by the softmax of their predicted place."""
         if not len(rows):
             return rows
-        if self._predicted.usable < ENOUGH:
+        if self._predicted.usable < LEAST_FITTED:
             return rows[self._rng.permutation(len(rows))[: self._picks]]
         costs, violations = self._predicted.fitted().predict(rows)
         order = best_first(costs, violations, len(rows))
@@ -166,10 +160,12 @@ class Epnas(Strategy):
     def _known_best(self, rows: Rows) -> Rows:
         """The best measured of ``rows``, to go on from; the parents as they are where none of them was measured."""
         met = {row.tobytes() for row in rows}
-        ledger = self._ledger
-        known = [i for i, row in enumerate(ledger.rows) if row.tobytes() in met and np.isfinite(ledger.costs[i]).all()]
+        history = self._history
+        known = [
+            i for i, row in enumerate(history.rows) if row.tobytes() in met and np.isfinite(history.costs[i]).all()
+        ]
         if not known:
             return self._parents
-        order = best_first(ledger.costs[known], ledger.violations[known], self._picks)
-        best: Rows = ledger.rows[np.array(known)[order]]
+        order = best_first(history.costs[known], history.violations[known], self._picks)
+        best: Rows = history.rows[np.array(known)[order]]
         return best

@@ -16,19 +16,17 @@ from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.batch_selection import spread
-from archsmith.strategy.kit.first_designs import even_designs
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.inner_search import check_inner, searched
 from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.predictions import Forecast, forecast
+from archsmith.strategy.kit.pick_queue import PickQueue
+from archsmith.strategy.kit.predictions import Predictions
 from archsmith.strategy.kit.scales import VIEWS
-from archsmith.strategy.kit.variation import Floats, Rows, best_first, evolve
+from archsmith.strategy.kit.variation import CROSSOVER, Floats, Rows, best_first, evolve
 
-ENOUGH = 3
-"""Successful evaluations without which nothing is fitted."""
-CROSSOVER = 0.9
 MOST_DEVIATIONS = 10
 
 
@@ -102,53 +100,39 @@ class Linas(Strategy):
         encoding: str | Encoding = "one_hot",
         free: Encoding | None = None,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._initial = whole("initial", initial, least=LEAST_FITTED)
         self._picks = whole("picks", picks, least=1)
         self._population = whole("population", population, least=4)
         self._generations = whole("generations", generations, least=1)
         self._optimism = number("optimism", optimism, most=MOST_DEVIATIONS)
         self._caution = number("caution", caution, most=MOST_DEVIATIONS)
         self._predictor = maker(predictor)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         check_inner(inner, len(objectives))
         self._inner = inner
         self._encoding = encoding_of(space, encoding)
         self._free = free
         self._space = space
         self._rng = rng
-        self._queue: list[Rows] = []
+        self._queue = PickQueue(self._history)
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: the first designs, then picks of the search on predictions."""
-        proposals: list[Proposal] = []
-        known = len(usable(self._ledger))
-        first = n if known < ENOUGH else min(n, self._initial - known - len(self._ledger.open))
-        if first > 0:
-            proposals += self._first(first)
-        while known >= ENOUGH and len(proposals) < n:
-            self._queue = [row for row in self._queue if self._ledger.is_new(row[None])[0]]
-            if not self._queue:
-                self._queue = self._search(max(self._picks, n - len(proposals)))
-            if not self._queue:
-                break
-            proposals += self._ledger.propose(self._space.architectures(self._queue.pop(0)[None]))
-        return proposals
+        proposals = even_first(self._history, n, self._initial, self._rng)
+        if len(usable(self._history)) < LEAST_FITTED:
+            return proposals
+        return proposals + self._queue.propose(n - len(proposals), self._search)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
-
-    def _first(self, n: int) -> list[Proposal]:
-        """Designs with the same relative option everywhere, as far as half of ``initial``; then random ones."""
-        rows = even_designs(self._ledger, self._initial)[:n]
-        proposals = self._ledger.propose(self._space.architectures(rows))
-        return proposals + self._ledger.propose(self._ledger.fresh(n - len(proposals), self._rng))
+        self._history.tell(evaluations)
 
     def _search(self, n: int) -> list[Rows]:
-        """Up to ``n`` new rows worth measuring; none only where the space is used up."""
+        """``n`` new rows worth measuring, or ``picks``; fewer only where the space is used up."""
+        n = max(self._picks, n)
         view = VIEWS[int(self._rng.integers(len(VIEWS)))]
-        made = forecast(
-            self._ledger,
+        predictions = Predictions.fitted(
+            self._history,
             self._encoding,
             self._predictor,
             view=view,
@@ -156,44 +140,44 @@ class Linas(Strategy):
             caution=self._caution,
             free=self._free,
         )
-        rows, costs, violations = self._on_predictions(made)
-        new = self._ledger.is_new(rows)
+        rows, costs, violations = self._on_predictions(predictions)
+        new = self._history.is_new(rows)
         rows, costs, violations = rows[new], costs[new], violations[new]
-        picked = [rows[i] for i in spread(costs, violations, made.costs, made.violations, n)]
-        return picked + self._near_front(made, n - len(picked), picked)
+        picked = [rows[i] for i in spread(costs, violations, predictions.costs, predictions.violations, n)]
+        return picked + self._near_front(predictions, n - len(picked), picked)
 
-    def _on_predictions(self, made: Forecast) -> tuple[Rows, Floats, Floats]:
+    def _on_predictions(self, predictions: Predictions) -> tuple[Rows, Floats, Floats]:
         """Rows that the inner search met, with predicted costs and violations."""
-        best = best_first(made.costs, made.violations, self._population)
+        best = best_first(predictions.costs, predictions.violations, self._population)
         if self._inner == "nsga2":
             return evolve(
                 self._space,
-                np.concatenate([made.rows[best], self._space.sample_rows(self._population, self._rng)]),
-                made.predict,
+                np.concatenate([predictions.rows[best], self._space.sample_rows(self._population, self._rng)]),
+                predictions.predict,
                 population=self._population,
                 generations=self._generations,
                 crossover=CROSSOVER,
                 rng=self._rng,
             )
-        rows = made.rows[best]
+        rows = predictions.rows[best]
         return searched(
             self._inner,
             self._space,
-            (rows, *made.predict(rows)),
-            made.predict,
+            (rows, *predictions.predict(rows)),
+            predictions.predict,
             evaluations=self._population * self._generations,
             batch=self._population,
             rng=self._rng,
         )
 
-    def _near_front(self, made: Forecast, n: int, taken: list[Rows]) -> list[Rows]:
+    def _near_front(self, predictions: Predictions, n: int, taken: list[Rows]) -> list[Rows]:
         """Up to ``n`` untried mutants of the measured front, then random new rows."""
-        front = made.rows[best_first(made.costs, made.violations, max(1, n))]
+        front = predictions.rows[best_first(predictions.costs, predictions.violations, max(1, n))]
         near = [row for row in front for row in self._space.neighbour_rows(row)]
         rows = np.stack(near) if near else front[:0]
-        rows = rows[self._ledger.is_new(rows)]
+        rows = rows[self._history.is_new(rows)]
         rows = rows[self._rng.permutation(len(rows))]
-        rows = np.concatenate([rows, self._space.rows(self._ledger.fresh(n, self._rng))])
+        rows = np.concatenate([rows, self._space.rows(self._history.fresh(n, self._rng))])
         avoid = {row.tobytes() for row in taken}
         found: dict[bytes, Rows] = {}
         for row in rows:

@@ -15,10 +15,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import whole
-from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted, ranked
-from archsmith.strategy.kit.variation import Rows
+from archsmith.strategy.kit.predicted_search import PoolSearch, Predicted
 
 
 class NeuralPredictor(Strategy):
@@ -79,23 +78,15 @@ class NeuralPredictor(Strategy):
         encoding: str | Encoding = "one_hot",
         free: Encoding | None = None,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
-        self._top = whole("top", top, least=1)
-        self._pool = whole("pool", pool, least=1)
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
-        self._rng = rng
+        self._history = RowHistory(space, objectives, limits)
+        predicted = Predicted(self._history, predictor, encoding, free)
+        picks = whole("top", top, least=1)
+        self._search = PoolSearch(self._history, predicted, initial=initial, picks=picks, pool=pool, rng=rng)
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random ones first, then the best of the ranked pool."""
-        return self._predicted.ask(n, self._best_of_pool, initial=self._initial, picks=self._top, rng=self._rng)
+        return self._search.ask(n, lambda wanted: list(self._search.best(wanted)))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
-
-    def _best_of_pool(self, n: int) -> list[Rows]:
-        """Up to ``n`` new rows; none only where the space is used up."""
-        made = self._predicted.fitted()
-        pool = self._predicted.candidates(made, self._pool, self._rng)
-        return list(ranked(made, pool, n))
+        self._history.tell(evaluations)

@@ -16,9 +16,9 @@ from archsmith.metric import Limit, Objective
 from archsmith.predictor.base import Predictor
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.predicted_search import ENOUGH, Predicted, ranked
+from archsmith.strategy.kit.predicted_search import PoolSearch, Predicted
 from archsmith.strategy.kit.variation import Rows
 
 
@@ -86,33 +86,31 @@ class Weaknas(Strategy):
         encoding: str | Encoding = "one_hot",
         free: Encoding | None = None,
     ) -> None:
-        self._initial = whole("initial", initial, least=ENOUGH)
+        self._history = RowHistory(space, objectives, limits)
+        predicted = Predicted(self._history, predictor, encoding, free)
         self._picks = whole("picks", picks, least=1)
-        self._pool = whole("pool", pool, least=1)
+        self._search = PoolSearch(self._history, predicted, initial=initial, picks=self._picks, pool=pool, rng=rng)
+        self._initial, self._pool = initial, pool
         self._top = number("top", top, most=1)
         self._shrink = number("shrink", shrink, most=1)
         if not self._top or not self._shrink:
             raise InvalidOption("top and shrink are shares above 0; a list of nothing has nothing to draw from")
-        self._ledger = RowLedger(space, objectives, limits)
-        self._predicted = Predicted(self._ledger, predictor, encoding, free)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` new proposals: random ones first, then draws from the best of the ranked pool."""
-        return self._predicted.ask(n, self._drawn, initial=self._initial, picks=self._picks, rng=self._rng)
+        return self._search.ask(n, self._drawn)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones teach where failures are likely."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _length(self) -> int:
         """Of the list that is drawn from: a function of what was told, so that a resumed search goes on with it."""
-        rounds = max(0, len(self._ledger.told) - self._initial) // self._picks
+        rounds = max(0, len(self._history.told) - self._initial) // self._picks
         return int(self._pool * self._top * self._shrink**rounds)
 
     def _drawn(self, n: int) -> list[Rows]:
         """Up to ``n`` new rows; none only where the space is used up."""
-        made = self._predicted.fitted()
-        pool = self._predicted.candidates(made, self._pool, self._rng)
-        best = ranked(made, pool, max(n, self._length()))
+        best = self._search.best(max(n, self._length()))
         return list(best[self._rng.permutation(len(best))[:n]])

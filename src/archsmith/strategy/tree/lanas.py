@@ -15,13 +15,11 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.first_designs import random_first
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.policy import draw_weights, rewards
+from archsmith.strategy.kit.policy import RIDGE, draw_weights, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
-
-RIDGE = 1.0
-"""Penalty of the linear models, in designs: it keeps the split of a small node from following its noise."""
 
 
 class LaNas(Strategy):
@@ -35,7 +33,7 @@ class LaNas(Strategy):
     Departures from Wang et al. 2021:
 
     * The tree is grown anew for each proposal, and only along the way that is walked: it never lags behind what is
-      known, known evaluations are a warm start, and answers may come in any order; open designs count as visits.
+      known, known evaluations are a warm start, and results may come in any order; open designs count as visits.
     * The reward is the rank among everything told, feasible designs first; with several objectives the rank under
       random weights, drawn for each proposal, so that the splits follow different parts of the front in turn.
     * Rejection from random designs finds few in a deep region, so mutants of the leaf's own designs are candidates
@@ -85,7 +83,7 @@ class LaNas(Strategy):
         self._leaf = whole("leaf", leaf, least=2)
         self._exploration = number("exploration", exploration, most=10)
         self._candidates = whole("candidates", candidates, least=2, most=10**5)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._encoding = OneHot(space)
         self._space = space
         self._rng = rng
@@ -94,33 +92,32 @@ class LaNas(Strategy):
         """Up to ``n`` new proposals: random until ``initial`` are known, then one from each walk."""
         if n <= 0:
             return []
-        known = len(self._ledger.told) + len(self._ledger.open)
-        first = n if not len(self._ledger.rows) else min(n, self._initial - known)
-        proposals = self._ledger.propose(self._ledger.fresh(first, self._rng)) if first > 0 else []
-        while len(proposals) < n and len(self._ledger.rows):
+        ready = len(self._history.rows) > 0
+        proposals = random_first(self._history, n, self._initial, self._rng, ready=ready)
+        while ready and len(proposals) < n:
             row = self._sampled()
             if not len(row):
                 break
-            proposals += self._ledger.propose(self._space.architectures(row))
+            proposals += self._history.propose(self._space.architectures(row))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones have the lowest reward."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _sampled(self) -> Rows:
         """One new row of the leaf that a walk ends in; none where the space is used up."""
-        ledger, rng = self._ledger, self._rng
-        weights = draw_weights(len(ledger.objectives), rng)
-        reward = rewards(ledger.costs, ledger.violations, weights)
+        history, rng = self._history, self._rng
+        weights = draw_weights(len(history.objectives), rng)
+        reward = rewards(history.costs, history.violations, weights)
         members, way = self._walk(reward)
-        parents = np.concatenate([ledger.rows[members], ledger.rows[[int(np.argmax(reward))]]])
+        parents = np.concatenate([history.rows[members], history.rows[[int(np.argmax(reward))]]])
         half = self._candidates // 2
         mutants = self._space.mutate_rows(parents[rng.integers(len(parents), size=self._candidates - half)], rng)
         rows = np.concatenate([self._space.sample_rows(half, rng), mutants])
-        rows = rows[ledger.is_new(rows)]
+        rows = rows[history.is_new(rows)]
         if not len(rows):
-            return ledger.fresh_rows(1, rng)
+            return history.fresh_rows(1, rng)
         x = self._vectors(rows)
         inside = np.ones(len(rows), dtype=bool)
         for model in way:
@@ -132,8 +129,8 @@ class LaNas(Strategy):
 
     def _walk(self, reward: Floats) -> tuple[NDArray[np.intp], list[Floats]]:
         """What was told in the leaf that the walk ends in, and the models that lead there: in it all are positive."""
-        told = self._vectors(self._ledger.rows)
-        opened = self._vectors(self._space.rows(list(self._ledger.open.values())))
+        told = self._vectors(self._history.rows)
+        opened = self._vectors(self._space.rows(list(self._history.open.values())))
         members, pending, way = np.arange(len(told)), np.arange(len(opened)), list[Floats]()
         for _ in range(self._height):
             if len(members) < 2 * self._leaf or np.ptp(reward[members]) == 0:

@@ -14,7 +14,7 @@ from archsmith.method import Paper
 from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
-from archsmith.strategy.kit.history import RowLedger
+from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_weights, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
@@ -34,7 +34,7 @@ class MonteCarloTreeSearch(Strategy):
 
     * There is no tree to keep: visits and rewards of a node are counted over *everything* told with its prefix. So
       every step of an earlier design counts and not the walked ones only, known evaluations are a warm start, and
-      answers may come in any order; open designs count as visits of reward 0.
+      results may come in any order; open designs count as visits of reward 0.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank of a
       random weighting of the objectives, drawn for each proposal and applied to the whole tree, so that successive
       walks head for different parts of the front.
@@ -74,7 +74,7 @@ class MonteCarloTreeSearch(Strategy):
     ) -> None:
         self._exploration = number("exploration", exploration, most=10)
         self._rollouts = whole("rollouts", rollouts, least=1, most=10**4)
-        self._ledger = RowLedger(space, objectives, limits)
+        self._history = RowHistory(space, objectives, limits)
         self._space = space
         self._rng = rng
         self._closed: set[bytes] = set()
@@ -87,19 +87,19 @@ class MonteCarloTreeSearch(Strategy):
             row = self._walks()
             if not len(row):
                 break
-            proposals += self._ledger.propose(self._space.architectures(row))
+            proposals += self._history.propose(self._space.architectures(row))
         return proposals
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn from evaluations; failed ones have the lowest reward."""
-        self._ledger.tell(evaluations)
+        self._history.tell(evaluations)
 
     def _walks(self) -> Rows:
         """One new row, or none where the space is used up."""
-        ledger = self._ledger
-        weights = draw_weights(len(ledger.objectives), self._rng)
-        reward = rewards(ledger.costs, ledger.violations, weights)
-        rows = np.concatenate([ledger.rows, self._space.rows(list(ledger.open.values()))])
+        history = self._history
+        weights = draw_weights(len(history.objectives), self._rng)
+        reward = rewards(history.costs, history.violations, weights)
+        rows = np.concatenate([history.rows, self._space.rows(list(history.open.values()))])
         reward = np.concatenate([reward, np.zeros(len(rows) - len(reward))])
         for _ in range(RESTARTS):
             row, level = self._walk(rows, reward)
@@ -109,7 +109,7 @@ class MonteCarloTreeSearch(Strategy):
             if not level:
                 break
             self._closed.add(row[:level].tobytes())
-        return ledger.fresh_rows(1, self._rng)
+        return history.fresh_rows(1, self._rng)
 
     def _walk(self, rows: Rows, reward: Floats) -> tuple[Rows, int]:
         """The options down to the first never tried, or to where all is known; and the length of that prefix."""
@@ -150,4 +150,4 @@ class MonteCarloTreeSearch(Strategy):
         drawn[:, :level] = row[:level]
         drawn = self._space.canonical_rows(drawn)
         drawn = drawn[self._space.valid(drawn)]
-        return drawn[self._ledger.is_new(drawn)][:1]
+        return drawn[self._history.is_new(drawn)][:1]

@@ -9,7 +9,7 @@ import pytest
 from archsmith.architecture import Proposal
 from archsmith.errors import InvalidOption
 from archsmith.metric import Limit, Objective
-from archsmith.strategy.kit.history import Ledger, RowLedger
+from archsmith.strategy.kit.history import History, RowHistory
 from archsmith.testing.strategies import constrained_space, evaluate_any, fail, tiny_space
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 
@@ -19,13 +19,13 @@ def proposals(n, seed=0):
 
 
 def test_rows_costs_and_violations_belong_together():
-    ledger = RowLedger(toy_space(), TOY_OBJECTIVES, [Limit("latency_ms", "<=", 0.3)])
+    history = RowHistory(toy_space(), TOY_OBJECTIVES, [Limit("latency_ms", "<=", 0.3)])
     told = [toy_evaluate(p) if i % 3 else fail(p) for i, p in enumerate(proposals(9))]
-    ledger.tell(told[:4])
-    ledger.tell(told[4:])
-    assert ledger.keys == [e.architecture.key for e in told]
-    assert [a.key for a in toy_space().architectures(ledger.rows)] == ledger.keys
-    for e, costs, violation in zip(told, ledger.costs, ledger.violations, strict=True):
+    history.tell(told[:4])
+    history.tell(told[4:])
+    assert history.keys == [e.architecture.key for e in told]
+    assert [a.key for a in toy_space().architectures(history.rows)] == history.keys
+    for e, costs, violation in zip(told, history.costs, history.violations, strict=True):
         if e.ok:
             assert costs.tolist() == [-e["accuracy_top1"], e["latency_ms"]]
             assert violation == max(0.0, e.values["latency_ms"].high - 0.3) / 0.3
@@ -34,47 +34,47 @@ def test_rows_costs_and_violations_belong_together():
 
 
 def test_success_replaces_failure_and_never_the_other_way_round():
-    ledger = RowLedger(toy_space(), TOY_OBJECTIVES, ())
+    history = RowHistory(toy_space(), TOY_OBJECTIVES, ())
     [p] = proposals(1)
-    for answer in (fail(p), toy_evaluate(p), fail(p)):
-        ledger.tell([answer])
-    assert ledger.told[p.architecture.key].ok
-    assert np.isfinite(ledger.costs).all()
-    assert len(ledger.rows) == 1
+    for result in (fail(p), toy_evaluate(p), fail(p)):
+        history.tell([result])
+    assert history.told[p.architecture.key].ok
+    assert np.isfinite(history.costs).all()
+    assert len(history.rows) == 1
 
 
 def test_a_lower_fidelity_is_passed_over():
-    ledger = RowLedger(toy_space(), TOY_OBJECTIVES, ())
+    history = RowHistory(toy_space(), TOY_OBJECTIVES, ())
     [p] = proposals(1)
-    assert ledger.tell([toy_evaluate(replace(p, fidelity=MappingProxyType({"epochs": 1})))]) == []
-    assert p.architecture not in ledger
+    assert history.tell([toy_evaluate(replace(p, fidelity=MappingProxyType({"epochs": 1})))]) == []
+    assert p.architecture not in history
 
 
 def test_what_was_asked_is_open_until_it_is_told():
-    ledger = Ledger(toy_space(), TOY_OBJECTIVES, ())
-    [p] = ledger.propose(ledger.fresh(1, np.random.default_rng(0)))
-    assert p.architecture.key in ledger.open
-    ledger.tell([fail(p)])
-    assert not ledger.open
-    assert p.architecture in ledger
+    history = History(toy_space(), TOY_OBJECTIVES, ())
+    [p] = history.propose(history.fresh(1, np.random.default_rng(0)))
+    assert p.architecture.key in history.open
+    history.tell([fail(p)])
+    assert not history.open
+    assert p.architecture in history
 
 
 def test_the_last_of_a_space_are_found():
     """Also where random draws nearly always hit what is known."""
     for space in (tiny_space(), constrained_space()):
         everything = space.architectures(space.enumerate_rows())
-        ledger = Ledger(space, [Objective("accuracy", "max")], ())
-        ledger.tell([evaluate_any(Proposal(a)) for a in everything[1:]])
-        assert ledger.fresh(3, np.random.default_rng(0)) == everything[:1]
+        history = History(space, [Objective("accuracy", "max")], ())
+        history.tell([evaluate_any(Proposal(a)) for a in everything[1:]])
+        assert history.fresh(3, np.random.default_rng(0)) == everything[:1]
 
 
 def test_neighbours_are_searched_where_draws_are_in_vain(monkeypatch):
     space = toy_space()
-    ledger = Ledger(space, TOY_OBJECTIVES, ())
+    history = History(space, TOY_OBJECTIVES, ())
     [known] = space.sample(1, np.random.default_rng(0))
-    ledger.tell([toy_evaluate(Proposal(known))])
+    history.tell([toy_evaluate(Proposal(known))])
     monkeypatch.setattr(type(space), "sample", lambda self, n, rng: [known] * n)
-    found = ledger.fresh(4, np.random.default_rng(0))
+    found = history.fresh(4, np.random.default_rng(0))
     assert len(found) == 4
     assert set(found) <= set(space.neighbours(known))
 
@@ -88,11 +88,11 @@ def test_neighbours_are_searched_where_draws_are_in_vain(monkeypatch):
 )
 def test_a_search_that_makes_no_sense_is_refused(objectives, limits, message):
     with pytest.raises(InvalidOption, match=message):
-        Ledger(toy_space(), objectives, limits)
+        History(toy_space(), objectives, limits)
 
 
 def test_an_evaluation_without_an_objective_changes_nothing():
-    ledger = Ledger(toy_space(), [Objective("energy_mj", "min")], ())
+    history = History(toy_space(), [Objective("energy_mj", "min")], ())
     with pytest.raises(InvalidOption, match="energy_mj"):
-        ledger.tell([fail(proposals(1)[0]), toy_evaluate(proposals(1)[0])])
-    assert not ledger.told
+        history.tell([fail(proposals(1)[0]), toy_evaluate(proposals(1)[0])])
+    assert not history.told
