@@ -1,6 +1,7 @@
 """What every test gets: one thread, a home of its own, one Hypothesis profile."""
 
 import functools
+import gc
 import itertools
 import json
 import os
@@ -16,10 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 
 from archsmith import method
-from archsmith.testing.touched import changed_files, imports, touched
+from archsmith.testing.touched import changed_files, imports, touched_modules
 
 settings.register_profile(
     "archsmith",
@@ -61,7 +63,7 @@ def pytest_collection_modifyitems(config, items):
     """
     base = config.getoption("--touched")
     changed = changed_files(ROOT, base) if base is not None else set()
-    reached = touched(changed, imports(ROOT / "src")) if changed else set()
+    reached = touched_modules(changed, imports(ROOT / "src")) if changed else set()
     for item in items:
         full = item.get_closest_marker("full")
         suite = {"src/archsmith/testing", str(item.path.relative_to(ROOT))} if full else set()
@@ -71,6 +73,12 @@ def pytest_collection_modifyitems(config, items):
         skip = [i for i in items if i.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=skip)
         items[:] = [i for i in items if not i.get_closest_marker("slow")]
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: no collection of garbage needs to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_collectionfinish(config, items):
@@ -177,10 +185,12 @@ def home(homes, monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def packages_once():
+def read_once():
     """What is installed does not change meanwhile, and looking through hundreds of packages takes its time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(method, "entry_points", functools.cache(method.entry_points))
+        # nor do the options of commands, which typer reads anew whenever one is called
+        patch.setattr(typer.main, "get_params_from_function", functools.cache(typer.main.get_params_from_function))
         yield
 
 

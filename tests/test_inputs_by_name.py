@@ -114,7 +114,10 @@ def batches(seed=1, n=24):
     return [({k: v[i : i + 8] for k, v in found.items()}, labels[i : i + 8]) for i in range(0, n, 8)]
 
 
-@pytest.fixture(scope="module", params=["dict", "dataclass", "tuple", "bert"])
+@pytest.fixture(
+    scope="module",
+    params=["dict", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dataclass", "tuple")), "bert"],
+)
 def case(request, tmp_path_factory):
     """A supernet and one subnet's files; written once, because the exporter is slow."""
     supernet = make(request.param)
@@ -205,7 +208,7 @@ def test_counts_of_a_network_that_looks_at_its_mask():
 
 
 @pytest.mark.parametrize("spec", ["torch_cpu", "onnxruntime"])
-@pytest.mark.parametrize("kind", ["dict", "bert"])
+@pytest.mark.parametrize("kind", ["dict", pytest.param("bert", marks=pytest.mark.slow)])
 def test_latency_is_measured(kind, spec, clock):
     supernet = make(kind)
     with Meter(open_device(f"{spec}:threads=1,batch=3"), anchor_ms=1.0) as meter:
@@ -213,7 +216,7 @@ def test_latency_is_measured(kind, spec, clock):
     assert 0 < found["latency_ms"].low <= found["latency_ms"].value
 
 
-@pytest.mark.parametrize("kind", ["dict", "dataclass", "tuple", "bert"])
+@pytest.mark.parametrize("kind", ["dict", "dataclass", "tuple", pytest.param("bert", marks=pytest.mark.slow)])
 def test_training_and_judging(kind):
     supernet, data = make(kind), batches(n=48)
     before = Accuracy(supernet, data).measure(Proposal(supernet.smallest), seed=0)

@@ -130,6 +130,7 @@ def graph_values(rows):
     return {name: rng.random(len(rows)).round(5) for name in names}
 
 
+@pytest.mark.slow
 def test_nasbench_graph(tmp_path, folders):
     rows = describe_benchmark("nasbench_graph").space.enumerate_rows().astype(np.int64)
     keys = rows @ 10 ** np.arange(4, -1, -1)

@@ -139,6 +139,7 @@ def test_list_tells_which_tables_are_here(archsmith):
     assert "archsmith bench import nasbench_macro" in shown.err
 
 
+@pytest.mark.slow
 def test_control_c_ends_it_and_the_same_command_goes_on(table, tmp_path, home, start, archsmith):
     command = ["bench", "run", "--strategies", "nsga2", "--problems", TINY, "--budget", "20", "--seeds", "500"]
     command += ["--to", tmp_path, "--workers", "1"]

@@ -2,12 +2,25 @@
 
 import json
 
+import pytest
+
 from archsmith.export.onnx_tools.quantising import is_quantised
 
 COMMON = ["search", "--data", "digits", "--images", "300", "--epochs", "1", "--minimize", "size_mib", "--budget", "2"]
 COMMON += ["--model-option", "depths=1,2", "--model-option", "widths=[[4,8],[4,8]]"]
 
 
+def test_layers_choose(archsmith, tmp_path):
+    more = ["--precisions", "fp32,int8", "--precisions-per", "block", "--keep-fp32", "classifier", "--no-export"]
+    done = archsmith(*COMMON, "--run", tmp_path / "r", *more)
+    assert done.code == 0, done.err
+    fixed = json.loads((tmp_path / "r" / "run.json").read_text())["fixed"]
+    names = {c["name"] for c in fixed["space"]["choices"]}
+    assert "stage1.0.precision" in names
+    assert not any("classifier" in name for name in names)
+
+
+@pytest.mark.slow
 def test_layers_choose_and_the_supernet_of_another_run_is_taken(archsmith, tmp_path):
     plain, run = tmp_path / "plain", tmp_path / "r"
     assert archsmith(*COMMON, "--run", plain, "--no-export").code == 0

@@ -66,9 +66,11 @@ def test_from_a_table_to_verified_files(folder, archsmith, holds):
     command = ["search", *TEXTS, "--model", "my_reader:make", "--epochs", "8", "--lr", "0.02", "--budget", "4"]
     command += ["--metric", "my_reader:metric", "--maximize", "confidence", "--maximize", "accuracy_top1"]
     command += ["--minimize", "params", "--run", "run", "--json"]
+    command += ["--no-export"]
     done = archsmith(*command)
     assert done.code == 0, done.err
     front = json.loads(done.out)["front"]
+    assert archsmith("export", "run", "--name", front[0]["name"]).code == 0
     assert max(n["values"]["accuracy_top1"]["value"] for n in front) > 90  # one word tells the class
     assert all(0.5 <= n["values"]["confidence"]["value"] <= 1 for n in front)
     assert json.loads(archsmith(*command).out)["front"] == front

@@ -1,6 +1,7 @@
 """Files with quantised layers: which layers there are, what is quantised, and how far outputs move."""
 
 import io
+import logging
 import subprocess
 import sys
 
@@ -181,6 +182,14 @@ class TestQuantised:
         assert moved(model, four, (ids,)) < 0.1
         assert moved(model, both, (ids,)) < 0.1
 
+    def test_logging_here_stays_as_it_is(self):
+        x = (torch.zeros(2, 3, 32),)
+        before = [*logging.root.handlers], logging.root.level
+        file = Quantisable(candidate_onnx(nn.Linear(32, 64).eval(), x))
+        assert file.quantised(Policy(default="int4"), {})
+        assert ([*logging.root.handlers], logging.root.level) == before
+
+    @pytest.mark.slow
     def test_logging_of_the_user_stays_as_it_is(self):
         code = (
             "import logging, torch\n"

@@ -187,7 +187,7 @@ def convnet():
 
 
 def small_convnet():
-    sizes = {"widths": ((4, 8), (4, 8)), "depths": (1, 2), "kernels": (1, 3)}
+    sizes = {"widths": ((4, 8), (4, 8)), "depths": (1, 2), "kernels": (3, 5)}
     return ResidualConvNet.build(channels=1, classes=10, image_size=8, kernel_policy="kernel_transform", **sizes)
 
 

@@ -1,6 +1,5 @@
 """What single runtimes do: precision is set and kept, compilation is real, a graphics processor is really used."""
 
-import functools
 import io
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.backends import registry
 from torch._dynamo.utils import counters
 
 from archsmith.errors import InvalidOption, MeasurementFailed
@@ -125,14 +125,29 @@ class TestCompiling:
         return TorchCompile(batch=2)
 
     def test_a_network_is_given_to_the_compiler(self, device, monkeypatch):
-        """Inductor needs a good ten seconds for its first network; what is compiled is the same without it."""
-        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+        """Dynamo alone needs ten seconds for its first network."""
+        graph = SimpleNamespace(graph=SimpleNamespace(nodes=[]))
+
+        def compiled(function, *, backend, **_):
+            def run(*inputs):
+                backend(graph, inputs)
+                return function(*inputs)
+
+            return run
+
+        given = []
+        monkeypatch.setattr(registry, "lookup_backend", lambda name: lambda *found: given.append((name, *found)))
+        monkeypatch.setattr(torch, "compile", compiled)
         network, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4)
-        counters.clear()
         call = device.prepare(network, (x,))
-        assert counters["stats"]["unique_graphs"] == 1
+        assert [found[:2] for found in given[:1]] == [("inductor", graph)]
         with torch.no_grad():
             torch.testing.assert_close(call(), network(x), rtol=1e-4, atol=1e-5)
+
+    def test_what_the_compiler_left_alone_is_refused(self, device, monkeypatch):
+        monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+        with pytest.raises(MeasurementFailed, match="nothing of this network was compiled"):
+            device.prepare(nn.Linear(4, 3), (torch.ones(2, 4),))
 
     @pytest.mark.slow
     def test_a_network_is_compiled_and_computes_the_same(self, device):
@@ -155,6 +170,7 @@ class TestCompiling:
                 torch.testing.assert_close(call(), network(x), rtol=1e-4, atol=1e-5)
             assert counters["stats"]["unique_graphs"] == (call is not calls[-1])
 
+    @pytest.mark.slow
     def test_left_to_itself_torch_would_not_compile_the_twelfth(self):
         torch._dynamo.reset()
         found = []
@@ -165,6 +181,7 @@ class TestCompiling:
         assert found[0] == 1
         assert found[-1] == 0
 
+    @pytest.mark.slow
     def test_what_is_not_compiled_is_refused(self, device):
         class Escapes(nn.Module):
             @torch.compiler.disable

@@ -55,6 +55,7 @@ def test_it_is_deterministic_and_leaves_torch_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 def test_limits_are_constraints_and_unknown_metrics_are_no_obstacle():
     found = {}
     for limits in [(), (Limit("latency_ms", "<=", 0.25), Limit("unheard_of", "<=", 1.0))]:

@@ -356,6 +356,7 @@ def test_bfloat16_on_the_processor():
     assert report.history[-1]["loss_largest"] < 0.6 * report.history[0]["loss_largest"]
 
 
+@pytest.mark.slow
 def test_digits():
     """Five epochs on 900 real images teach the largest network and the smallest; chance is 10 %."""
     from archsmith.supernet.networks.residual_convnet import ResidualConvNet
