@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from archsmith import method
-from archsmith.testing.touched import changed_files, imports, touched
+from archsmith.testing.touching import changed_files, imports, touched
 
 settings.register_profile(
     "archsmith",

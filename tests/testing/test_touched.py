@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from archsmith.testing.touched import changed_files, imports, touched
+from archsmith.testing.touching import changed_files, imports, touched
 
 FILES = {
     "__init__": "",
