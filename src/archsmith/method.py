@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
@@ -94,6 +94,9 @@ class MethodInfo:
 
 M = TypeVar("M", bound=Method)
 
+FORMER_ROLES = {"supernet.rules": "structure.rules", "supernet.operators": "discovery.operators"}
+"""Names that roles had before 0.2: commands and entry points of other packages may still use them."""
+
 
 @cache
 def roles() -> Mapping[str, str]:
@@ -112,9 +115,16 @@ def names(role: str) -> list[str]:
     Raises:
         UnknownName: when there is no such role.
     """
+    role = FORMER_ROLES.get(role, role)
     if role not in roles():
         raise unknown("role", role, roles())
-    return sorted({*sources(role), *(e.name for e in entry_points(group=f"archsmith.{role}"))})
+    return sorted({*sources(role), *_third_parties(role)})
+
+
+def _third_parties(role: str) -> dict[str, EntryPoint]:
+    """Name -> entry point of the methods that other packages bring, also under what the role was once called."""
+    groups = [role, *(former for former, now in FORMER_ROLES.items() if now == role)]
+    return {entry.name: entry for group in groups for entry in entry_points(group=f"archsmith.{group}")}
 
 
 @cache
@@ -138,6 +148,7 @@ def load(role: str, name: str) -> type[Any]:
             kind = role.rpartition(".")[2].removesuffix("s")
             raise InvalidOption(f"{name!r} is no {kind}: name a class that is derived from archsmith's base of them")
         return own
+    role = FORMER_ROLES.get(role, role)
     if name not in names(role):
         raise unknown(role.rpartition(".")[2].removesuffix("s"), name, names(role))
     if name in sources(role):
@@ -145,8 +156,15 @@ def load(role: str, name: str) -> type[Any]:
         module = importlib.import_module(".".join([ROOT.name, *path.parts]))
         found: type[Any] = next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
         return found
-    [entry] = entry_points(group=f"archsmith.{role}", name=name)
-    return entry.load()  # type: ignore[no-any-return]
+    entry = _third_parties(role)[name]
+    try:
+        return entry.load()  # type: ignore[no-any-return]
+    except Exception as error:
+        package = f" of {entry.dist.name}" if entry.dist else ""
+        raise UserError(
+            f"the {role} {name!r}{package} cannot be loaded: {type(error).__name__}: {error}{_moved(error)}; mend that "
+            "package, or uninstall it"
+        ) from error
 
 
 def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callable) -> Any:
@@ -176,13 +194,21 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
                 f"{', '.join([*map(str, trust.import_folders()), 'the installed packages'])}; name its folder in "
                 "PYTHONPATH"
             ) from error
-        raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"importing the {what} {path!r} fails with {type(error).__name__}: {error}{_moved(error)}"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             public = {name: thing for name, thing in vars(found).items() if not name.startswith("_")}
             raise unknown(f"{what} in {module_name!r}", part, [name for name in public if fits(public[name])])
         found = getattr(found, part)
     return found
+
+
+def _moved(error: Exception) -> str:
+    """Where to look for a module of archsmith's that is not there any more."""
+    name = error.name or "" if isinstance(error, ImportError) else ""
+    return "; its modules moved in 0.2: docs/upgrading.md says where" if f"{name}.".startswith(f"{ROOT.name}.") else ""
 
 
 @contextmanager
@@ -298,7 +324,7 @@ def _is_a(kind: type[Any], value: object) -> bool:
 
 def describe(role: str) -> list[MethodInfo]:
     """What is known of each method of a role, read from the sources."""
-    found = []
+    found, role = [], FORMER_ROLES.get(role, role)
     for name in names(role):
         if name in sources(role):
             tree = ast.parse(sources(role)[name].read_text(encoding="utf-8"))

@@ -89,7 +89,7 @@ class Job:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    elastic: Mapping[str, Any] | Sequence[str] = ()
+    elastic: Mapping[str, Any] | Sequence[str] = field(default_factory=dict)
     classes: int | None = None
     resize: int | None = None
     images: int | None = None

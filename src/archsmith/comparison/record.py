@@ -16,7 +16,7 @@ from archsmith.forms import reading
 
 FORMAT = 1
 RECORDS = "records"
-_MOST = 10**6
+_MAX_EVALUATIONS = 10**6
 """Evaluations of one search that are read; curves of that length are held for each."""
 
 
@@ -141,8 +141,8 @@ def _check(data: Mapping[str, Any]) -> None:
         ValueError: saying which.
     """
     length = len(data["positions"])
-    if not 1 <= data["budget"] <= _MOST or length > _MOST:
-        raise ValueError(f"a search has 1 to {_MOST:,} evaluations")
+    if not 1 <= data["budget"] <= _MAX_EVALUATIONS or length > _MAX_EVALUATIONS:
+        raise ValueError(f"a search has 1 to {_MAX_EVALUATIONS:,} evaluations")
     if any(data[key] is not None and len(data[key]) != length for key in ("cpu_ms", "rows", "values")):
         raise ValueError("positions, rows, values and times are of different numbers of evaluations")
     if any(not -1 <= at < 2**62 for at in data["positions"]):

@@ -66,7 +66,7 @@ def conduct(
             )
 
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(writable=True, reporter=Reporter(waiting)))
+        store = stack.enter_context(run.store(writable=True, on_progress=waiting))
         session = Session(run, store, context, spec, metrics, reporter)
         session.instruments.open(stack)
         evaluate = session.composite()

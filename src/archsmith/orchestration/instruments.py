@@ -129,7 +129,7 @@ class Instruments:
     def _latency(self, name: str, meter: MeterOnUse, *, final: bool) -> Evaluator:
         metric, files = on_device("latency_ms", name), self._files[name]
         if self._spec.latency == "predicted" and not final and isinstance(files, Candidates):
-            return self._foretold(metric, meter, files)
+            return self._predicted(metric, meter, files)
         effort: Literal["search", "final"] = "final" if final else "search"
         return Latency(
             self._context.supernet,
@@ -141,7 +141,7 @@ class Instruments:
             on_measured=partial(self._run.keep_measurement, metric),
         )
 
-    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
+    def _predicted(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
         """Keeps what it measures in the run, so that a search that goes on predicts the same."""
         return PredictedLatency(
             self._context.supernet,

@@ -61,7 +61,7 @@ def check_reachable(
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(writable=True, reporter=reporter))
+            store = stack.enter_context(run.store(writable=True, on_progress=reporter.on_progress))
             session = Session(run, store, context, asked, (), reporter)
             session.instruments.open(stack)
             session.instruments.export_each("only a few networks are measured")

@@ -75,7 +75,7 @@ class Session:
         first: Sequence[Proposal] = (),
         stage: str = "search",
     ) -> loop.Outcome:
-        """RunFolder or resume one strategy until its budget is spent."""
+        """Run or resume one strategy until its budget is spent."""
         space = self.context.space
 
         def make() -> Strategy:

@@ -33,7 +33,7 @@ from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import append_line, read_json, translating, write_json
 from archsmith.hardware.named import ALONE, named_devices
-from archsmith.progress import SILENT, Reporter
+from archsmith.progress import Listener, Reporter, nobody
 from archsmith.runs.record import FORMAT, State, check_record
 from archsmith.space import ChoiceSpace
 from archsmith.store import Store
@@ -250,12 +250,12 @@ class RunFolder:
         """Folder of the exported networks."""
         return self.path / "exports"
 
-    def store(self, *, writable: bool = False, reporter: Reporter = SILENT) -> Store:
+    def store(self, *, writable: bool = False, on_progress: Listener = nobody) -> Store:
         """The open store; close it, or use it in a ``with`` statement.
 
         Args:
             writable: for a search; it is made where it is missing. Otherwise nothing in the folder is changed.
-            reporter: hears that a server is waited for.
+            on_progress: hears that a server is waited for.
 
         Raises:
             UserError: when it is missing and not to be made, or cannot be reached.
@@ -266,7 +266,7 @@ class RunFolder:
                 self.record["store"] or self.path / "store.db",
                 create=writable,
                 writable=writable,
-                reporter=reporter.at("store"),
+                reporter=Reporter(on_progress, stage="store"),
             )
 
     def journal_name(self, name: str) -> str:
