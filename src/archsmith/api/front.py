@@ -12,7 +12,7 @@ from archsmith.architecture import Architecture
 from archsmith.errors import Infeasible, InvalidOption, UserError, require
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import infeasible
-from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
+from archsmith.metric import KNOWN_METRICS, Limit, Objective, check_known, limits
 from archsmith.progress import SILENT, Reporter
 from archsmith.report.of_run import nothing_left
 from archsmith.runs.results import final_networks, recorded_search
@@ -212,7 +212,7 @@ class Front(Sequence[Member]):
         for objective in self.objectives:
             if by in (None, objective.metric):
                 return objective
-        known = KNOWN.get(str(by).partition("@")[0])
+        known = KNOWN_METRICS.get(str(by).partition("@")[0])
         if known is None:
             raise InvalidOption(f"{by!r} was no objective, so nobody said whether more or less of it is better")
         return Objective(str(by), known.goal)

@@ -21,7 +21,7 @@ from rich.table import Column
 from rich.text import Span, Text
 
 from archsmith.progress import Listener, Progress
-from archsmith.texts import UNSEEN, escaped
+from archsmith.texts import UNPRINTABLE, escaped
 
 
 class _Escaping(Console):
@@ -49,7 +49,7 @@ class _Escaping(Console):
 
 def _styled_escaped(text: Text) -> Text:
     """The same with its styles; itself where nothing is to be escaped."""
-    found = {at for match in UNSEEN.finditer(text.plain) for at in match.span()}
+    found = {at for match in UNPRINTABLE.finditer(text.plain) for at in match.span()}
     if not found:
         return text
     clean = text.blank_copy()
@@ -70,7 +70,7 @@ _QUIET_S = 10
 def print_json(data: Any) -> None:
     """Plain data for scripts, on standard output."""
     text = json.dumps(data, indent=1, ensure_ascii=False)
-    sys.stdout.write(UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
+    sys.stdout.write(UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
     sys.stdout.flush()
 
 

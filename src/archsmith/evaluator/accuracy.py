@@ -15,7 +15,7 @@ from archsmith.errors import EvaluationFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet import Supernet, call, logits_of
 from archsmith.value import Value
 
@@ -41,7 +41,7 @@ class Accuracy(Evaluator):
         supernet: Supernet,
         batches: Iterable[Any],
         *,
-        metric: Metric = KNOWN["accuracy_top1"],
+        metric: Metric = KNOWN_METRICS["accuracy_top1"],
         interval: bool = False,
     ) -> None:
         self._supernet, self._batches, self._metric, self._interval = supernet, batches, metric, interval
@@ -50,7 +50,7 @@ class Accuracy(Evaluator):
     @classmethod
     def on_test(cls, supernet: Supernet, batches: Iterable[Any]) -> Accuracy:
         """Of the test split: a claim about new inputs, hence with an interval."""
-        return cls(supernet, batches, metric=KNOWN["test_accuracy_top1"], interval=True)
+        return cls(supernet, batches, metric=KNOWN_METRICS["test_accuracy_top1"], interval=True)
 
     @property
     def metrics(self) -> Sequence[Metric]:

@@ -12,7 +12,7 @@ from archsmith.evaluator.accuracy import Accuracy, count_correct, wilson
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.value import Value
 
 
@@ -37,7 +37,7 @@ class FileAccuracy(Evaluator):
         files: QuantisedFiles,
         batches: Iterable[Any],
         *,
-        metric: Metric = KNOWN["accuracy_top1"],
+        metric: Metric = KNOWN_METRICS["accuracy_top1"],
         interval: bool = False,
     ) -> None:
         self._files, self._batches, self._metric, self._interval = files, batches, metric, interval

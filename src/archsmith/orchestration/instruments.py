@@ -24,7 +24,7 @@ from archsmith.export.slicing.sliced_export import SlicedExport
 from archsmith.hardware import Device, environment, open_device
 from archsmith.hardware.meters import MeterOnUse, open_meters
 from archsmith.hardware.named import TIMED
-from archsmith.metric import KNOWN, on_device
+from archsmith.metric import KNOWN_METRICS, on_device
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
@@ -110,7 +110,7 @@ class Instruments:
         for batches, test in ((self._context.val, False), (self._context.test, True)):
             if batches is None or (test and not final):
                 continue
-            named: dict[str, Any] = {"metric": KNOWN["test_accuracy_top1"], "interval": True} if test else {}
+            named: dict[str, Any] = {"metric": KNOWN_METRICS["test_accuracy_top1"], "interval": True} if test else {}
             if self._quantised is not None:
                 self._quantised.check(batches)
                 found.append(FileAccuracy(self._quantised, batches, **named))

@@ -13,7 +13,7 @@ from archsmith.candidates.precisions import Precisions
 from archsmith.errors import InvalidOption, whole
 from archsmith.evaluator.footprint import Footprint
 from archsmith.hardware.named import TIMED
-from archsmith.metric import KNOWN, Limit, Objective
+from archsmith.metric import KNOWN_METRICS, Limit, Objective
 from archsmith.orchestration.metrics import COMPUTED
 from archsmith.space import ChoiceSpace
 
@@ -88,7 +88,7 @@ def _check_possible(limit: Limit) -> None:
     Raises:
         InvalidOption: saying what those are.
     """
-    metric = KNOWN.get(limit.metric.partition("@")[0])
+    metric = KNOWN_METRICS.get(limit.metric.partition("@")[0])
     if metric is None:
         return
     if limit.sense == "<=" and limit.bound < 0:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import on_front
-from archsmith.metric import KNOWN, Limit, Metric, Objective
+from archsmith.metric import KNOWN_METRICS, Limit, Metric, Objective
 from archsmith.space.base import Space
 
 
@@ -121,5 +121,5 @@ class ReportData:
     def metric(self, name: str) -> Metric:
         """Unit and description of a metric; ``latency_ms@NAME`` reads as ``latency_ms`` on that device."""
         stem = name.partition("@")[0]
-        found = self.metrics.get(name) or self.metrics.get(stem) or KNOWN.get(stem)
+        found = self.metrics.get(name) or self.metrics.get(stem) or KNOWN_METRICS.get(stem)
         return found or Metric(name, "", "max")
