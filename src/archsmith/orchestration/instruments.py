@@ -23,9 +23,9 @@ from archsmith.evaluator.user_metric import UserMetric
 from archsmith.export.slicing.sliced_export import SlicedExport
 from archsmith.hardware import Device, environment, open_device
 from archsmith.hardware.meters import MeterOnUse, open_meters
-from archsmith.hardware.named import TIMED
+from archsmith.hardware.named import TIMED_METRICS
 from archsmith.metric import KNOWN_METRICS, on_device
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
 from archsmith.runs.context import SearchContext
@@ -62,7 +62,7 @@ class Instruments:
     def open(self, stack: ExitStack) -> None:
         """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
         devices = {name: open_device(spec) for name, spec in self._context.on.items()}
-        timed = {name: device for name, device in devices.items() if self._asked(name, TIMED)}
+        timed = {name: device for name, device in devices.items() if self._asked(name, TIMED_METRICS)}
         for name, device in timed.items():
             self._run.check_machine(name, device)
         self._meters = open_meters(
@@ -87,7 +87,9 @@ class Instruments:
         supernet, val = self._context.supernet, self._context.val
         parts.extend(metric.bind(supernet, val, files=self._quantised) for metric in self._own)
         parts.append(Counts(supernet))
-        parts.extend(self._computed(evaluator) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
+        parts.extend(
+            self._computed(evaluator) for evaluator in COMPUTED_METRICS if {*COMPUTED_METRICS[evaluator]} & {*wanted}
+        )
         for name, meter in self._meters.items():
             parts.append(self._latency(name, meter, final=final))
         for name, spec in self._context.on.items():
@@ -139,7 +141,7 @@ class Instruments:
             meter,
             metric=metric,
             effort=effort,
-            also=self._asked(name, TIMED[1:]),
+            also=self._asked(name, TIMED_METRICS[1:]),
             candidates=files,
             on_measured=partial(self._run.keep_measurement, metric),
         )

@@ -11,7 +11,7 @@ from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware.named import device_metrics
 
-COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+COMPUTED_METRICS: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
     FileSize: ("size_mib",),
     Footprint: ("live_memory_mib", "arithmetic_intensity"),
     KvCache: ("kv_cache_mib",),
@@ -31,6 +31,6 @@ def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> l
     """
     if not isinstance(metrics, Sequence) or not all(isinstance(m, UserMetric) for m in metrics):
         raise InvalidOption(f"metrics={metrics!r} must be a list of smith.UserMetric(name, function)")
-    computed = [name for names in COMPUTED.values() for name in names]
+    computed = [name for names in COMPUTED_METRICS.values() for name in names]
     own = [m.name for metric in metrics for m in metric.metrics]
     return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]

@@ -19,9 +19,9 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import Infeasible
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import nearest, nothing_meets
-from archsmith.hardware.named import MEASURED
+from archsmith.hardware.named import MEASURED_METRICS
 from archsmith.metric import Limit
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
@@ -29,7 +29,9 @@ from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.space import ChoiceSpace
 
-COSTS = frozenset({"params", "macs", *MEASURED, *(name for names in COMPUTED.values() for name in names)})
+COST_METRICS = frozenset(
+    {"params", "macs", *MEASURED_METRICS, *(name for names in COMPUTED_METRICS.values() for name in names)}
+)
 """Metrics that no weight changes; those of several devices by their stem."""
 MIN_PROBES = 6
 """Networks after which a limit is given up on whose nearest network is far beyond it."""
@@ -54,7 +56,7 @@ def check_reachable(
     Raises:
         Infeasible: naming the limit, the nearest value that was found, and the network that has it.
     """
-    bounds = tuple(x for x in spec.limits if x.metric.partition("@")[0] in COSTS)
+    bounds = tuple(x for x in spec.limits if x.metric.partition("@")[0] in COST_METRICS)
     if not bounds or run.weights:  # a search that goes on has tried them
         return
     asked = replace(spec, objectives=(), limits=bounds, baseline=None, latency="measured")

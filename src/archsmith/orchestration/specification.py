@@ -12,9 +12,9 @@ from archsmith import method as registry
 from archsmith.candidates.precisions import Precisions
 from archsmith.errors import InvalidOption, whole
 from archsmith.evaluator.footprint import Footprint
-from archsmith.hardware.named import TIMED
+from archsmith.hardware.named import TIMED_METRICS
 from archsmith.metric import KNOWN_METRICS, Limit, Objective
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.space import ChoiceSpace
 
 Latencies = Literal["measured", "predicted"]
@@ -41,7 +41,7 @@ class SearchSpec:
             raise InvalidOption(f"latency is {' or '.join(get_args(Latencies))}, got {self.latency!r}")
         for limit in self.limits:
             _check_possible(limit)
-        also = [name for name in self.metrics if name.partition("@")[0] in TIMED[1:]]
+        also = [name for name in self.metrics if name.partition("@")[0] in TIMED_METRICS[1:]]
         if self.latency == "predicted" and also:
             raise InvalidOption(f"{', '.join(also)} can only be measured; leave out latency='predicted'")
         if self.precisions is not None:
@@ -49,7 +49,7 @@ class SearchSpec:
                 raise InvalidOption(
                     "the latency of quantised layers can only be measured; leave out latency='predicted'"
                 )
-            if full := [name for name in self.metrics if name in COMPUTED[Footprint]]:
+            if full := [name for name in self.metrics if name in COMPUTED_METRICS[Footprint]]:
                 raise InvalidOption(f"{', '.join(full)} is computed for fp32; leave it out where layers are quantised")
 
     @staticmethod

@@ -32,7 +32,7 @@ from archsmith.changes import differences
 from archsmith.errors import DamagedFile, InvalidOption, RunMismatch, UserError
 from archsmith.evaluation import Evaluation
 from archsmith.files import append_line, read_json, translating, write_json
-from archsmith.hardware.named import ALONE, named_devices
+from archsmith.hardware.named import UNNAMED, named_devices
 from archsmith.progress import SILENT, Reporter
 from archsmith.runs.record import FORMAT, State, check_record
 from archsmith.space import ChoiceSpace
@@ -160,12 +160,12 @@ class RunFolder:
     def anchors(self) -> dict[str, float]:
         """Device -> the reference network's time that its latencies in this run are based on, once it is known."""
         state = self._state()
-        alone = {ALONE: state["anchor_ms"]} if state.get("anchor_ms") is not None else {}
+        alone = {UNNAMED: state["anchor_ms"]} if state.get("anchor_ms") is not None else {}
         return {**alone, **state.get("anchors", {})}
 
     def keep_anchor(self, device: str, anchor_ms: float) -> None:
         """Remember the anchor of a device; that of the only one has a place of its own."""
-        if device == ALONE:
+        if device == UNNAMED:
             self.keep(anchor_ms=anchor_ms)
         else:
             self.keep(anchors={**self._state().get("anchors", {}), device: anchor_ms})
