@@ -1,4 +1,4 @@
-"""What a search measures with: its devices, the files of its candidates, and the evaluators that these make."""
+"""The devices, candidates' files and evaluators of a search."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from archsmith.runs.folder import RunFolder
 
 
 class Instruments:
-    """Devices and files of one search, for as long as it lasts; :meth:`composite` puts its evaluators together.
+    """Open devices and files of one search; :meth:`composite` builds its evaluators.
 
     Args:
         run: keeps anchors, measurements and notes.
         context: supernet, data, devices, and precisions where they are searched.
-        spec: says which metrics are wanted.
+        spec: says which metrics are needed.
         metrics: the user's own.
-        reporter: hears what is being done; asked to stop while another process measures on the same hardware.
+        reporter: gets progress; asked whether to stop while another process measures on the same hardware.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Instruments:
         self.environment = environment()
 
     def open(self, stack: ExitStack) -> None:
-        """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
+        """Open the devices that objectives and limits need, with the run's anchors where it has them."""
         devices = {name: open_device(spec) for name, spec in self._context.on.items()}
         timed = {name: device for name, device in devices.items() if self._asked(name, TIMED_METRICS)}
         for name, device in timed.items():
@@ -76,7 +76,7 @@ class Instruments:
         self._quantised = next((f for f in self._files.values() if isinstance(f, QuantisedFiles)), None)
 
     def export_each(self, reason: str) -> None:
-        """Have candidates exported by themselves: cutting files begins with more exports than a few networks take."""
+        """Export each candidate by itself: to cut them out of one file takes more exports first than a few networks."""
         for files in self._files.values():
             (files.candidates if isinstance(files, QuantisedFiles) else files).reason = reason
 
@@ -98,7 +98,7 @@ class Instruments:
         return Composite(parts, seed=self._spec.seed, environment=self.environment)
 
     def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
-        """Those metrics of a device that objectives or limits name."""
+        """Stems of a device's metrics that objectives or limits name."""
         return [stem for stem in stems if on_device(stem, device) in self._spec.metrics]
 
     def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
@@ -127,14 +127,14 @@ class Instruments:
         return evaluator(supernet)  # type: ignore[no-any-return]
 
     def _of_onnx(self) -> Candidates | QuantisedFiles | None:
-        """The files of the first device that runs ONNX files: what is cut out for it need not be exported again."""
+        """The files of the first device that runs ONNX files, so that a candidate is not exported twice."""
         found = (f for f in self._files.values() if isinstance(f, Candidates) and ".onnx" in f.device.files)
         return next(found, None)
 
     def _latency(self, name: str, meter: MeterOnUse, *, final: bool) -> Evaluator:
         metric, files = on_device("latency_ms", name), self._files[name]
         if self._spec.latency == "predicted" and not final and isinstance(files, Candidates):
-            return self._foretold(metric, meter, files)
+            return self._predicted(metric, meter, files)
         effort: Literal["search", "final"] = "final" if final else "search"
         return Latency(
             self._context.supernet,
@@ -146,8 +146,8 @@ class Instruments:
             on_measured=partial(self._run.keep_measurement, metric),
         )
 
-    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
-        """Keeps what it measures in the run, so that a search that goes on predicts the same."""
+    def _predicted(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
+        """The predictor of a latency; its measurements are kept in the run, so that a resumed search predicts alike."""
         return PredictedLatency(
             self._context.supernet,
             meter,

@@ -1,4 +1,4 @@
-"""Which metrics a search can use, and who gives those that are computed of a network alone."""
+"""The metrics that a search can use, and the evaluators of those that are computed from the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPUTED_METRICS: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tupl
     Footprint: ("live_memory_mib", "arithmetic_intensity"),
     KvCache: ("kv_cache_mib",),
 }
-"""Evaluators of the network alone that run only where one of their metrics is asked for."""
+"""Evaluator -> its metrics, computed from the network; it runs only where one of them is an objective or a limit."""
 
 
 def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
@@ -27,7 +27,7 @@ def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> l
         on: the devices by name.
 
     Raises:
-        InvalidOption: for metrics that are none.
+        InvalidOption: for metrics that are no :class:`UserMetric`.
     """
     if not isinstance(metrics, Sequence) or not all(isinstance(m, UserMetric) for m in metrics):
         raise InvalidOption(f"metrics={metrics!r} must be a list of smith.UserMetric(name, function)")

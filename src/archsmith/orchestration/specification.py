@@ -1,4 +1,4 @@
-"""What a search is asked."""
+"""The search specification: what a user asks for."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.space import ChoiceSpace
 
 Latencies = Literal["measured", "predicted"]
-"""Whether the search measures the latency of every candidate, or predicts it from a few networks that it measures."""
+"""Whether the search measures the latency of every candidate, or predicts it from measurements of a few networks."""
 
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """What is searched for and how, checked."""
+    """The objectives, limits, strategy and budget of a search, checked."""
 
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
@@ -83,10 +83,10 @@ class SearchSpec:
 
 
 def _check_possible(limit: Limit) -> None:
-    """Refuse bounds that lie outside the values that a metric can have.
+    """Refuse bounds outside the range of a metric.
 
     Raises:
-        InvalidOption: saying what those are.
+        InvalidOption: naming that range.
     """
     metric = KNOWN_METRICS.get(limit.metric.partition("@")[0])
     if metric is None:
