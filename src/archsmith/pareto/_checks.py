@@ -20,7 +20,7 @@ def checked(costs: ArrayLike) -> tuple[Costs, NDArray[np.bool_]]:
     if array.ndim != 2 or array.shape[1] == 0:
         raise InvalidOption(f"costs have the shape (points, objectives), got {array.shape}")
     if np.isnan(array).any():
-        raise InvalidOption("costs contain NaN, which cannot be compared; give failed evaluations an infinite cost")
+        raise InvalidOption("costs hold NaN, which cannot be compared; give failed evaluations an infinite cost")
     finite = np.asarray(np.isfinite(array).all(axis=1))
     return array, finite
 
