@@ -1,5 +1,5 @@
 # make demo   set up, then search a small network on real images and this processor (about four minutes)
-# make test   set up, then the whole test suite
+# make test   set up, then the tests for every day (about five CPU-minutes); make test-slow runs all that take longer
 # make check  set up, then format, lint, types and tests, as ./check does
 # Everything is written below this folder: .venv, .cache, runs.
 
@@ -17,11 +17,11 @@ export TMPDIR := $(CURDIR)/.cache/tmp
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow lint check docs clean
+.PHONY: help setup demo test test-touched test-slow lint check docs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "also: make setup, test-slow, lint, docs (regenerate), clean (all but runs/)"
+	@echo "also: make setup, test-touched, test-slow, lint, docs (regenerate), clean (all but runs/)"
 
 setup: $(READY)
 
@@ -32,8 +32,13 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
+# Beside the tests for every day, the whole suites of the methods that were touched since main was left.
+test-touched: $(READY)
+	$(BIN)/python -m pytest -n 2 --touched
+
+# It says first what it will take, from what was noted when it last ran with --note-seconds.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(READY)
 	./check --lint

@@ -33,7 +33,7 @@ import archsmith as smith
 from archsmith.architecture import Proposal
 from archsmith.benchmark import open_benchmark
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.evaluator.kit.latency_models import AUTO, Known, judged
+from archsmith.evaluator.kit.latency_models import AUTO_MODELS, Known, judged
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.predicted_latency import PredictedLatency
 from archsmith.hardware import Meter, environment, open_device
@@ -79,7 +79,7 @@ def judge(supernet: smith.Supernet, meter: Meter) -> dict[str, dict[str, float |
     common = {"sample": SAMPLE, "table": table, "file": folder / "measured.json"}
     unseen = supernet.space.sample(UNPRINTABLE, np.random.default_rng(99))
     predictors, found = {}, {}
-    for by in (*AUTO, "auto"):
+    for by in (*AUTO_MODELS, "auto"):
         started = time.process_time()
         predictors[by] = PredictedLatency(supernet, meter, by=by, **common)
         predictors[by].predict(unseen)
@@ -123,7 +123,7 @@ def transfer(*, sample: int = 10, sets: int = 10) -> dict[str, dict[str, float]]
             rng = np.random.default_rng(seed)
             drawn = rng.choice(usable, sample + 1000, replace=False)
             learn, ask = drawn[:sample], drawn[sample:]
-            for label, models in (("with", list(AUTO)), ("without", ["learned"])):
+            for label, models in (("with", list(AUTO_MODELS)), ("without", ["learned"])):
                 model = judged(known[learn], latency[learn, number], models)
                 figures[label].append(near(model.predict(known[ask])[0], latency[ask, number]))
         for label, each in figures.items():

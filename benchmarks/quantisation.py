@@ -38,7 +38,7 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.candidates.files import Candidates
 from archsmith.candidates.precisions import JointSpace, Precisions
 from archsmith.candidates.quantised_files import QuantisedFiles
-from archsmith.evaluator.file_accuracy import FileAccuracy
+from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.latency import Latency
@@ -122,7 +122,7 @@ def measured(
     files = QuantisedFiles(joint, Candidates(problem.supernet, device), weight_bits=device.weight_bits)
     with Meter(device) as meter:
         parts = [
-            FileAccuracy(files, problem.val),
+            Accuracy(problem.supernet, problem.val, files=files),
             FileSize(problem.supernet, files),
             Latency(problem.supernet, meter, effort="final", candidates=files),
         ]

@@ -1,10 +1,14 @@
 """What every test gets: one thread, a home of its own, one Hypothesis profile."""
 
 import functools
+import itertools
 import json
 import os
+import resource
 import sys
 import uuid
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from archsmith import method
+from archsmith.testing.touching import changed_files, imports, touched
 
 settings.register_profile(
     "archsmith",
@@ -25,21 +32,115 @@ settings.register_profile(
 settings.load_profile("archsmith")
 
 
+BEGAN = pytest.StashKey[float]()
+SPENT, WORKERS = {}, []
+"""CPU seconds of each test, and of each process that ran some."""
+SUITES = ("test_conformance", "test_predictors")
+ROOT = Path(__file__).parents[1]
+SECONDS = Path(__file__).with_name("slow_seconds.json")
+"""Of each file its slow tests: how many were measured, and their CPU seconds together."""
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; say why in the commit")
+    parser.addoption(
+        "--touched",
+        nargs="?",
+        const="",
+        metavar="BASE",
+        help="also the whole suites of methods that the changes since BASE touch; without it, since main was left",
+    )
+    parser.addoption("--note-seconds", action="store_true", help=f"write down in {SECONDS.name} what slow tests took")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Slow tests run only when they are asked for: ``-m slow`` or by ``make test-slow``."""
+    """Slow tests run only when they are asked for: ``-m slow`` or by ``make test-slow``.
+
+    Slow is also the whole suite of a method, unless it is touched: ``--touched``.
+    """
+    base = config.getoption("--touched")
+    changed = changed_files(ROOT, base) if base is not None else set()
+    reached = touched(changed, imports(ROOT / "src")) if changed else set()
+    for item in items:
+        full = item.get_closest_marker("full")
+        suite = {"src/archsmith/testing", str(item.path.relative_to(ROOT))} if full else set()
+        if full and not ({*full.args} & reached or any(path.startswith(tuple(suite)) for path in changed)):
+            item.add_marker("slow")
     if "slow" not in (config.getoption("-m") or ""):
         skip = [i for i in items if i.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=skip)
         items[:] = [i for i in items if not i.get_closest_marker("slow")]
 
 
+def pytest_report_collectionfinish(config, items):
+    """What slow tests will take, before they begin."""
+    slow = Counter(i.location[0] for i in items if i.get_closest_marker("slow"))
+    if not slow:
+        return None
+    known = json.loads(SECONDS.read_text(encoding="utf-8"))
+    each = {file: seconds / n for file, (n, seconds) in known.items()}
+    usual = sum(seconds for _, seconds in known.values()) / max(1, sum(n for n, _ in known.values()))
+    minutes = sum(n * each.get(file, usual) for file, n in slow.items()) / 60
+    new = sum(n for file, n in slow.items() if file not in each)
+    return f"{slow.total()} slow tests: about {minutes:.0f} CPU-minutes" + (f", {new} not measured yet" if new else "")
+
+
+def cpu_s():
+    """CPU seconds of this process, of its children that ended and, where the system tells, of those that live."""
+    spent = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    for file in Path("/proc/self/task").glob("*/children"):
+        for child in file.read_text().split():
+            with suppress(OSError):
+                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+                spent += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return spent
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Its fixtures count where they are first used."""
+    item.stash[BEGAN] = cpu_s()
+    return (yield)
+
+
+def pytest_runtest_logreport(report):
+    """Adds up, in the process that shows the results."""
+    if report.when == "teardown":
+        SPENT[report.nodeid] = dict(report.user_properties).get("cpu_s", 0.0)
+
+
+def pytest_sessionfinish(session):
+    """A worker tells what it took in all."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["cpu_s"] = cpu_s()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """A worker has ended."""
+    WORKERS.append(getattr(node, "workeroutput", {}).get("cpu_s", 0.0))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What the suite costs, so that growth is seen; nothing fails by it."""
+    total = sum(WORKERS) + sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) if WORKERS else cpu_s()
+    terminalreporter.section(f"{total:.0f} CPU-seconds")
+    for nodeid in sorted(SPENT, key=SPENT.get, reverse=True)[:10]:
+        terminalreporter.line(f"{SPENT[nodeid]:6.1f} s  {nodeid}")
+    if config.getoption("--note-seconds"):
+        known = json.loads(SECONDS.read_text(encoding="utf-8"))
+        for file, found in itertools.groupby(sorted(SPENT), lambda nodeid: nodeid.partition("::")[0]):
+            seconds = [SPENT[nodeid] for nodeid in found]
+            known[file] = [len(seconds), round(sum(seconds), 1)]
+        SECONDS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """With ARCHSMITH_REQUIRE_ALL=1 a skipped test is a failed one."""
+    """Notes what the test took. With ARCHSMITH_REQUIRE_ALL=1 a skipped test is a failed one."""
+    if call.when == "teardown":
+        item.user_properties.append(("cpu_s", cpu_s() - item.stash[BEGAN]))
     outcome = yield
     report = outcome.get_result()
     if report.skipped and os.environ.get("ARCHSMITH_REQUIRE_ALL") == "1" and not hasattr(report, "wasxfail"):
@@ -60,12 +161,39 @@ def golden(request):
     return check
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """A folder for thousands of them: pytest's own look through all that there are before each new one."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(homes, monkeypatch):
     """Locks and anchors of this test only."""
-    path = tmp_path_factory.mktemp("home")
+    path = homes / uuid.uuid4().hex
+    path.mkdir()
     monkeypatch.setenv("ARCHSMITH_HOME", str(path))
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def packages_once():
+    """What is installed does not change meanwhile, and looking through hundreds of packages takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method, "entry_points", functools.cache(method.entry_points))
+        yield
+
+
+@pytest.fixture
+def clock(request):
+    """Latencies follow from the weights and cost no time; slow tests have the time and keep the real clocks."""
+    if request.node.get_closest_marker("slow"):
+        yield None
+        return
+    from archsmith.testing.steady import steady_time
+
+    with steady_time() as found:
+        yield found
 
 
 @pytest.fixture
@@ -123,11 +251,17 @@ def postgres_url():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A folder's tests share a process, and with it the fixtures that are dear."""
+    """A module's tests share a process, and with it the fixtures that are dear.
+
+    Of a suite that every method runs it is each method's; the command line's tests share one finished search.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFolder(LoadScopeScheduling):
+    class Shared(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return str(Path(nodeid.partition("::")[0]).parent)
+            path, _, test = nodeid.partition("::")
+            if path.startswith("tests/cli/"):
+                return "tests/cli"
+            return f"{path}::{test.partition('::')[0]}" if Path(path).stem in SUITES and "::" in test else path
 
-    return ByFolder(config, log)
+    return Shared(config, log)

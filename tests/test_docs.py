@@ -3,10 +3,13 @@
 import doctest
 import importlib.util
 import os
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+
+from archsmith.version import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,7 +24,7 @@ def generate():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_examples_run(page, tmp_path, monkeypatch):
+def test_examples_run(page, tmp_path, monkeypatch, clock):
     monkeypatch.chdir(tmp_path)  # what an example writes is no business of the project's folder
     outcome = doctest.testfile(
         str(page), module_relative=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, encoding="utf-8"
@@ -79,7 +82,16 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_changelog_has_this_version():
-    import archsmith
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
-    assert f"## [{archsmith.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"version: {archsmith.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+def test_what_the_upgrade_notes_lead_to_is_there():
+    """Every name in the right-hand column of the tables of modules."""
+    page = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
+    targets = [row.split("|")[2] for row in page.splitlines() if row.startswith("| `archsmith.")]
+    named = [name for target in targets for name in re.findall(r"`(archsmith\.[\w.]*\w)[`(]", target)]
+    assert len(named) > 15
+    for name in named:
+        if "<" not in name:
+            pkgutil.resolve_name(name)

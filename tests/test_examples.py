@@ -19,15 +19,18 @@ NEEDS = {  # files of the data folder, and packages
 }
 
 
+EVERY_DAY = {"own_network"}
+
+
 def params():
     for path in sorted(EXAMPLES.glob("[!_]*.py")):
         files, _ = NEEDS.get(path.stem, ((), ()))
-        yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if files else [])
+        yield pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if files or path.stem not in EVERY_DAY else [])
 
 
 @pytest.mark.parametrize("path", list(params()))
 @pytest.mark.filterwarnings("default")
-def test_example_runs_quickly(path, tmp_path, monkeypatch, capsys):
+def test_example_runs_quickly(path, tmp_path, monkeypatch, capsys, clock):
     files, packages = NEEDS.get(path.stem, ((), ()))
     lacking = [f"{f} in ARCHSMITH_DATA" for f in files if not (DATA / f).exists()]
     lacking += [p for p in packages if importlib.util.find_spec(p) is None]

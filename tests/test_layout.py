@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 # Frozen values and what reads them from files: open to all, and they import each other only.
 VOCABULARY = {
     *("errors", "architecture", "value", "metric", "evaluation", "plan", "method", "progress", "fingerprint"),
-    *("files", "events", "changes", "forms", "npz", "origin", "quantities", "texts", "trust"),
+    *("files", "events", "changes", "forms", "npz", "origin", "quantities", "texts", "trust", "version"),
 }
 LOWER = {
     *("pareto", "feasibility", "graph", "space", "encoding", "predictor", "data", "models", "benchmark"),

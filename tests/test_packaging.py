@@ -59,12 +59,37 @@ def test_the_wheel_holds_types_licence_and_every_module(wheel):
     assert all(name.startswith(("archsmith/", "archsmith-")) for name in held)
 
 
+ALONE = """
+import sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None
+import archsmith
+from archsmith.cli import main
+try:
+    archsmith.elastic
+except archsmith.ArchsmithError as error:
+    print(error)
+sys.argv = ["archsmith", "methods"]
+main()
+"""
+
+
+def test_without_the_packages_of_extras_the_command_works_and_a_name_says_which_is_missing():
+    """A package that is not found, in place of an environment without it."""
+    done = run(sys.executable, "-c", ALONE, ",".join(EXTRA_OF), cwd=ROOT / "src")
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'archsmith[torch]'" in done.stdout
+    assert not [i.name for role in roles() for i in describe(role) if i.name not in done.stdout]
+
+
+@pytest.mark.slow
 def test_the_core_imports_without_extras(core, tmp_path):
     code = "import archsmith, importlib.util as u; print(archsmith.__version__, u.find_spec('torch'))"
     done = run(core / "python", "-W", "error", "-c", code, cwd=tmp_path)
     assert (done.stdout.split(), done.stderr) == ([version(), "None"], "")
 
 
+@pytest.mark.slow
 def test_the_command_works_without_extras(core, tmp_path):
     assert version() in run(core / "archsmith", "--version", cwd=tmp_path).stdout
     assert run(core / "archsmith", "--help", cwd=tmp_path).returncode == 0
@@ -74,6 +99,7 @@ def test_the_command_works_without_extras(core, tmp_path):
     assert not missing
 
 
+@pytest.mark.slow
 def test_devices_and_the_agent_say_which_runtime_is_missing(core, tmp_path):
     listed = run(core / "archsmith", "devices", "--json", cwd=tmp_path)
     found = {d["name"]: d for d in json.loads(listed.stdout)}
@@ -83,11 +109,13 @@ def test_devices_and_the_agent_say_which_runtime_is_missing(core, tmp_path):
     assert (refused.returncode, "needs onnxruntime: pip install" in refused.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_public_name_says_which_extra_is_missing(core, tmp_path):
     code = "import archsmith\ntry: archsmith.elastic\nexcept archsmith.ArchsmithError as error: print(error)"
     assert "pip install 'archsmith[torch]'" in run(core / "python", "-c", code, cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_a_search_says_which_extra_is_missing(core, tmp_path):
     command = ["search", "--data", "digits", "--maximize", "accuracy_top1", "--minimize", "params", "--budget", "2"]
     done = run(core / "archsmith", *command, "--run", tmp_path / "run", cwd=tmp_path)

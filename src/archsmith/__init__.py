@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from archsmith.version import __version__
+
 if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded when they are used
     from archsmith.api.front import Front
     from archsmith.api.job import Job
@@ -23,8 +25,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time names are loaded
     from archsmith.space import Choice, ChoiceSpace
     from archsmith.supernet import Depth, Elastic, Kernel, Optional, Relaxed, Supernet, Switch, Width
     from archsmith.training.kit.loop import train
-
-__version__ = "0.2.0"
 
 _WHERE = {
     "ArchsmithError": "archsmith.errors",

@@ -53,15 +53,22 @@ def test_every_architecture_has_the_published_values(table, spec):
 
 
 @pytest.mark.parametrize("spec", ["nasbench201", "ofa_mobilenet_v3", "nasbench_graph:dataset=arxiv"])
-def test_opening_takes_less_than_a_fifth_of_a_second(table, folder, spec):
+def test_opening_takes_a_small_part_of_what_importing_took(table, folder, tmp_path, spec):
     table(spec)
-    taken = []
-    for _ in range(3):
-        start = time.process_time()
+
+    def imports():
+        import_benchmark(spec, DATA, tmp_path)
+
+    def opens():
         opened = open_benchmark(spec, folder)
         opened.find(opened.rows[:1])
-        taken.append(time.process_time() - start)
-    assert min(taken) < 0.2
+
+    def cpu_s(work):
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    assert min(cpu_s(opens) for _ in range(3)) < 0.5 * cpu_s(imports)
 
 
 def test_cells_of_nasbench201_are_where_their_strings_say(table):

@@ -99,8 +99,8 @@ def test_mistakes_in_own_strategies_are_told_before_anything_is_spent(tmp_path, 
     ("name", "said"),
     [
         ("Tells", "ownstrat:Tells fails with RuntimeError: boom (ownstrat.py, line 11)"),
-        ("Words", "ownstrat:Words was asked and answered with 'depth=3'; its ask(n) gives a list of"),
-        ("Nothing", "ownstrat:Nothing was asked and answered with None"),
+        ("Words", "ownstrat:Words proposed 'depth=3'; its ask(n) gives a list of"),
+        ("Nothing", "ownstrat:Nothing proposed None"),
     ],
 )
 def test_a_strategy_of_the_users_own_that_fails_is_not_called_our_bug(tmp_path, archsmith, name, said):

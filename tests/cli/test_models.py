@@ -148,6 +148,7 @@ def test_weights_are_fetched_once(monkeypatch, declared):
 class TestFound:
     """The same with axes that are found, not declared."""
 
+    @pytest.mark.slow
     def test_an_image_model_of_timm(self, tmp_path, archsmith, holds):
         command = ["search", "--data", "digits", "--images", "300", "--resize", "16", "--model", "timm/test_resnet"]
         command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", tmp_path / "run", "--json"]
@@ -171,6 +172,9 @@ class TestFound:
         command += ["--minimize", "params", "--epochs", "1", "--budget", "3", "--run", "run", "--json"]
         done = archsmith(*command)
         assert done.code == 0, done.err
+        assert "elastic  tracing" in done.err
         front = json.loads(done.out)["front"]
-        checks = holds(archsmith("verify", f"run/exports/{front[0]['name']}.onnx", "--json"))
+        verified = archsmith("verify", f"run/exports/{front[0]['name']}.onnx", "--json")
+        assert "elastic  tracing" in verified.err
+        checks = holds(verified)
         assert checks["rebuilt module"] == checks["accuracy on test"] == "ok"

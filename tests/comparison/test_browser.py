@@ -20,6 +20,7 @@ FLAGS = (
 )
 
 
+@pytest.mark.slow
 def test_every_plot_is_drawn(finished, tmp_path):
     _, summary = finished
     page = tmp_path / "report.html"

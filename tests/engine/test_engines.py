@@ -1,11 +1,11 @@
 import pytest
 
 from archsmith import method
-from archsmith.testing.engines import PROPOSALS, EngineContract, square
+from archsmith.testing.engines import PROPOSALS, EngineConformance, square
 
 
 @pytest.mark.parametrize("name", method.names("engine"))
-class TestEveryEngine(EngineContract):
+class TestEveryEngine(EngineConformance):
     @pytest.fixture
     def engine(self, name):
         return method.make("engine", name)

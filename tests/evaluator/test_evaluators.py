@@ -84,7 +84,7 @@ class TestCounts(EvaluatorConformance):
 
 class TestLatency(EvaluatorConformance):
     @pytest.fixture(params=["torch_cpu:batch=8", "onnxruntime:batch=8"])
-    def evaluator(self, request, supernet):
+    def evaluator(self, request, supernet, clock):
         with Meter(open_device(request.param), anchor_ms=1.0) as meter:
             yield Latency(supernet, meter)
 

@@ -14,7 +14,6 @@ from archsmith.candidates.precisions import JointSpace, Precisions, block_of, la
 from archsmith.candidates.quantised_files import QuantisedFiles, calibration_calls
 from archsmith.errors import EvaluationFailed, InvalidModel, InvalidOption, UnknownName
 from archsmith.evaluator.accuracy import Accuracy, count_correct
-from archsmith.evaluator.file_accuracy import FileAccuracy
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.latency import Latency
 from archsmith.evaluator.peak_memory import PeakMemory
@@ -201,7 +200,7 @@ class TestFiles:
 class TestFileAccuracy(EvaluatorConformance):
     @pytest.fixture
     def evaluator(self, supernet, batches):
-        return FileAccuracy(files_of(supernet), batches)
+        return Accuracy(supernet, batches, files=files_of(supernet))
 
     def test_is_that_of_the_file(self, supernet, batches, evaluator):
         right, total = count_correct(files_of(supernet).network(supernet.largest), batches)
@@ -211,11 +210,16 @@ class TestFileAccuracy(EvaluatorConformance):
     def test_without_quantised_layers_it_is_that_of_the_supernet(self, supernet, batches):
         files = files_of(supernet, BOTH)
         plain = Accuracy(supernet, batches).measure(Proposal(supernet.largest), seed=0)
-        assert FileAccuracy(files, batches).measure(Proposal(files.joint.join(supernet.largest)), seed=0) == plain
+        assert (
+            Accuracy(supernet, batches, files=files).measure(Proposal(files.joint.join(supernet.largest)), seed=0)
+            == plain
+        )
 
     def test_other_quantisation_is_another_evaluator(self, supernet, batches):
         kinds = [INT8, BOTH, Precisions(options=("int8",), ranges="percentile"), Precisions(options=("int8",), items=8)]
-        assert len({FileAccuracy(files_of(supernet, kind), batches).fingerprint for kind in kinds}) == len(kinds)
+        assert len({Accuracy(supernet, batches, files=files_of(supernet, kind)).fingerprint for kind in kinds}) == len(
+            kinds
+        )
 
 
 class TestOthers:

@@ -19,7 +19,7 @@ from archsmith.export.onnx_tools.comparing import difference, tensors
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.export.onnx_tools.inputs import batch_size, has_batch, random_like, resized
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
-from archsmith.export.safetensors import ARCHITECTURE, Safetensors, inputs_from, load_network, read_architecture
+from archsmith.export.safetensors import ARCHITECTURE_SUFFIX, Safetensors, inputs_from, load_network, read_architecture
 from archsmith.supernet import Elastic, Supernet, Width
 
 SOURCE = {"factory": "tests:tiny", "options": {"width": 6}}
@@ -171,7 +171,7 @@ class TestOnnx:
 class TestSafetensors:
     def test_rebuilt_network_is_equal_bit_for_bit(self, saved, network):
         x = torch.randn(3, 3, 5, 5)
-        for path in (saved, saved.with_suffix(ARCHITECTURE)):
+        for path in (saved, saved.with_suffix(ARCHITECTURE_SUFFIX)):
             again = load_network(path, lambda source: tiny(seed=9))  # other weights: they do not matter
             assert torch.equal(outputs(again, x), outputs(network, x))
             assert not again.training
@@ -181,7 +181,7 @@ class TestSafetensors:
         seen = []
         load_network(saved, lambda source: seen.append(source) or tiny())
         assert seen == [SOURCE]
-        described = inputs_from(read_architecture(saved.with_suffix(ARCHITECTURE))["inputs"])
+        described = inputs_from(read_architecture(saved.with_suffix(ARCHITECTURE_SUFFIX))["inputs"])
         assert [(x.shape, x.dtype) for x in described] == [(EXAMPLE[0].shape, torch.float32)]
 
     def test_calibrated_statistics_travel(self, tmp_path, architecture, origin):
@@ -252,7 +252,7 @@ class TestSafetensors:
         ],
     )
     def test_a_damaged_architecture_file_is_named(self, saved, change, message):
-        path = saved.with_suffix(ARCHITECTURE)
+        path = saved.with_suffix(ARCHITECTURE_SUFFIX)
         data = json.loads(path.read_text())
         change(data)
         path.write_text(json.dumps(data))
@@ -260,7 +260,7 @@ class TestSafetensors:
             load_network(saved, lambda source: tiny())
 
     def test_truncated_json_is_named(self, saved):
-        path = saved.with_suffix(ARCHITECTURE)
+        path = saved.with_suffix(ARCHITECTURE_SUFFIX)
         path.write_text(path.read_text()[:50])
         with pytest.raises(DamagedFile, match="cannot be read"):
             load_network(saved, lambda source: tiny())

@@ -186,7 +186,13 @@ def convnet():
     return ResidualConvNet.build(channels=1, classes=10, image_size=8, kernel_policy="kernel_transform")
 
 
+def small_convnet():
+    sizes = {"widths": ((4, 8), (4, 8)), "depths": (1, 2), "kernels": (1, 3)}
+    return ResidualConvNet.build(channels=1, classes=10, image_size=8, kernel_policy="kernel_transform", **sizes)
+
+
 FAMILIES = {
+    "small ResNet with depth and kernels": small_convnet,
     "digits ResNet with depth and kernels": convnet,
     "choice modules": choosing,
     "depthwise": depthwise,
@@ -197,7 +203,10 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+LARGE = ("digits ResNet with depth and kernels", "depthwise", "BERT")
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in FAMILIES])
 def made(request):
     """A supernet whose tensors are all different, and its files."""
     torch.manual_seed(0)

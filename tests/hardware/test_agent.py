@@ -26,7 +26,7 @@ from archsmith.hardware.agents.wire import pack, unpack
 from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.progress import Reporter
-from archsmith.testing.devices import DeviceLaws, small_network
+from archsmith.testing.devices import DeviceConformance, small_network
 
 TOKEN = "correct-horse-battery"
 
@@ -102,7 +102,7 @@ def token(monkeypatch):
     monkeypatch.setenv("ARCHSMITH_AGENT_TOKEN", TOKEN)
 
 
-class TestRemote(DeviceLaws):
+class TestRemote(DeviceConformance):
     @pytest.fixture
     def device(self, addresses):
         return open_device(f"remote:{addresses[0]}")

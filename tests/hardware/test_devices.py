@@ -26,13 +26,13 @@ from archsmith.hardware.machine import governor, int8_weight_bits, load_average,
 from archsmith.hardware.reference import reference_call
 from archsmith.progress import Reporter
 from archsmith.testing.clock import FakeClock, FakeDevice
-from archsmith.testing.devices import DeviceLaws
+from archsmith.testing.devices import DeviceConformance
 
 WORKING = [d.name for d in available_devices() if not d.unavailable and d.name != "remote"]  # which has its own file
 SLOW = [pytest.mark.slow] if "torch_compile" in WORKING else []
 
 
-class TestEveryDevice(DeviceLaws):
+class TestEveryDevice(DeviceConformance):
     @pytest.fixture(params=[pytest.param(n, marks=SLOW * (n == "torch_compile")) for n in WORKING])
     def device(self, request):
         return open_device(f"{request.param}:batch=3")

@@ -1,5 +1,6 @@
 """What single runtimes do: precision is set and kept, compilation is real, a graphics processor is really used."""
 
+import functools
 import io
 import subprocess
 import sys
@@ -123,12 +124,24 @@ class TestCompiling:
     def device(self):
         return TorchCompile(batch=2)
 
+    def test_a_network_is_given_to_the_compiler(self, device, monkeypatch):
+        """Inductor needs a good ten seconds for its first network; what is compiled is the same without it."""
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+        network, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4)
+        counters.clear()
+        call = device.prepare(network, (x,))
+        assert counters["stats"]["unique_graphs"] == 1
+        with torch.no_grad():
+            torch.testing.assert_close(call(), network(x), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.slow
     def test_a_network_is_compiled_and_computes_the_same(self, device):
         network, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4)
         with torch.no_grad():
             wanted = network(x)
         torch.testing.assert_close(device.prepare(network, (x,))(), wanted, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_the_twelfth_network_of_a_class_is_still_compiled(self, device):
         x, networks = torch.randn(2, 4), [nn.Sequential(nn.Linear(4, 3), nn.ReLU()) for _ in range(12)]
         calls = []

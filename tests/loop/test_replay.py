@@ -82,7 +82,9 @@ def test_replay_equals_live(memory, stops, batch, known, side):
     assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("name", method.names("strategy"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "qlognehvi")) for n in method.names("strategy")]
+)
 def test_every_strategy_goes_on_as_if_unbroken(name, folder):
     few = {"pool": 20, "samples": 4, "initial": 20} if name == "qlognehvi" else {}
     objectives = handled(name, TOY_OBJECTIVES)

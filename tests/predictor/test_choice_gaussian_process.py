@@ -10,9 +10,9 @@ from archsmith.predictor.choice_gaussian_process import (
     ChoiceGaussianProcess,
     Covariance,
     Frame,
+    _Density,
     _factor,
-    _Posterior,
-    predict_together,
+    posterior_together,
 )
 
 GROUPS = np.array([*np.repeat(np.arange(4), 3), *[FEATURE] * 5])
@@ -58,7 +58,8 @@ def test_processes_that_share_a_frame_predict_as_alone():
     together = [ChoiceGaussianProcess() for _ in range(3)]
     for process, (where, values) in zip(together, [(frame, y), (other, y[:30]), (frame, y**2)], strict=True):
         process.retune(where, values, 5)
-    means, deviations = predict_together(together, new)
+    found = posterior_together(together, new)
+    means, deviations = found.mean, found.std
     for j, process in enumerate(together):
         alone = process.predict(new)
         np.testing.assert_array_equal(means[:, j], alone[0])
@@ -68,15 +69,15 @@ def test_processes_that_share_a_frame_predict_as_alone():
 @pytest.mark.parametrize("width", [17, 12])
 def test_the_gradient_is_the_slope(width):
     x, y = pairs(30)
-    posterior = _Posterior(Frame(x[:, :width], GROUPS[:width]), (y - y.mean()) / y.std())
-    theta = posterior.expected + np.random.default_rng(0).normal(size=len(posterior.expected)) / 3
-    gradient = posterior(theta)[1]
+    density = _Density(Frame(x[:, :width], GROUPS[:width]), (y - y.mean()) / y.std())
+    theta = density.expected + np.random.default_rng(0).normal(size=len(density.expected)) / 3
+    gradient = density(theta)[1]
     for j in range(len(theta)):
         if width == 12 and 2 <= j < 5:
             continue  # without features their part of the covariance stays as it is
         step = np.eye(len(theta))[j] * 1e-5
         assert gradient[j] == pytest.approx(
-            (posterior(theta + step)[0] - posterior(theta - step)[0]) / 2e-5, rel=1e-4, abs=1e-5
+            (density(theta + step)[0] - density(theta - step)[0]) / 2e-5, rel=1e-4, abs=1e-5
         )
 
 

@@ -171,7 +171,7 @@ def test_unlabelled_architectures_move_the_border():
 
 
 def test_small_may_be_good():
-    """The mirrored problem has the mirrored answer."""
+    """The mirrored problem has the mirrored prediction."""
     x, y = problem(40)
     large, small = LowDensitySeparation(good=0.3), LowDensitySeparation(good=0.3, smallest=True)
     large.fit(x, y)

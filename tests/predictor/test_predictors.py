@@ -8,7 +8,7 @@ from archsmith.errors import InvalidData, InvalidOption
 from archsmith.predictor.gaussian_process import GaussianProcess
 from archsmith.predictor.random_forest import RandomForest
 from archsmith.predictor.ridge import Ridge
-from archsmith.testing.predictors import PredictorConformance, problem
+from archsmith.testing.predictors import PredictorConformance, PredictorCoreConformance, problem
 
 # As in everyday use, but with fewer trees: the suite fits each of them a good two dozen times.
 OPTIONS = {
@@ -26,7 +26,11 @@ QUICK = {
 
 for _name in method.names("predictor"):
     _title = f"Test{_name.title().replace('_', '')}"
-    globals()[_title] = type(_title, (PredictorConformance,), {"name": _name, "options": OPTIONS.get(_name, {})})
+    _mine = {"name": _name, "options": OPTIONS.get(_name, {})}
+    globals()[_title] = type(_title, (PredictorCoreConformance,), _mine)
+    _full = type(f"{_title}InFull", (PredictorConformance,), _mine)
+    globals()[f"{_title}InFull"] = pytest.mark.full(method.load("predictor", _name).__module__)(_full)
+del _full  # pytest would collect the last one twice
 
 
 def test_ridge_finds_a_linear_law():

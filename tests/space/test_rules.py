@@ -5,7 +5,7 @@ import pytest
 
 from archsmith.benchmark.nasbench_graph import NASBenchGraph
 from archsmith.space import Choice, ChoiceSpace, Interchangeable
-from archsmith.space.rules import MANY, Rules
+from archsmith.space.rules import ROWS_FOR_A_TABLE, Rules
 
 
 def conditional():
@@ -25,7 +25,7 @@ def rules_of(space):
 @pytest.mark.parametrize("space", [conditional(), NASBenchGraph().space], ids=["conditional", "graph"])
 def test_many_rows_are_treated_as_single_ones(space):
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, space.cardinalities, (2 * MANY, len(space.choices))).astype(np.int16)
+    rows = rng.integers(0, space.cardinalities, (2 * ROWS_FOR_A_TABLE, len(space.choices))).astype(np.int16)
     bulk, single = rules_of(space), rules_of(space)
     canonical = bulk.canonical(rows)
     np.testing.assert_array_equal(canonical, np.concatenate([single.canonical(row[None]) for row in rows]))
@@ -40,5 +40,5 @@ def test_many_rows_are_treated_as_single_ones(space):
 def test_rules_about_many_choices_need_no_table():
     names = [f"c{i}" for i in range(20)]
     space = ChoiceSpace([Choice(name, (1, 2, 3)) for name in names], [f"{' + '.join(names)} <= 40"])
-    rows = np.random.default_rng(0).integers(0, 3, (2 * MANY, 20)).astype(np.int16)
+    rows = np.random.default_rng(0).integers(0, 3, (2 * ROWS_FOR_A_TABLE, 20)).astype(np.int16)
     np.testing.assert_array_equal(space.violated(rows), (rows.sum(axis=1) + 20 > 40).astype(int))

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from archsmith.errors import MissingExtra, RunLocked, RunMismatch, UserError
 from archsmith.store import Store, _schema
-from archsmith.testing.stores import StoreContract, evaluation
+from archsmith.testing.stores import StoreConformance, evaluation
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def url(postgres_url):
 
 
 @pytest.mark.postgres
-class TestPostgres(StoreContract):
+class TestPostgres(StoreConformance):
     @pytest.fixture
     def open_store(self, url):
         return lambda: Store.open(url)

@@ -14,12 +14,12 @@ import pytest
 
 from archsmith.errors import DamagedFile, RunLocked, RunMismatch, StorageFull, UserError
 from archsmith.store import Store, _schema
-from archsmith.testing.stores import StoreContract, evaluation, failure, proposal
+from archsmith.testing.stores import StoreConformance, evaluation, failure, proposal
 
 V1 = Path(__file__).parent / "fixtures" / "v1.db"
 
 
-class TestSqlite(StoreContract):
+class TestSqlite(StoreConformance):
     @pytest.fixture
     def open_store(self, tmp_path):
         return lambda: Store.open(tmp_path / "new folder" / "a#b?c%20.db")

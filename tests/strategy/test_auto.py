@@ -17,10 +17,10 @@ from archsmith.predictor.ridge import Ridge
 from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.strategy.auto import Auto
 from archsmith.strategy.evolution.nsga2 import Nsga2
+from archsmith.strategy.kit.choice_models import ChoiceModels
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.hypervolume_improvement import ExpectedImprovement
 from archsmith.strategy.kit.observations import learnt_from
-from archsmith.strategy.kit.surrogate import Surrogate
 from archsmith.strategy.kit.trend import Counts, Trend, best_line
 from archsmith.strategy.random import RandomSearch
 from archsmith.testing.strategies import OBJECTIVES, run
@@ -95,6 +95,7 @@ def noise(proposal):
     return Evaluation(proposal=proposal, values={k: Value(v, "computed") for k, v in values.items()}, evaluator="noise")
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_learnt_it_does_as_well_as_nsga2():
     volumes = {}
     for method in (Auto, Nsga2):
@@ -111,10 +112,10 @@ def test_unpredictable_costs_are_known_to_be():
     space = layered()
     history = RowHistory(space, PAIR, ())
     history.tell([noise(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
-    assert Surrogate(history, [], 400).belief("ranks").skill < 0.2
+    assert ChoiceModels(history, [], 400).fitted("ranks").skill < 0.2
     other = RowHistory(space, PAIR, ())
     other.tell([evaluate_layers(Proposal(a)) for a in space.sample(60, np.random.default_rng(0))])
-    assert Surrogate(other, [], 400).belief("ranks").skill > 0.7
+    assert ChoiceModels(other, [], 400).fitted("ranks").skill > 0.7
 
 
 def test_free_metrics_are_used_and_may_be_missing():
@@ -149,6 +150,7 @@ def test_limits_and_failures_are_learnt():
     assert max(e["accuracy"] for e in done if e.feasible(limits)) > best - 0.5
 
 
+@pytest.mark.slow
 def test_large_spaces_and_batches():
     """45 conditional choices, about 10**19 designs: batches of eight spread, and nothing is asked twice."""
     choices = [Choice(f"depth{s}", (2, 3, 4)) for s in range(5)]
@@ -278,10 +280,10 @@ def test_limits_are_learnt_beyond_what_is_learnt_from():
     history = RowHistory(layered(), PAIR, [Limit("memory", "<=", 5.0)])
     history.tell([evaluate(a) for a in layered().sample(90, np.random.default_rng(0))])
     assert (history.violations == 0).sum() > 40
-    surrogate = Surrogate(history, [], 40)
+    models = ChoiceModels(history, [], 40)
     fresh = layered().sample(200, np.random.default_rng(5))
     broken = np.array([evaluate(a)["memory"] > 5 for a in fresh])
-    chance = np.exp(surrogate.belief("ranks").log_chance(surrogate.encode(layered().rows(fresh))))
+    chance = np.exp(models.fitted("ranks").log_chance(models.encode(layered().rows(fresh))))
     assert chance[broken].max() < 0.1
     assert chance[~broken].min() > 0.9
 
@@ -294,22 +296,22 @@ def test_hyper_parameters_are_tuned_beyond_what_is_learnt_from(monkeypatch):
     )
     designs = by_latency(60)
     history = told(designs=designs[:40])
-    surrogate = Surrogate(history, [], 20)
-    surrogate.belief("ranks")
+    models = ChoiceModels(history, [], 20)
+    models.fitted("ranks")
     first = len(tuned)
-    surrogate.belief("ranks")
+    models.fitted("ranks")
     assert set(tuned) == {20}
     assert len(tuned) == first >= 2  # an objective each
     history.tell([evaluate_layers(Proposal(a)) for a in designs[40:]])
-    surrogate.belief("ranks")
+    models.fitted("ranks")
     assert len(tuned) >= first + 2
 
 
 def test_encodings_are_those_of_the_rows_however_they_are_asked_for(monkeypatch):
-    monkeypatch.setattr("archsmith.strategy.kit.surrogate.REMEMBERED", 60)
+    monkeypatch.setattr("archsmith.strategy.kit.choice_models.ENCODINGS_KEPT", 60)
     space, rng = layered(), np.random.default_rng(0)
-    surrogate = Surrogate(RowHistory(space, PAIR, ()), [], 20)
+    models = ChoiceModels(RowHistory(space, PAIR, ()), [], 20)
     for n in (1, 7, 50, 30, 200, 5):  # grows, repeats itself, and forgets
         rows = space.rows(space.sample(n, rng))
         rows = np.concatenate([rows, rows[::2]])
-        np.testing.assert_array_equal(surrogate.encode(rows), Thermometer(space).encode(rows))
+        np.testing.assert_array_equal(models.encode(rows), Thermometer(space).encode(rows))

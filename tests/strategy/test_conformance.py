@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from archsmith import method
-from archsmith.testing.strategies import StrategyConformance, asked_elsewhere, trajectory
+from archsmith.testing.strategies import StrategyConformance, StrategyCoreConformance, asked_elsewhere, trajectory
 
 QUICK = {
     "epnas": {"predictor": "ridge", "pool": 60},
@@ -20,8 +20,9 @@ NEEDS = {"moead": "pymoo", "nsga3": "pymoo", "qlognehvi": "botorch", "sms_emoa":
 SLOW = {"qlognehvi"}
 
 
-def marked(suite, name):
-    """``suite`` with the marks that its strategy asks for."""
+def made(title, suite, name):
+    """A suite for one strategy, with the marks that this asks for."""
+    suite = type(title, (suite,), {"name": name, "options": QUICK.get(name, {})})
     package = NEEDS.get(name)
     if package and find_spec(package) is None:
         suite = pytest.mark.skip(reason=f"{package} is not installed")(suite)
@@ -30,9 +31,10 @@ def marked(suite, name):
 
 for _name in method.names("strategy"):
     _title = f"Test{_name.title().replace('_', '')}"
-    _suite = type(_title, (StrategyConformance,), {"name": _name, "options": QUICK.get(_name, {})})
-    globals()[_title] = marked(_suite, _name)
-del _suite  # pytest would collect the last one twice
+    globals()[_title] = made(_title, StrategyCoreConformance, _name)
+    _full = made(f"{_title}InFull", StrategyConformance, _name)
+    globals()[f"{_title}InFull"] = pytest.mark.full(method.load("strategy", _name).__module__)(_full)
+del _full  # pytest would collect the last one twice
 
 
 def test_trouble_in_the_other_process_is_told_and_it_goes_on():

@@ -209,6 +209,7 @@ def test_the_best_mutation_may_be_impossible_however_far_ahead_it_is():
     assert {strategy._pick(values, allowed) for _ in range(20)} == {2}
 
 
+@pytest.mark.slow
 def test_mutations_that_learn_beat_fixed_rates_at_equal_evaluations():
     def ends(**options):
         found = []

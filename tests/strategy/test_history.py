@@ -36,8 +36,8 @@ def test_rows_costs_and_violations_belong_together():
 def test_success_replaces_failure_and_never_the_other_way_round():
     history = RowHistory(toy_space(), TOY_OBJECTIVES, ())
     [p] = proposals(1)
-    for answer in (fail(p), toy_evaluate(p), fail(p)):
-        history.tell([answer])
+    for result in (fail(p), toy_evaluate(p), fail(p)):
+        history.tell([result])
     assert history.told[p.architecture.key].ok
     assert np.isfinite(history.costs).all()
     assert len(history.rows) == 1

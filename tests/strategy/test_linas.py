@@ -24,6 +24,7 @@ def volume(evaluations):
     return hypervolume(costs(evaluations, TOY_OBJECTIVES) / [10.0, 0.5], [-8.2, 1.6])
 
 
+@pytest.mark.slow
 def test_half_as_many_evaluations_beat_nsga2():
     found = {"linas": 0.0, "nsga2": 0.0}
     for name, budget in (("linas", 50), ("nsga2", 100)):
@@ -73,10 +74,10 @@ def test_it_learns_where_evaluations_fail():
 def test_two_successes_among_failures_do_not_start_the_fit():
     """Fewer evaluations than are needed: it goes on drawing."""
     strategy = made()
-    answers = iter([toy_evaluate, toy_evaluate])
+    outcomes = iter([toy_evaluate, toy_evaluate])
 
     def mostly_failing(proposal):
-        return next(answers, fail)(proposal)
+        return next(outcomes, fail)(proposal)
 
     done = run(strategy, mostly_failing, budget=30)
     assert sum(e.ok for e in done) == 2
@@ -93,7 +94,7 @@ def test_picks_told_meanwhile_are_not_asked():
     strategy = made(initial=6, picks=5)
     strategy.tell([toy_evaluate(p) for p in strategy.ask(6)])
     strategy.ask(1)
-    queued = toy_space().architectures(np.stack(strategy._queue))
+    queued = toy_space().architectures(np.stack(strategy._queue._rows))
     strategy.tell([toy_evaluate(Proposal(a)) for a in queued])
     assert not set(queued) & {p.architecture for p in strategy.ask(4)}
 

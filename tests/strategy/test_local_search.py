@@ -39,16 +39,16 @@ def test_it_asks_neighbours_of_the_best_until_all_are_known_and_then_starts_anew
     here, starts = done[0], 0
     for _ in range(150):
         [asked] = strategy.ask(1)
-        answer = toy_evaluate(asked)
+        result = toy_evaluate(asked)
         if asked.parent is None:
             starts += 1
             assert neighbours(here.architecture) <= {e.architecture.key for e in done}
-            here = answer
+            here = result
         else:
             assert asked.architecture.key in neighbours(here.architecture)
-            here = min(here, answer, key=lambda e: e["latency_ms"])
-        done.append(answer)
-        strategy.tell([answer])
+            here = min(here, result, key=lambda e: e["latency_ms"])
+        done.append(result)
+        strategy.tell([result])
     assert starts >= 1
 
 

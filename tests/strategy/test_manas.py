@@ -37,6 +37,7 @@ def regret(name, rounds, **options):
     return found
 
 
+@pytest.mark.slow
 def test_regret_is_sub_linear_and_that_of_random_search_is_not():
     rounds = np.array([50, 100, 200, 400])
     growth, last = {}, {}

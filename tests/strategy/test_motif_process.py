@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archsmith.strategy.kit.motif_process import KERNELS, NOISES, Kernel, MotifProcess, best_kernel
+from archsmith.strategy.kit.motif_process import KERNELS, NOISE_SHARES, Kernel, MotifProcess, best_kernel
 
 
 def counts(n, d=6, seed=0):
@@ -29,16 +29,17 @@ def test_it_predicts_as_the_book_says(kernel):
     target = (y - y.mean()) / y.std()
     prior = dense(kernel, x, x, x)
     evidences = []
-    for noise in NOISES:
+    for noise in NOISE_SHARES:
         noisy = prior + noise * np.eye(25)
         variance = target @ np.linalg.solve(noisy, target) / 25
         evidences.append(-12.5 * np.log(variance) - 0.5 * np.linalg.slogdet(noisy)[1])
     assert posterior.evidence == pytest.approx(max(evidences), rel=1e-4)
-    noisy = prior + NOISES[int(np.argmax(evidences))] * np.eye(25)
+    noisy = prior + NOISE_SHARES[int(np.argmax(evidences))] * np.eye(25)
     cross = dense(kernel, x, wanted, x)
     variance = target @ np.linalg.solve(noisy, target) / 25
     left = np.diag(dense(kernel, x, wanted, wanted)) - np.einsum("ij,ji->i", cross, np.linalg.solve(noisy, cross.T))
-    mean, std = process.predict(wanted, [posterior])
+    found = process.posterior(wanted, [posterior])
+    mean, std = found.mean, found.std
     np.testing.assert_allclose(mean[:, 0], y.mean() + y.std() * cross @ np.linalg.solve(noisy, target), rtol=1e-4)
     np.testing.assert_allclose(std[:, 0], y.std() * np.sqrt(variance * left), rtol=1e-3)
 
@@ -54,7 +55,7 @@ def test_slopes_are_those_of_the_prediction(kernel):
         having = x[x[:, feature] > 0]
         step = np.zeros(x.shape[1])
         step[feature] = 0.05
-        up, down = (process.predict(having + s, [posterior])[0].mean() for s in (step, -step))
+        up, down = (process.posterior(having + s, [posterior]).mean.mean() for s in (step, -step))
         assert slopes[feature] == pytest.approx((up - down) / 0.1 / y.std(), abs=2e-3)
     assert np.argmax(slopes) == 0
     assert np.argmin(slopes) == 1
@@ -69,6 +70,7 @@ def test_evidence_tells_a_linear_target_from_a_bent_one():
 def test_constant_targets_and_single_designs():
     for x in (counts(1), counts(5), np.ones((4, 3))):
         process = MotifProcess(x, Kernel(0.5, 1.0))
-        mean, std = process.predict(counts(3, x.shape[1]), [process.fit(np.full(len(x), 7.0))])
+        found = process.posterior(counts(3, x.shape[1]), [process.fit(np.full(len(x), 7.0))])
+        mean, std = found.mean, found.std
         assert np.allclose(mean, 7.0)
         assert np.isfinite(std).all()

@@ -116,7 +116,7 @@ def test_a_long_history_is_cut_to_the_best_and_the_latest():
 
 
 def test_a_batch_spreads():
-    """Believing in what was picked, it does not pick the same gain twice."""
+    """What was picked counts as measured: the same gain is not picked twice."""
     strategy = made()
     strategy.tell([evaluate(Proposal(a)) for a in SPACE.sample(40, np.random.default_rng(0))])
     prices = [evaluate(p)["price"] for p in strategy.ask(6)]

@@ -50,6 +50,7 @@ def random_median(table):
     return int(np.argmax(missed <= 0.5)) + 1
 
 
+@pytest.mark.slow
 def test_lanas_needs_five_times_fewer_evaluations_than_random_search(table):
     needed = [until_near_best(table, "lanas", seed, 600) for seed in range(5)]
     assert 5 * np.median(needed) <= random_median(table)

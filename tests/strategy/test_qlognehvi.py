@@ -15,6 +15,13 @@ from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
 TINY = {"initial": 6, "pool": 20, "samples": 8}
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_compiled(monkeypatch):
+    """BoTorch would have a kernel compiled for most of a minute; without it, it computes the same."""
+    cpp_extension = pytest.importorskip("torch.utils.cpp_extension")
+    monkeypatch.setattr(cpp_extension, "load", None)
+
+
 def made(objectives=TOY_OBJECTIVES, limits=(), seed=0, **options):
     pytest.importorskip("botorch")
     rng = np.random.default_rng(seed)
@@ -28,9 +35,9 @@ def known(n=15):
 def test_it_picks_what_improves_the_front():
     """Three picks of it, batch and pending included, are better than the designs that it learnt from."""
     strategy = made()
-    strategy.tell(known())
+    strategy.tell(known(8))
     asked = [toy_evaluate(p) for p in strategy.ask(3)]
-    front = [(e["accuracy_top1"], e["latency_ms"]) for e in known()]
+    front = [(e["accuracy_top1"], e["latency_ms"]) for e in known(8)]
     new = [not any(a >= e["accuracy_top1"] and t <= e["latency_ms"] for a, t in front) for e in asked]
     assert sum(new) >= 2
 
@@ -42,7 +49,7 @@ def test_it_is_deterministic_and_leaves_torch_alone():
     asked = []
     for _ in range(2):
         strategy = made(TOY_OBJECTIVES[:1])
-        strategy.tell(known(12))
+        strategy.tell(known(8))
         asked.append([p.architecture.key for p in strategy.ask(2)])
     assert asked[0] == asked[1]
     assert torch.equal(before, torch.random.get_rng_state())
@@ -52,7 +59,7 @@ def test_limits_are_constraints_and_unknown_metrics_are_no_obstacle():
     found = {}
     for limits in [(), (Limit("latency_ms", "<=", 0.25), Limit("unheard_of", "<=", 1.0))]:
         strategy = made(TOY_OBJECTIVES[:1], limits, pool=40, samples=32)
-        strategy.tell(known(30))
+        strategy.tell(known(20))
         [asked] = strategy.ask(1)
         found[bool(limits)] = toy_evaluate(asked)["latency_ms"]
     assert found[True] < 0.5 * found[False]
@@ -60,7 +67,7 @@ def test_limits_are_constraints_and_unknown_metrics_are_no_obstacle():
 
 def test_a_search_survives_models_that_cannot_be_fitted(monkeypatch):
     strategy = made()
-    strategy.tell(known())
+    strategy.tell(known(8))
     from botorch import fit
     from botorch.exceptions import ModelFittingError
 

@@ -19,6 +19,7 @@ def made(objectives=ACCURACY, seed=0, **options):
     return Reinforce(toy_space(), objectives, rng=np.random.default_rng(seed), **options)
 
 
+@pytest.mark.slow
 def test_it_beats_random_search():
     found = {"random": 0.0, "reinforce": 0.0}
     for name in found:

@@ -26,6 +26,7 @@ def volume(evaluations):
     return hypervolume(costs(evaluations, TOY_OBJECTIVES) / [10.0, 0.5], [-8.2, 1.6])
 
 
+@pytest.mark.slow
 def test_it_beats_random_search():
     found = np.mean([volume(run(made(seed=s), toy_evaluate, budget=60)) for s in range(2)])
     rng = np.random.default_rng(0)

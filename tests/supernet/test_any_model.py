@@ -114,7 +114,7 @@ REFUSED = {
     "quantised": (quantised, "the model is quantised.*quantise what comes out"),
     "spectral norm over the only width": (
         lambda: normed(nn.utils.parametrizations.spectral_norm),
-        "assigns such a buffer",
+        "assigns this buffer",
     ),
     "old weight norm": (lambda: normed(nn.utils.weight_norm), "weight_norm"),
 }

@@ -98,7 +98,10 @@ def called(model, inputs, **more):
     return outputs_of(model(**inputs, **more) if isinstance(inputs, dict) else model(inputs, **more))
 
 
-@pytest.mark.parametrize("name", AGAIN)
+QUICK = ("timm/test_resnet", "transformers/bert")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in AGAIN])
 def test_a_published_model_is_elastic_and_equal(name):
     define_torchvision_operators()
     pytest.importorskip(name.partition("/")[0])

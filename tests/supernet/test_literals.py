@@ -92,6 +92,7 @@ def test_heads_follow_numbers_in_the_code(way):
     assert list(network.state_dict()) == list(model.state_dict())
 
 
+@pytest.mark.slow
 def test_what_is_extracted_loads_without_archsmith(tmp_path):
     supernet = elastic(Net())
     network = supernet.extract(supernet.smallest).blocks[0]["attention"]

@@ -135,7 +135,7 @@ def test_blocks_that_share_what_the_first_makes(rng):
     supernet = elastic(Shared(), depth=0.3)
     depth = next(c for c in supernet.space.choices if c.name == "layers.depth")
     assert depth.options == (1, 2, 3)
-    assert "others need what it makes" in supernet.explain("layers.0")
+    assert "other modules need its further outputs" in supernet.explain("layers.0")
     check(supernet, rng)
     network = supernet.extract(supernet.space.architecture({**supernet.smallest.to_dict(), "layers.depth": 1}))
     assert len(network.layers) == 1
@@ -145,7 +145,7 @@ def test_blocks_that_share_what_the_first_makes(rng):
 def test_blocks_whose_outputs_are_read_stay():
     supernet = elastic(Shared(reads=True), depth=0.3)
     assert "layers.depth" not in supernet.space.names
-    assert "others need what it makes" in supernet.explain("layers.2")
+    assert "other modules need its further outputs" in supernet.explain("layers.2")
 
 
 class Twin(nn.Module):
@@ -298,7 +298,10 @@ def small(kind):
 
 @pytest.mark.parametrize(
     ("kind", "depths"),
-    [("T5", ["encoder.block.depth", "decoder.block.depth"]), ("Llama", ["model.layers.depth"])],
+    [
+        pytest.param("T5", ["encoder.block.depth", "decoder.block.depth"], marks=pytest.mark.slow),
+        ("Llama", ["model.layers.depth"]),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_language_models_generate_with_fewer_layers(kind, depths):

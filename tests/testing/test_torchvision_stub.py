@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import torch
 from archsmith.testing.torchvision_stub import define_torchvision_operators
@@ -14,6 +16,7 @@ print(len(defined), len(again), tuple(model(torch.zeros(2, 3, 32, 32)).shape), t
 """
 
 
+@pytest.mark.slow
 def test_torchvision_imports_and_its_models_run():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -180,6 +180,7 @@ train(tiny_supernet(), blobs(4, 16), epochs=12, lr=0.01, checkpoint=sys.argv[1],
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_loses_no_finished_epoch(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     seen = next(int(line) for line in process.stdout if int(line) >= 3)

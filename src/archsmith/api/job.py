@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import archsmith
 from archsmith import loop, method
 from archsmith.api.exports import export_front, exports_intact
 from archsmith.api.front import Front, read_front
@@ -36,6 +35,7 @@ from archsmith.runs.weights import WEIGHTS, load_weights
 from archsmith.source.building import build, check_model, source_of
 from archsmith.training.kit import loop as training
 from archsmith.training.kit.optimizer import check_rates
+from archsmith.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,7 +204,7 @@ class Job:
         files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path] * path.is_file()
         seen = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         asked = {name: value for name, value in vars(self).items() if name != "run"}
-        text = repr((archsmith.__version__, asked, seen))
+        text = repr((__version__, asked, seen))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _spec(self, metrics: list[UserMetric], devices: Mapping[str, str]) -> SearchSpec:

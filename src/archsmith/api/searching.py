@@ -114,6 +114,7 @@ def search(  # noqa: PLR0913 - the whole specification, in one call
     check_known(spec.metrics, available_metrics(metrics, devices))
     joint = joint_space(supernet, spec.precisions, reporter=reporter)
     context = SearchContext(supernet, source, val, test, devices, joint=joint)
+    spec.check(context.space)
     fixed = describe(context, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
     from archsmith.orchestration.reachable import check_reachable

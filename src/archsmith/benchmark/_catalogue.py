@@ -44,7 +44,7 @@ def open_benchmark(spec: str | Benchmark, folder: Path | str | None = None) -> B
     if isinstance(spec, Benchmark):
         return spec
     found = describe_benchmark(spec, folder)
-    _ = found.rows  # a missing or damaged file is told now, not in the middle of a search
+    _ = found.rows  # report a missing or damaged file now, not in the middle of a search
     return found
 
 
@@ -68,15 +68,15 @@ def import_benchmark(spec: str, source: Path | str, folder: Path | str | None = 
 
     Args:
         spec: as :func:`open_benchmark` takes it.
-        source: a folder or a file that somebody fetched.
+        source: a folder or a file with published tables.
         folder: of the imported tables; ``$ARCHSMITH_HOME/benchmarks`` by default.
 
     Returns:
         The file that was written.
 
     Raises:
-        MissingTable: when ``source`` holds nothing of it.
-        InvalidData: when what it holds is of another form, or not complete.
+        MissingTable: when ``source`` has no file of this benchmark.
+        InvalidData: when a file has another form or is incomplete.
     """
     found = describe_benchmark(spec, folder)
     if not found.build(Sources(Path(source))):

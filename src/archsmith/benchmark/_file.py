@@ -43,7 +43,7 @@ class _Place(TypedDict):
 
 
 class _Header(TypedDict):
-    """The header as JSON; what the benchmark itself says stands beside it."""
+    """The header as JSON; the benchmark adds entries of its own."""
 
     arrays: dict[str, _Place]
     bytes: int
@@ -52,7 +52,7 @@ class _Header(TypedDict):
 
 @dataclass(frozen=True)
 class TableFile:
-    """What a file holds.
+    """The contents of a file.
 
     Args:
         header: plain data about the arrays.
@@ -90,7 +90,7 @@ def read(path: Path, *, again: str) -> TableFile:
 
     Args:
         path: of the file.
-        again: how to make it anew, for messages.
+        again: how to make the file again, for messages.
 
     Raises:
         MissingTable: when there is no such file.
@@ -126,7 +126,7 @@ def read(path: Path, *, again: str) -> TableFile:
 
 
 def _contents(text: bytes, payload: NDArray[np.uint8]) -> TableFile:
-    """What a header says of the bytes behind it.
+    """The arrays that a header describes in the bytes after it.
 
     Raises:
         ValueError: when they do not fit.

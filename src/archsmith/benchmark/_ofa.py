@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-STAGES, LONGEST = 5, 4
-BLOCKS = STAGES * LONGEST
+STAGES, MOST_BLOCKS = 5, 4
+BLOCKS = STAGES * MOST_BLOCKS
 KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
 
 _IMAGE, _CLASSES = 224, 1000
 _WIDTHS = (16, 24, 40, 80, 112, 160)  # of the fixed first block and of each stage
 _STRIDES = (2, 2, 2, 1, 2)
-_SQUEEZED = (False, True, False, True, True)  # squeeze and excitation
+_SQUEEZE_EXCITE = (False, True, False, True, True)  # squeeze and excitation
 _HEAD = (960, 1280)
 
 # Hyper-parameters of the Gaussian process, rounded, where the marginal likelihood of 400 of the measured networks
 # drawn at random is greatest: squared length-scales of kernels, expansions and depths, variances, noise.
 _SCALES = (1200.0, 240.0, 33.0)
 _VARIANCE = 0.95
-_LINEAR = (0.0032, 0.106)  # of expansions and depths
+_LINEAR_VARIANCES = (0.0032, 0.106)  # of expansions and depths
 _NOISE = 7.2e-4
 _FOLDS = 10
-_AT_ONCE = 512
+_PREDICTED_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Networks as index of kernel and expansion of each block, and whether it exists, each ``(n, 20)``."""
+    """Networks as arrays ``(n, 20)``: index of kernel and expansion of each block, and whether it exists."""
 
     kernels: NDArray[Any]
     expansions: NDArray[Any]
@@ -58,13 +58,13 @@ class Blocks:
             ((option[:, :, None] == np.arange(3)) & self.active[:, :, None]).reshape(len(self), -1).astype(np.float64)
             for option in (self.kernels, self.expansions)
         )
-        optional = np.arange(BLOCKS) % LONGEST >= DEPTHS[0]
+        optional = np.arange(BLOCKS) % MOST_BLOCKS >= DEPTHS[0]
         return [kernels, expansions, self.active[:, optional].astype(np.float64)]
 
 
 @cache
 def _costs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Parameters and multiply-adds of what is always there ``(2,)``, and of each block's options ``(20, 3, 3, 2)``.
+    """Parameters and multiply-adds of the fixed parts ``(2,)``, and of each block's options ``(20, 3, 3, 2)``.
 
     A convolution without bias and two numbers a channel for the batch norm after it; two biased fully connected
     layers in squeeze and excitation; norms, activations and pooling count no multiply-adds.
@@ -74,17 +74,17 @@ def _costs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     stem = stem + _convolution(_WIDTHS[0], _WIDTHS[0], 1, size)
     table = np.zeros((BLOCKS, 3, 3, 2), dtype=np.int64)
     for stage in range(STAGES):
-        for j in range(LONGEST):
+        for j in range(MOST_BLOCKS):
             width, stride = _WIDTHS[stage + (j > 0)], _STRIDES[stage] if j == 0 else 1
             for k, kernel in enumerate(KERNELS):
                 for e, expansion in enumerate(EXPANSIONS):
                     middle = _rounded(width * expansion)
                     cost = _convolution(width, middle, 1, size) + _depthwise(middle, kernel, size // stride)
                     cost = cost + _convolution(middle, _WIDTHS[stage + 1], 1, size // stride)
-                    if _SQUEEZED[stage]:
+                    if _SQUEEZE_EXCITE[stage]:
                         inner = _rounded(middle // 4)
                         cost = cost + np.array([2 * middle * inner + inner + middle, 2 * middle * inner])
-                    table[stage * LONGEST + j, k, e] = cost
+                    table[stage * MOST_BLOCKS + j, k, e] = cost
             size //= stride
     head = _convolution(_WIDTHS[-1], _HEAD[0], 1, size)
     dense = _HEAD[0] * _HEAD[1], _HEAD[1] * _CLASSES
@@ -131,8 +131,8 @@ class Surrogate:
     def predict(self, blocks: Blocks) -> NDArray[np.float64]:
         """Expected values, ``(n,)``."""
         parts = [
-            _covariance(blocks[start : start + _AT_ONCE], self.measured) @ self.weights
-            for start in range(0, len(blocks), _AT_ONCE)
+            _covariance(blocks[start : start + _PREDICTED_AT_ONCE], self.measured) @ self.weights
+            for start in range(0, len(blocks), _PREDICTED_AT_ONCE)
         ]
         return np.concatenate([np.zeros(0), *parts]) + self.mean
 
@@ -140,7 +140,7 @@ class Surrogate:
 def _covariance(a: Blocks, b: Blocks) -> NDArray[np.float64]:
     distance = np.zeros((len(a), len(b)))
     linear = np.zeros((len(a), len(b)))
-    for x, y, scale, slope in zip(a.features, b.features, _SCALES, (0.0, *_LINEAR), strict=True):
+    for x, y, scale, slope in zip(a.features, b.features, _SCALES, (0.0, *_LINEAR_VARIANCES), strict=True):
         shared = x @ y.T
         distance += ((x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * shared) / scale
         linear += slope * shared
@@ -157,7 +157,7 @@ def _weights(covariance: NDArray[np.float64], values: NDArray[np.float64]) -> ND
 def validated(
     blocks: Blocks, values: NDArray[np.float64], runs: NDArray[Any], order: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Errors on networks that were left out: ten folds; and each run predicted from the other, the harder question.
+    """Errors on networks that were left out: in ten folds, and each run predicted from the other, which is harder.
 
     ``first_50`` are the first networks of each run, which are the least biased towards the front.
     """

@@ -1,7 +1,7 @@
-"""Published pickles, read so that they can do nothing: numbers, text, containers and NumPy's scalars only.
+"""Published pickles, read safely: only numbers, text, containers and NumPy's scalars.
 
-A pickle is a program. This one may name two things, and gets stand-ins of ours for both, which take numbers and cannot
-be changed; nothing of NumPy's is built or given a state from it.
+A pickle is a program. Here it may name two functions of NumPy, and gets harmless replacements for both, which take
+numbers and cannot be changed. It cannot build or change any object of NumPy.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class _Kind:
         self.dtype = dtype
 
     def __setstate__(self, state: object) -> None:
-        """All that is taken from the state of a type is its order of bytes."""
+        """Take only the byte order from the state of a type."""
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Named:
-    """What a pickle gets for a name: it can be called, and nothing else."""
+    """Replaces a name in a pickle: it can be called, and nothing else."""
 
     __slots__ = ("_make",)
 
@@ -78,7 +78,7 @@ def read_plain_pickle(data: bytes, where: str) -> dict[Any, Any]:
     try:
         _check_numbering(data)
         found = _Unpickler(io.BytesIO(data), encoding="latin-1").load()
-    except Exception as error:  # a program that is wrong can end in any of them
+    except Exception as error:  # a malformed pickle can raise any of these
         raise InvalidData(f"{where} is not read: {error}; fetch it anew from its publisher") from error
     if not isinstance(found, dict):
         raise InvalidData(f"{where} holds {type(found).__name__}, not a dictionary; fetch it anew from its publisher")
@@ -86,9 +86,9 @@ def read_plain_pickle(data: bytes, where: str) -> dict[Any, Any]:
 
 
 def _check_numbering(data: bytes) -> None:
-    """Refuse a pickle that remembers a value under a number which it cannot have reached.
+    """Refuse a pickle that stores a value under a memo number that is too high for its length.
 
-    Python holds a place for every number below it: eight bytes of a file would take gigabytes.
+    Python allocates a place for every lower number: eight bytes of a file could take gigabytes.
     """
     for done, (code, number, _) in enumerate(pickletools.genops(data)):
         if code.name in _PUTS and int(number or 0) > done:

@@ -12,7 +12,7 @@ _MOST_DENSE = 10**6
 
 
 class Index:
-    """Rows numbered as digits of a mixed radix; the number leads to the position.
+    """Finds the position of rows, numbered as digits in a mixed radix.
 
     Args:
         rows: sorted lexicographically, no two equal, ``(n, d)``.
@@ -21,7 +21,8 @@ class Index:
 
     def __init__(self, rows: NDArray[np.integer[Any]], cardinalities: NDArray[np.integer[Any]]) -> None:
         sizes = [int(c) for c in cardinalities]
-        # Spaces beyond 2**63 take several numbers a row; each further one tells rows apart that share those before.
+        # Spaces beyond 2**63 need several numbers per row; each further one separates rows with the same numbers
+        # before.
         self._blocks = [(start, stop, _radix(sizes[start:stop])) for start, stop in _split(sizes)]
         self._total = math.prod(sizes)
         self._rows = rows

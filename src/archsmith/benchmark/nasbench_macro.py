@@ -18,7 +18,7 @@ from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 
 BLOCKS = ("identity", "mb_k3_e3", "mb_k5_e6")
 LAYERS = 8
-_OURS, _PUBLISHED = "nasbench_macro.parquet", "nas-bench-macro_cifar10.json"
+_EXTRACT, _PUBLISHED = "nasbench_macro.parquet", "nas-bench-macro_cifar10.json"
 
 
 @final
@@ -44,7 +44,7 @@ class NASBenchMacro(Benchmark):
     @property
     def how_to_get(self) -> str:
         return (
-            f"It is made from {_OURS}, or from {_PUBLISHED} in the folder data of the public GitHub repository "
+            f"It is made from {_EXTRACT}, or from {_PUBLISHED} in the folder data of the public GitHub repository "
             "xiusu/NAS-Bench-Macro."
         )
 
@@ -70,10 +70,10 @@ class NASBenchMacro(Benchmark):
         return {m.name: m for m in found}
 
     def read(self, sources: Sources) -> Contents | None:
-        if _OURS in sources:
-            frame, where = sources.parquet(_OURS), sources.where(_OURS)
+        if _EXTRACT in sources:
+            frame, where = sources.parquet(_EXTRACT), sources.where(_EXTRACT)
             rows = np.column_stack([frame_numbers(frame, name, where) for name in self.space.names]).astype(np.int16)
-            return Contents(rows, {name: frame_numbers(frame, name, where) for name in self.metrics}, _OURS)
+            return Contents(rows, {name: frame_numbers(frame, name, where) for name in self.metrics}, _EXTRACT)
         if _PUBLISHED in sources:
             return self._read_published(sources)
         return None

@@ -20,9 +20,9 @@ from archsmith.space import Choice, ChoiceSpace, Node, Wiring
 from archsmith.space.forest import AnyRows, Rows
 from archsmith.value import Source
 
-_OURS = "ofa_mbv3_imagenet.parquet"
+_EXTRACT = "ofa_mbv3_imagenet.parquet"
 _RUNS = {"linasnsga2": "mbnv3w10_linasnsga2_acc_macs.csv", "evonsga2": "mbnv3w10_evonsga2_acc_macs.csv"}
-_FEWEST = 50
+_FEWEST_NETWORKS = 50
 
 
 @final
@@ -32,7 +32,7 @@ class OFAMobileNetV3(Benchmark):
     Five stages of 2 to 4 blocks, each with kernel 3, 5 or 7 and expansion 3, 4 or 6: 2.2e19 networks at width 1.0
     and 224 pixels. ``top1`` (percent) is *predicted* by a Gaussian process fitted when the table is imported, for
     measured networks too; ``params`` and ``macs`` are computed exactly. :attr:`rows` and :attr:`columns` are the
-    measured networks, :attr:`facts` the cross-validated errors. The measurements lean towards the Pareto front.
+    measured networks, :attr:`facts` the cross-validated errors. The measured networks lie mostly near the Pareto front.
 
     **Departures from the paper**: inherited weights without further training; one resolution and one width; the
     measurements were made by the searches of DyNAS-T.
@@ -50,7 +50,7 @@ class OFAMobileNetV3(Benchmark):
     @property
     def how_to_get(self) -> str:
         return (
-            f"It is made from {_OURS}, or from {' and '.join(_RUNS.values())} in the folder notebooks/data of the "
+            f"It is made from {_EXTRACT}, or from {' and '.join(_RUNS.values())} in the folder notebooks/data of the "
             "public GitHub repository IntelLabs/DyNAS-T."
         )
 
@@ -60,8 +60,8 @@ class OFAMobileNetV3(Benchmark):
         nodes: list[Node] = []
         for stage in range(_ofa.STAGES):
             choices.append(Choice(f"d_{stage}", _ofa.DEPTHS))
-            for j in range(_ofa.LONGEST):
-                block = stage * _ofa.LONGEST + j
+            for j in range(_ofa.MOST_BLOCKS):
+                block = stage * _ofa.MOST_BLOCKS + j
                 deep = tuple(d for d in _ofa.DEPTHS if d > j)
                 when = None if len(deep) == len(_ofa.DEPTHS) else (f"d_{stage}", deep)
                 choices += [
@@ -107,9 +107,9 @@ class OFAMobileNetV3(Benchmark):
     # Import ------------------------------------------------------------------------------------------------------
 
     def read(self, sources: Sources) -> Contents | None:
-        if _OURS in sources:
-            frame, origin = sources.parquet(_OURS), _OURS
-            where = sources.where(_OURS)
+        if _EXTRACT in sources:
+            frame, origin = sources.parquet(_EXTRACT), _EXTRACT
+            where = sources.where(_EXTRACT)
             values = np.column_stack([frame_numbers(frame, name, where) for name in self.space.names])
             measured = {name: frame_numbers(frame, name, where) for name in self.metrics}
             runs, order = frame["run"].to_numpy(str), frame_numbers(frame, "order", where)
@@ -171,7 +171,7 @@ class OFAMobileNetV3(Benchmark):
                 raise InvalidData(
                     f"{where}: a network with {exact[i]:.0f} {name} is said to have {columns[name][i]:.0f}"
                 )
-        if len(rows) < _FEWEST or not np.isfinite(columns["top1"]).all():
+        if len(rows) < _FEWEST_NETWORKS or not np.isfinite(columns["top1"]).all():
             raise InvalidData(f"{where}: {len(rows)} measured networks are too few or incomplete; fetch the files anew")
         model = _ofa.Surrogate.fit(blocks, columns["top1"])
         facts = _ofa.validated(blocks, columns["top1"], runs, order) | {"mean": model.mean, "measured": len(rows)}

@@ -1,4 +1,4 @@
-"""How candidates get onto a device: as files cut out of the largest network's, or exported one by one."""
+"""The files of candidates for a device: cut out of the largest network's file, or exported one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Files(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that makes them other files than those of the architectures alone; empty where nothing does."""
+        """Of everything beside the architecture that changes the files; empty where nothing does."""
 
     def content(self, arch: Architecture) -> bytes:
         """The file of ``arch``, for calls of the device's batch."""
@@ -35,17 +35,17 @@ class Files(Protocol):
 class Candidates:
     """Prepares subnets of one supernet for one device.
 
-    On a device that runs ONNX files the first candidate takes some exports, after which a file takes milliseconds.
-    Where that cannot be done, networks are exported one by one, and a note says why, once.
+    On a device that runs ONNX files the first candidate needs several exports; after that a file takes milliseconds.
+    Where files cannot be cut out, networks are exported one by one, and one note says why.
 
     Args:
         supernet: from which subnets come.
-        device: that they are prepared for.
-        reporter: hears what takes a while; its notes, why networks are exported one by one.
-        learnt: how files are cut out, by the shapes of the inputs; devices of one batch may share it.
+        device: the device that runs them.
+        reporter: gets the progress of slow steps, and a note why networks are exported one by one.
+        learnt: how files are cut out, by the shapes of the inputs; devices with the same batch may share it.
 
     Attributes:
-        reason: the same; empty while files are cut out.
+        reason: why networks are exported one by one; empty while files are cut out.
         fingerprint: empty: these are the files of the architectures.
     """
 
@@ -101,7 +101,7 @@ class Candidates:
             raise EvaluationFailed(f"the network cannot be exported: {lines[0][:300]}") from error
 
     def _cut(self, arch: Architecture) -> bytes | None:
-        """The file of ``arch``, cut out; ``None`` where it is to be exported by itself."""
+        """The file of ``arch``, cut out; ``None`` where it must be exported."""
         if ".onnx" not in self.device.files or self.reason:
             return None
         try:
@@ -121,7 +121,7 @@ class Candidates:
 
     def _file(self, arch: Architecture) -> bytes:
         inputs = resized(self.supernet.inputs_of(arch), self.device.batch)
-        shapes = repr([getattr(x, "shape", x) for x in inputs])  # where the size of images is a choice, one each
+        shapes = repr([getattr(x, "shape", x) for x in inputs])  # one for each size of images
         if shapes not in self._sliced:
             self._sliced[shapes] = SlicedExport(
                 self.supernet, inputs, self.supernet.input_names, reporter=self._reporter

@@ -1,4 +1,4 @@
-"""What makes two evaluators' values comparable, as sixteen hexadecimal digits."""
+"""Fingerprints of everything that values depend on: equal ones mean that values of two evaluators can be compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def input_shapes(supernet: Supernet) -> str:
 
 
 def fingerprint_of_batches(batches: Iterable[Any]) -> str:
-    """Of every tensor that one pass gives; of the split where the batches know theirs."""
+    """Of the split if the batches have its fingerprint, otherwise of every tensor of one pass."""
     split = getattr(batches, "split", None)
     known = getattr(split, "fingerprint", None)
     if isinstance(known, str):
@@ -32,7 +32,7 @@ def fingerprint_of_batches(batches: Iterable[Any]) -> str:
 
 
 def fingerprint_of_supernet(supernet: Supernet) -> str:
-    """Of the weights and the calibration batches: all that a subnet's outputs depend on."""
+    """Of the weights and the calibration batches: everything that a subnet's outputs depend on."""
     batches = [(*batch.inputs, dict(batch.keywords)) for batch in supernet.calibration]
     return fingerprint_of(supernet.weights_fingerprint, fingerprint_of_batches(batches))
 

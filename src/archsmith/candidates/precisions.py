@@ -1,6 +1,6 @@
-"""A precision for every layer, as choices beside those of the architecture: quantisation inside the search.
+"""Quantisation inside the search: a precision for every layer, as choices beside those of the architecture.
 
-The choices form a space whose owner is the device; a supernet's plans do not know of it (SimQ-NAS, Sridhar et al. 2023,
+The owner of these choices is the device; a supernet's plans do not depend on them (SimQ-NAS, Sridhar et al. 2023,
 arXiv:2312.13301).
 """
 
@@ -17,16 +17,23 @@ from archsmith.errors import InvalidModel, InvalidOption, MissingExtra, UserErro
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.export.onnx_tools.inputs import resized
-from archsmith.export.onnx_tools.quantising import ESTIMATORS, FULL, PRECISIONS, Estimator, Policy, Quantisable
+from archsmith.export.onnx_tools.quantising import (
+    ESTIMATORS,
+    FULL_PRECISION,
+    PRECISIONS,
+    Estimator,
+    Policy,
+    Quantisable,
+)
 from archsmith.hardware import Device, open_device
 from archsmith.progress import SILENT, Reporter
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.supernet.supernet import Supernet
 
 OWNER = "device"
-"""Of the choices of precisions."""
-ENDING = ".precision"
-"""How their names end, after that of the layer or block."""
+"""Owner of the choices of precisions."""
+NAME_SUFFIX = ".precision"
+"""Suffix of their names, after the name of the layer or block."""
 
 Per = Literal["layer", "block"]
 
@@ -37,7 +44,7 @@ class Precisions:
 
     Args:
         options: of ``"fp32"``, ``"int8"`` (weights and activations) and ``"int4"`` (weights only, of matrix products);
-            with one, every layer that can has it, and there is nothing to choose.
+            with a single one, every layer that can have it gets it, and there is no choice.
         per: ``"layer"``: each layer has a choice of its own; ``"block"``: the layers of a block share one.
         keep: names of layers that stay in fp32; ``*`` stands for anything.
         ranges: how activations' ranges are read off the calibration data: ``"minmax"``, or ``"percentile"`` without
@@ -48,7 +55,7 @@ class Precisions:
         InvalidOption: for anything else.
     """
 
-    options: tuple[str, ...] = (FULL, "int8")
+    options: tuple[str, ...] = (FULL_PRECISION, "int8")
     per: Per = "layer"
     keep: tuple[str, ...] = ()
     ranges: Estimator = "minmax"
@@ -74,7 +81,7 @@ class Precisions:
 
     @classmethod
     def of(cls, given: str | Sequence[str] | Precisions | None, **more: Any) -> Precisions | None:
-        """What ``search(precisions=...)`` takes; ``None`` where nothing is quantised.
+        """Read the value of ``search(precisions=...)``; ``None`` where nothing is quantised.
 
         >>> Precisions.of("int8,fp32", per="block")
         Precisions(options=('fp32', 'int8'), per='block', keep=(), ranges='minmax', items=64)
@@ -86,16 +93,16 @@ class Precisions:
             if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
                 raise InvalidOption(f"precisions={given!r} must be one or several of {', '.join(PRECISIONS)} as text")
             given = cls(options=tuple(name.strip() for name in names), **more)
-        return None if given.options == (FULL,) else given
+        return None if given.options == (FULL_PRECISION,) else given
 
     def check(self, devices: Mapping[str, Device]) -> None:
-        """Refuse what the devices cannot run.
+        """Refuse precisions that the devices cannot run.
 
         Raises:
-            InvalidOption: naming what each can.
+            InvalidOption: naming the precisions of each.
         """
         for device in devices.values():
-            if wrong := [p for p in self.options if p != FULL and p not in device.layer_precisions]:
+            if wrong := [p for p in self.options if p != FULL_PRECISION and p not in device.layer_precisions]:
                 can = ", ".join(device.layer_precisions)
                 raise InvalidOption(
                     f"{device.spec} cannot run single layers in {', '.join(wrong)}; "
@@ -125,11 +132,11 @@ class JointSpace:
 
     @classmethod
     def of(cls, supernet: Supernet, wanted: Precisions) -> JointSpace:
-        """The choices that the largest network has, found in its file.
+        """Find the choices in the file of the largest network.
 
         Raises:
             InvalidModel: for a network that cannot be quantised.
-            InvalidOption: for layers to keep that it does not have.
+            InvalidOption: for unknown layers in ``keep``.
         """
         layers = layers_of(supernet)
         kept = {name for name in layers if any(fnmatchcase(name, pattern) for pattern in wanted.keep)}
@@ -140,15 +147,15 @@ class JointSpace:
         for layer in layers:
             if layer not in kept:
                 groups.setdefault(block_of(layer) if wanted.per == "block" else layer, []).append(layer)
-        choices, fixed, gates = [], dict.fromkeys(sorted(kept), FULL), _gates(supernet)
+        choices, fixed, gates = [], dict.fromkeys(sorted(kept), FULL_PRECISION), _gates(supernet)
         for name, members in groups.items():
             can = [p for p in wanted.options if all(p in layers[layer] for layer in members)]
             if len(can) < 2:
-                fixed |= dict.fromkeys([name], can[0] if can else FULL)
+                fixed |= dict.fromkeys([name], can[0] if can else FULL_PRECISION)
                 continue
             when = next((w for w, gone in gates if all(_within(layer, gone) for layer in members)), None)
-            choices.append(Choice(f"{name}{ENDING}", tuple(can), "categorical", when, OWNER))
-        if not choices and {*fixed.values()} == {FULL}:
+            choices.append(Choice(f"{name}{NAME_SUFFIX}", tuple(can), "categorical", when, OWNER))
+        if not choices and {*fixed.values()} == {FULL_PRECISION}:
             raise InvalidModel(f"no layer of this network can be in {', '.join(wanted.options)}; leave out precisions")
         if both := [c.name for c in choices if c.name in supernet.space.names]:
             raise InvalidModel(f"the network has a choice called {both[0]}; rename its module")
@@ -162,7 +169,7 @@ class JointSpace:
         return cls(own, Precisions(**wanted), dict(data["fixed"]), choices)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: what a run keeps, so that it is the same space when it goes on."""
+        """Plain data: a run stores it, so that it resumes with the same space."""
         return {
             "wanted": self.wanted.to_json(),
             "fixed": dict(self.fixed),
@@ -171,9 +178,9 @@ class JointSpace:
 
     @cached_property
     def space(self) -> ChoiceSpace:
-        """Both together: what a strategy searches.
+        """The product of both, which a strategy searches.
 
-        Groups of choices that may be swapped in the supernet may not here: their precisions would have to go along.
+        Symmetries of the supernet's choices do not hold here: their precisions would have to be swapped too.
         """
         if not self.choices:
             return self.own
@@ -182,15 +189,15 @@ class JointSpace:
     def split(self, arch: Architecture) -> tuple[Architecture, Policy]:
         """The supernet's architecture, and the precision of every layer."""
         values = arch.to_dict()
-        chosen = {c.name.removesuffix(ENDING): str(values[c.name]) for c in self.choices if c.name in values}
+        chosen = {c.name.removesuffix(NAME_SUFFIX): str(values[c.name]) for c in self.choices if c.name in values}
         policy = Policy({**self.fixed, **chosen})
         if not self.choices:
             return arch, policy
         own = {name: value for name, value in values.items() if name in self.own.forest.columns}
         return self.own.architecture(own), policy
 
-    def join(self, arch: Architecture, precision: str = FULL) -> Architecture:
-        """A network of the supernet with every layer in ``precision``, or in the widest that it may have beside it."""
+    def join(self, arch: Architecture, precision: str = FULL_PRECISION) -> Architecture:
+        """A supernet's architecture, every layer in ``precision``, or in the widest one that is allowed."""
         values: dict[str, Option] = arch.to_dict()
         for choice in self.choices:
             values[choice.name] = precision if precision in choice.options else choice.options[0]
@@ -230,7 +237,7 @@ def block_of(layer: str) -> str:
 
 
 def _gates(supernet: Supernet) -> list[tuple[tuple[str, tuple[Option, ...]], frozenset[str]]]:
-    """Choices of the supernet that take modules out: with which options they run, and the modules."""
+    """Choices of the supernet that leave modules out: the options with which these run, and the modules."""
     found: dict[tuple[str, tuple[Option, ...]], set[str]] = {}
     largest = supernet.largest.to_dict()
     for choice in supernet.space.choices:
@@ -238,7 +245,7 @@ def _gates(supernet: Supernet) -> list[tuple[tuple[str, tuple[Option, ...]], fro
         for option in choice.options:
             try:
                 arch = supernet.space.architecture({**largest, choice.name: option})
-            except UserError:  # a rule forbids it alone, or the choice is not active
+            except UserError:  # a constraint forbids this option alone, or the choice is inactive
                 continue
             pieces = supernet.pieces(arch, calibrated=False)
             gone[option] = frozenset((*pieces.dropped, *pieces.silenced))
@@ -261,7 +268,7 @@ def precisions_on(on: Mapping[str, str], wanted: str | Sequence[str] | Precision
         wanted: what may be chosen.
 
     Raises:
-        InvalidOption: for what a device cannot run, or devices that contradict.
+        InvalidOption: for precisions that a device cannot run, or devices that contradict each other.
     """
     devices = {name: open_device(spec) for name, spec in on.items()}
     asked = Precisions.of(wanted)
@@ -287,13 +294,13 @@ def joint_space(
     """The precisions of a supernet's layers; ``None`` where nothing is quantised.
 
     Args:
-        supernet: whose layers they are of.
+        supernet: the network with these layers.
         wanted: what may be chosen.
-        kept: what a run says that goes on, instead.
-        reporter: hears what is being done: the largest network is exported, which takes seconds.
+        kept: the stored space of a run that is resumed; used instead.
+        reporter: gets progress: the largest network is exported, which takes seconds.
 
     Raises:
-        InvalidOption: for layers to keep that there are not.
+        InvalidOption: for unknown layers in ``keep``.
         InvalidModel: for a network that cannot be quantised.
     """
     if kept is not None:

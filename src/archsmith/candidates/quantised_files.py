@@ -1,4 +1,4 @@
-"""Files of subnets in the precisions that their architectures say, for one device."""
+"""Files of subnets in the precisions of their architectures, for one device."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from archsmith.structure.calls import in_order
 from archsmith.structure.resolution import fitted
 from archsmith.supernet.supernet import Supernet
 
-KEPT = 2
-"""Networks whose files are kept: one evaluation asks for each of them several times."""
+NETWORKS_KEPT = 2
+"""How many networks' files are cached: one evaluation needs the same file several times."""
 
 
 class QuantisedFiles:
@@ -38,7 +38,7 @@ class QuantisedFiles:
         weight_bits: of int8 layers, see :meth:`Quantisable.quantised`.
 
     Raises:
-        InvalidOption: when no calibration data were recorded: nothing tells what activations range over.
+        InvalidOption: when no calibration data were recorded: the ranges of activations are unknown.
     """
 
     def __init__(self, joint: JointSpace, candidates: Candidates, *, weight_bits: int) -> None:
@@ -60,7 +60,7 @@ class QuantisedFiles:
         """Refuse data in other shapes than the example inputs: files are made for these.
 
         Raises:
-            InvalidOption: with both shapes.
+            InvalidOption: naming both shapes.
         """
         names = self.supernet.input_names
         for given in itertools.chain((pair[0] for pair in batches), map(_inputs, self.supernet.calibration)):
@@ -127,7 +127,7 @@ def calibration_calls(supernet: Supernet, own: Architecture, batch: int, items: 
         supernet: with calibration batches.
         own: an architecture of it.
         batch: items of one call.
-        items: of all calls together; more where the last one is to be full.
+        items: of all calls together; more if needed to fill the last call.
     """
     sizes, names = supernet.plan(own).inputs, supernet.input_names
     given = 0
@@ -149,7 +149,7 @@ def _shape(x: torch.Tensor) -> str:
 
 
 class QuantisedModule(nn.Module):
-    """A file as a module without parameters: what metrics are judged on."""
+    """A file as a module without parameters, on which metrics are evaluated."""
 
     def __init__(self, file: OnnxFile, sizes: Mapping[str, Any], names: tuple[str, ...]) -> None:
         super().__init__()
@@ -166,5 +166,5 @@ def policy_of(joint: JointSpace | None, arch: Architecture) -> tuple[Architectur
 
 
 def _forget(kept: OrderedDict[str, Any]) -> None:
-    while len(kept) > KEPT:
+    while len(kept) > NETWORKS_KEPT:
         kept.popitem(last=False)

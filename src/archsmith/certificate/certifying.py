@@ -74,6 +74,7 @@ class Exported:
         build: rebuilds the supernet from the source in the architecture file.
         inputs: example inputs; random ones are drawn in their shape.
         names: of the inputs, where the network takes them by name.
+        module: the extracted network that was written; extracted anew unless given.
         quantised: how it was quantised, where it was. Then the fp32 network is proved equal, and the certificate
             records how far the quantised file's outputs differ from it.
     """
@@ -84,6 +85,7 @@ class Exported:
     build: Build
     inputs: tuple[Any, ...]
     names: tuple[str, ...] = ()
+    module: nn.Module | None = None
     quantised: Quantised | None = None
 
 
@@ -111,7 +113,7 @@ def certify(
         MeasurementFailed: when the file cannot be timed.
     """
     path, inputs = exported.path, exported.inputs
-    module = exported.supernet.extract(exported.architecture)
+    module = exported.module or exported.supernet.extract(exported.architecture)
     file = OnnxFile(path)
     quantised = exported.quantised
     forms = _forms(exported, module, file if quantised is None else quantised.full)

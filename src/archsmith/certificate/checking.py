@@ -23,7 +23,7 @@ from archsmith.export.onnx_tools.comparing import difference, tensors
 from archsmith.export.onnx_tools.inputs import random_like, resized
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
 from archsmith.export.safetensors import (
-    ARCHITECTURE,
+    ARCHITECTURE_SUFFIX,
     inputs_from,
     load_network,
     names_from,
@@ -182,7 +182,7 @@ def _check_hash(file: Path, name: str, recorded: str) -> tuple[Status, str]:
 
 def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """The certificate's random inputs, and their names where the network takes them by name."""
-    described = read_architecture(network.with_suffix(ARCHITECTURE))["inputs"]
+    described = read_architecture(network.with_suffix(ARCHITECTURE_SUFFIX))["inputs"]
     inputs = random_like(resized(inputs_from(described), outputs["items"]), outputs["seed"])
     return inputs, names_from(described)
 
@@ -235,7 +235,7 @@ def _check_accuracy(
     if batches is None:
         reason = why.get("accuracy", "the data is not available")
         return "skipped", f"{reason}; {recorded['top1']:.2f} % when certified"
-    described = read_architecture(network.with_suffix(ARCHITECTURE))
+    described = read_architecture(network.with_suffix(ARCHITECTURE_SUFFIX))
     sizes = Plan.from_json(described["plan"]).inputs
     found = accuracy_of(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
     if found["data"] != recorded["data"]:
@@ -254,7 +254,7 @@ def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | Non
     recorded = Measurement.from_json({k: v for k, v in data["latency"].items() if k != "of"})
     if data["latency"]["of"] != "file":
         return "skipped", f"{data['device']['spec']} runs modules, not files; nothing to time again"
-    inputs = inputs_from(read_architecture(network.with_suffix(ARCHITECTURE))["inputs"])
+    inputs = inputs_from(read_architecture(network.with_suffix(ARCHITECTURE_SUFFIX))["inputs"])
     prepared = meter.device.prepare_file(str(network), random_like(inputs, 0))
     same = meter.device.fingerprint == data["device"]["fingerprint"]
     low, high = recorded.low / recorded.anchor_ms, recorded.high / recorded.anchor_ms

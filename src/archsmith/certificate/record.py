@@ -9,7 +9,7 @@ from typing import Any, Required, TypedDict
 
 from archsmith.certificate.samples import Samples
 from archsmith.errors import DamagedFile, InvalidOption
-from archsmith.export.safetensors import ARCHITECTURE
+from archsmith.export.safetensors import ARCHITECTURE_SUFFIX
 from archsmith.files import misfit, read_json
 from archsmith.origin import DataOrigin
 
@@ -17,7 +17,7 @@ FORMAT = "archsmith certificate"
 VERSION = 2
 """Since 2 a certificate contains inputs and outputs; before, only the first outputs on inputs drawn from a seed."""
 SUFFIX = ".certificate.json"
-ENDINGS = (".onnx", ".safetensors", ARCHITECTURE)
+ENDINGS = (".onnx", ".safetensors", ARCHITECTURE_SUFFIX)
 """Endings of the files that a certificate is about."""
 LARGEST_CALL = 1024
 """Largest number of inputs in the call that a certificate records."""
@@ -99,7 +99,7 @@ class Certificate:
     @property
     def architecture(self) -> Path:
         """The architecture file."""
-        return self.path.with_name(self.path.name.removesuffix(SUFFIX) + ARCHITECTURE)
+        return self.path.with_name(self.path.name.removesuffix(SUFFIX) + ARCHITECTURE_SUFFIX)
 
     @property
     def files(self) -> dict[Path, tuple[str, str]]:

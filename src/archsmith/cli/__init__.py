@@ -11,11 +11,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from archsmith import __version__
 from archsmith.cli import agent, bench, files, inspect, search
 from archsmith.cli._console import errors, guarded, say
 from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
 from archsmith.texts import escaped
+from archsmith.version import __version__
 
 
 class _Group(TyperGroup):

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from archsmith import __version__
 from archsmith.benchmark import Benchmark, default_folder
 from archsmith.comparison._sources import code_digest
 from archsmith.comparison.entry import Entry
@@ -23,6 +22,7 @@ from archsmith.errors import ArchsmithError
 from archsmith.evaluation import Evaluation
 from archsmith.events import KNOWN_PROPOSALS, Reason
 from archsmith.strategy.base import proposals
+from archsmith.version import __version__
 
 LIBRARIES = ("numpy", "scipy", "moocore", "scikit-learn", "torch", "pymoo", "optuna", "botorch", "gpytorch", "cmaes")
 MODULE_OF = {"scikit-learn": "sklearn"}

@@ -50,7 +50,7 @@ def image_collection(arrow: Any, tables: Tables) -> Collection:
 
 @contextmanager
 def reading_arrow(arrow: Any, file: Path, form: str) -> Iterator[None]:
-    """What Arrow cannot read in this block is the file's fault.
+    """Turn Arrow's errors in this block into errors about the file.
 
     Raises:
         InvalidData: naming the file.
@@ -65,7 +65,7 @@ def reading_arrow(arrow: Any, file: Path, form: str) -> Iterator[None]:
 
 
 def bounded_table(arrow: Any, schema: Any, batches: Iterable[Any], file: Path) -> Any:
-    """The table of some batches, every offset in it checked, as long as this machine's memory can hold it.
+    """The table of some batches, with every offset checked, if it fits into this machine's memory.
 
     Raises:
         InvalidData: where it is larger.
@@ -77,7 +77,7 @@ def bounded_table(arrow: Any, schema: Any, batches: Iterable[Any], file: Path) -
             raise InvalidData(f"{file} unpacks to more than the {most / 2**30:.1f} GiB of memory of this machine")
         found.append(batch)
     table = arrow.Table.from_batches(found, schema)
-    table.validate(full=True)  # files that were made to be read beyond their end
+    table.validate(full=True)  # files that were made to cause reads beyond their end
     return table
 
 

@@ -1,4 +1,4 @@
-"""From what a source found to three splits that can be trained and judged on."""
+"""Turn the collection of a source into three checked splits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from archsmith.data._texts import TextData, text_data
 from archsmith.data.base import SPLITS, Collection, Data, OnProgress, Pixels, Split, Tokens
 from archsmith.errors import InvalidData, InvalidOption
 
-SIDES = (4, 1024)  # pixels; what --resize takes
-MADE_SHARE = 0.2  # of the training images, for each split that has to be made ...
+SIDES = (4, 1024)  # range of --resize in pixels
+MADE_SHARE = 0.2  # of the training images, for each missing split ...
 MADE_AT_MOST = 5000  # ... but no more than this
 _CHUNK = 4096
 
@@ -78,7 +78,7 @@ def _image_data(
 
 
 def _once(*notes: str) -> tuple[str, ...]:
-    """Notes without repetitions: data that were opened before bring theirs."""
+    """Notes without repetitions: data that were opened before have notes already."""
     return tuple(dict.fromkeys(notes))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from archsmith.errors import InvalidData, InvalidOption, unknown
 
 TEXTS = ("text", "sentence")
-"""Names by which a column of texts is found."""
+"""Names by which a column of texts is recognised."""
 LABEL = "label"
 
 

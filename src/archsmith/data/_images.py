@@ -19,16 +19,16 @@ from archsmith.data.base import Loader, OnProgress, Pixels
 from archsmith.errors import InvalidData, require
 
 Encoded = Path | bytes
-_GREY = ("1", "L", "LA", "La")
-_TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
+_GREY_MODES = ("1", "L", "LA", "La")
+_TURNED_VALUES = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 _CHUNK = 512
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-"""Pillow's names of what is read: it goes by the content, and would hand PostScript to a program that runs it."""
-_UNREADABLE: tuple[type[Exception], ...] = (
+"""Formats that are read: Pillow detects them by content, and would pass PostScript to a program that runs it."""
+_DECODING_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, ValueError, LookupError, ArithmeticError, SyntaxError, EOFError, TypeError, struct.error),
     *(AttributeError, MemoryError, RuntimeError, zlib.error),
 )
-"""What Pillow raises for files that are cut or overwritten."""
+"""Errors that Pillow raises for truncated or corrupted files."""
 
 
 def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]) -> Loader:
@@ -42,12 +42,12 @@ def encoded_loader(encoded: Callable[[int], Encoded], name: Callable[[int], str]
         name: position -> what to call the image in messages.
     """
     pillow = require("PIL.Image", extra="data", purpose="Reading images")
-    pillow.init()  # else it knows some of the formats only
+    pillow.init()  # otherwise Pillow knows only some of the formats
     ops = require("PIL.ImageOps", extra="data", purpose="Reading images")
 
     def probe(position: int) -> tuple[bool, tuple[int, int]]:
         with _opened(pillow, encoded(position)) as image:
-            turned = _may_be_turned(image) and image.getexif().get(274) in _TURNED
+            turned = _may_be_turned(image) and image.getexif().get(274) in _TURNED_VALUES
             return _is_grey(image.mode), image.size[::-1] if not turned else image.size
 
     def load(chosen: NDArray[np.intp], *, resize: int | None, on_progress: OnProgress | None) -> Pixels:
@@ -81,12 +81,12 @@ def _opened(pillow: Any, source: Encoded) -> Any:
 
 
 def _may_be_turned(image: Any) -> bool:
-    """Cameras write no PNG, whose EXIF data Pillow finds only by decoding all of it."""
+    """Whether EXIF data may turn the image. Not PNG: cameras write none, and Pillow would decode all of it."""
     return bool(image.format != "PNG")
 
 
 def _is_grey(mode: str) -> bool:
-    return mode in _GREY or mode.startswith("I;16")
+    return mode in _GREY_MODES or mode.startswith("I;16")
 
 
 def _in_mode(image: Any, *, grey: bool) -> Any:
@@ -113,7 +113,7 @@ def _each(
     def safely(item: int) -> tuple[Any, str]:
         try:
             return work(item), ""
-        except (*_UNREADABLE, _bomb()) as error:
+        except (*_DECODING_ERRORS, _bomb()) as error:
             return None, f"{name(item)} ({str(error) or type(error).__name__})"
 
     done: list[tuple[Any, str]] = []

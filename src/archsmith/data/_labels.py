@@ -14,7 +14,7 @@ from archsmith.errors import InvalidData
 def number(
     labels: NDArray[Any], splits: NDArray[np.int8], classes: tuple[str, ...] | None, spec: str, noun: str = "image"
 ) -> tuple[NDArray[np.int64], tuple[str, ...], list[str]]:
-    """Labels ``(n,)`` in ``0..k-1``, the classes' names, and a note where labels had to be numbered anew.
+    """Labels ``(n,)`` in ``0..k-1``, the classes' names, and a note where labels had to be renumbered.
 
     The classes are those of the training split; integers keep their order, names are sorted.
 

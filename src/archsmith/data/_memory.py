@@ -1,4 +1,4 @@
-"""How much memory this machine has: data are refused before they fill it."""
+"""How much memory this machine has, so that too large data are refused in time."""
 
 from __future__ import annotations
 

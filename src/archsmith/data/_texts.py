@@ -128,6 +128,6 @@ def text_data(
     classes: tuple[str, ...],
     notes: tuple[str, ...],
 ) -> TextData:
-    """The splits at ``places`` of what was tokenised."""
+    """The splits at ``places`` of tokenised texts."""
     train, val, test = (TextSplit({k: v[at] for k, v in tokens.inputs.items()}, labels[at]) for at in places)
     return TextData(train, val, test, classes, tokens.vocabulary, notes)

@@ -13,7 +13,7 @@ from archsmith.data.base import Loader, OnProgress, Tokens
 from archsmith.errors import ArchsmithError, InvalidData, InvalidOption, require
 from archsmith.files import read_bytes
 
-LONGEST = 128
+DEFAULT_TOKENS = 128
 """Tokens that texts are cut to unless the user says otherwise."""
 _PADDING = ("[PAD]", "<pad>", "<|endoftext|>", "</s>")
 _CHUNK = 2048
@@ -21,7 +21,7 @@ _CHUNK = 2048
 Text = str | tuple[str, str]
 
 LARGEST_TOKENIZER = 1 << 28
-"""Bytes of a file of a tokenizer; those of many languages have some tens of millions."""
+"""Largest tokenizer file in bytes; files for many languages have some tens of millions."""
 
 
 def text_loader(texts: Callable[[int], Text], tokenizer: str | None, max_length: int, spec: str) -> Loader:
@@ -90,7 +90,7 @@ def padded(
 
 
 def check_length(max_length: int) -> None:
-    """Refuse a length that is none.
+    """Refuse a length out of range.
 
     Raises:
         InvalidOption: naming the range.
@@ -100,7 +100,7 @@ def check_length(max_length: int) -> None:
 
 
 def refuse_resize(resize: int | None, spec: str) -> None:
-    """Refuse to resize what is no image.
+    """Refuse ``resize`` for data that are no images.
 
     Raises:
         InvalidOption: naming the data.
@@ -122,7 +122,7 @@ def _opened(tokenizer: str, max_length: int) -> Any:
             found = library.AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)._tokenizer
     except ArchsmithError:
         raise
-    except BaseException as error:  # tokenizers raises Exception itself, and what is no Exception where Rust panics
+    except BaseException as error:  # tokenizers raises plain Exception, and a BaseException where Rust panics
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         said = (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,4 +1,4 @@
-"""The contract of a data source, and the splits that are made of what it gives."""
+"""The contract of a data source, and the splits that are made from it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Split:
 
 
 class AnyData(ABC):
-    """Three splits with disjoint purposes, of whatever the inputs are: what a job needs to know of its data.
+    """Three splits with disjoint purposes, for inputs of any kind: what a job needs to know about its data.
 
     Attributes:
         train: weights and batch-norm statistics come from here.
@@ -77,7 +77,7 @@ class AnyData(ABC):
     @property
     @abstractmethod
     def network_options(self) -> dict[str, Any]:
-        """What a network for these data must be built with, as plain data."""
+        """Options that a network for these data must be built with, as plain data."""
 
     @property
     @abstractmethod
@@ -218,16 +218,16 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """What a source found: labels at once, images or texts when they are asked for.
+    """The data of a source: labels at once, images or texts on demand.
 
     Args:
         labels: ``(n,)``, integers or names; checked and numbered by :func:`archsmith.data.open_data`.
         splits: ``(n,)``, 0 for train, 1 for val, 2 for test, as the source has them.
         load: reads the images or texts of the given positions.
         classes: names of the classes where the labels are their numbers.
-        normalisation: mean and std per channel, where the user brings his own.
+        normalisation: mean and std per channel, where the user gives them.
         notes: what the user should know.
-        noun: what they are, for messages.
+        noun: ``"image"`` or ``"text"``, for messages.
     """
 
     labels: NDArray[Any]
@@ -255,7 +255,7 @@ class DataSource(Method):
 
     @abstractmethod
     def read(self, spec: str) -> Collection:
-        """Labels and splits of everything there is, and the means to read the images or texts.
+        """Labels and splits of all items, and a loader of the images or texts.
 
         Raises:
             InvalidData: naming the file or value, the rule and the way out.

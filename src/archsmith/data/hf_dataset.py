@@ -20,7 +20,7 @@ from archsmith.data._arrow import (
 )
 from archsmith.data._columns import label_column, text_columns
 from archsmith.data._files import split_code
-from archsmith.data._tokenizers import LONGEST, Text, check_length, padded, refuse_resize, text_loader
+from archsmith.data._tokenizers import DEFAULT_TOKENS, Text, check_length, padded, refuse_resize, text_loader
 from archsmith.data.base import Collection, DataSource, Loader, OnProgress, Tokens
 from archsmith.errors import InvalidData, require
 from archsmith.files import read_json
@@ -51,8 +51,8 @@ class HfDataset(DataSource):
     """A folder that ``save_to_disk`` of Hugging Face ``datasets`` wrote: images, texts, or texts tokenised before.
 
     The Arrow files are read as they are, so that the package itself is not needed. Splits are those of a
-    ``DatasetDict``; a single ``Dataset`` is split. Images are found by their content. A column ``input_ids`` is used
-    as it is unless ``tokenizer`` is given.
+    ``DatasetDict``; a single ``Dataset`` is split. Columns of images are recognised by their content. A column
+    ``input_ids`` is used as it is unless ``tokenizer`` is given.
 
     Args:
         tokenizer: of the network: a ``tokenizer.json``, a folder with one, or what transformers' AutoTokenizer loads.
@@ -76,7 +76,7 @@ class HfDataset(DataSource):
         tokenizer: str | None = None,
         text: str | Sequence[str] | None = None,
         label: str | None = None,
-        max_length: int = LONGEST,
+        max_length: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.text, self.label, self.max_length = tokenizer, text, label, max_length
 
@@ -145,7 +145,7 @@ def _tokenised(tables: Sequence[Any], max_length: int, spec: str) -> Loader:
 
 
 def _splits(root: Path) -> tuple[list[tuple[int, Path]], tuple[str, ...]]:
-    """Split code and folder of each split, and a note on those that are no split of ours.
+    """Split code and folder of each split, and a note on splits with other names.
 
     Raises:
         InvalidData: where there is none for training.
@@ -187,7 +187,7 @@ def _table(arrow: Any, folder: Path) -> Any:
 
 
 def _below(folder: Path, name: str) -> Path:
-    """What a data set calls ``name``, which lies in its folder and nowhere else.
+    """The path of ``name`` in a data set; it must lie in the data set's folder.
 
     Raises:
         InvalidData: for a path that leads elsewhere.

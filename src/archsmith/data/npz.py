@@ -12,16 +12,17 @@ from archsmith.errors import InvalidData
 from archsmith.method import OURS
 from archsmith.npz import read_npz
 
-_SINGLE = b"\x93NUMPY"
-_UNSUSPICIOUS, _TIGHTEST = 2**30, 100
-"""Bytes that any file may unpack to, and how often its own size a larger one may: images are packed 2 to 20 times."""
+_NPY_MAGIC = b"\x93NUMPY"
+_ALWAYS_ALLOWED, _MOST_TIMES = 2**30, 100
+"""Bytes that any file may unpack to, and how many times a larger one may grow: images grow 2 to 20 times."""
 
 
 @final
 class Npz(DataSource):
     """An ``.npz`` file of images and labels; pickled objects are refused.
 
-    So is what does not fit into this machine's memory, and what unpacks to more than 1 GiB and 100 times its size.
+    So are files that do not fit into this machine's memory, and those that unpack to more than 1 GiB and 100 times
+    their size.
     """
 
     paper = OURS
@@ -39,8 +40,8 @@ class Npz(DataSource):
             raise InvalidData(f"there is no file {spec!r}")
         try:
             with path.open("rb") as file:
-                single = file.read(len(_SINGLE)) == _SINGLE
-            most = min(memory(), max(_UNSUSPICIOUS, _TIGHTEST * path.stat().st_size))
+                single = file.read(len(_NPY_MAGIC)) == _NPY_MAGIC
+            most = min(memory(), max(_ALWAYS_ALLOWED, _MOST_TIMES * path.stat().st_size))
         except OSError as error:
             raise InvalidData(f"cannot read {spec!r}: {error.strerror}") from error
         if single:

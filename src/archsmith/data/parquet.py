@@ -12,14 +12,14 @@ from archsmith.errors import require
 from archsmith.method import OURS
 
 _ROWS = 256
-"""Unpacked at once: a file of a megabyte may repeat one image a million times."""
+"""How many rows are unpacked at a time: a file of a megabyte may repeat one image a million times."""
 
 
 @final
 class Parquet(DataSource):
     """A ``.parquet`` file, or a folder with ``train.parquet`` and optional ``val`` and ``test``.
 
-    The column of encoded images is found by its content: bytes, or the ``{bytes, path}`` of Hugging Face
+    The column of encoded images is recognised by its content: bytes, or the ``{bytes, path}`` of Hugging Face
     datasets, whose shards (``train-00000-of-00002.parquet``) and class names are understood too. The labels are the
     column ``label``, or the only column of integers.
     """

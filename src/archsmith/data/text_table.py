@@ -12,7 +12,7 @@ import numpy as np
 
 from archsmith.data._columns import label_column, text_columns
 from archsmith.data._files import split_code, split_files
-from archsmith.data._tokenizers import LONGEST, Text, text_loader
+from archsmith.data._tokenizers import DEFAULT_TOKENS, Text, text_loader
 from archsmith.data.base import Collection, DataSource
 from archsmith.errors import InvalidData
 from archsmith.method import OURS
@@ -24,7 +24,7 @@ _SUFFIXES = (".tsv", ".csv")
 class TextTable(DataSource):
     """A ``.tsv`` or ``.csv`` file of texts and labels, or a folder with ``train.tsv``, optional ``dev`` and ``test``.
 
-    The first line names the columns. A TSV file has no quoting, as GLUE's have none; a CSV file is quoted by ``"``.
+    The first line names the columns. A TSV file has no quoting, as in GLUE; a CSV file is quoted by ``"``.
 
     Args:
         tokenizer: of the network: a ``tokenizer.json``, a folder with one, or what transformers' AutoTokenizer loads.
@@ -42,7 +42,7 @@ class TextTable(DataSource):
         tokenizer: str | None = None,
         text: str | Sequence[str] | None = None,
         label: str | None = None,
-        max_length: int = LONGEST,
+        max_length: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.text, self.label, self.max_length = tokenizer, text, label, max_length
 

@@ -15,7 +15,7 @@ from archsmith.certificate import Certificate, Exported
 from archsmith.delivery.onnx_file import write_onnx
 from archsmith.errors import DamagedFile, UserError
 from archsmith.export.base import Origin, check_suffix
-from archsmith.export.safetensors import ARCHITECTURE, Safetensors
+from archsmith.export.safetensors import ARCHITECTURE_SUFFIX, Safetensors
 from archsmith.files import sha256
 from archsmith.hardware.meters import MeterOnUse, open_meters
 from archsmith.progress import SILENT, Reporter
@@ -87,7 +87,7 @@ def export_network(
     """
     check_suffix(path, ".onnx")
     weights = path.with_suffix(".safetensors")
-    if weights.exists() and not path.with_suffix(ARCHITECTURE).exists():  # a run's own, say
+    if weights.exists() and not path.with_suffix(ARCHITECTURE_SUFFIX).exists():  # a run's own, say
         raise UserError(f"{weights} exists and belongs to no exported network; give another name with --output")
     with names_of(context.names):
         proof = _certified(architecture, believed, path, context, meters, build)
@@ -103,7 +103,7 @@ def _certified(
     build: proofs.Build,
 ) -> Certificate:
     supernet, names = context.supernet, context.supernet.input_names
-    own, _ = context.split(architecture)
+    own, policy = context.split(architecture)
     inputs, module = supernet.inputs_of(own), supernet.extract(own)
     again = build if context.source is not None else lambda _: supernet
     origin = Origin(
@@ -111,7 +111,7 @@ def _certified(
         architecture=own,
         plan=supernet.plan(own),
     )
-    written, quantised = write_onnx(context, architecture, module, path)
+    written, quantised = write_onnx(context, own, policy, module, path)
     Safetensors().write(module, inputs, path.with_suffix(".safetensors"), names=names, origin=origin)
     splits = {"val": context.val, "test": context.test}
     classifies = "accuracy_top1" in believed
@@ -124,6 +124,7 @@ def _certified(
                 path=path,
                 supernet=supernet,
                 architecture=own,
+                module=module,
                 quantised=quantised,
                 build=again,
                 inputs=inputs,

@@ -15,7 +15,7 @@ from archsmith.export.base import WrittenFile
 from archsmith.export.onnx import Onnx
 from archsmith.export.onnx_tools.inputs import batch_size
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
-from archsmith.export.onnx_tools.quantising import FULL, Quantisable
+from archsmith.export.onnx_tools.quantising import FULL_PRECISION, Policy, Quantisable
 from archsmith.files import replacing
 from archsmith.runs.context import SearchContext
 
@@ -24,13 +24,14 @@ CALIBRATION_BATCH = 16
 
 
 def write_onnx(
-    context: SearchContext, arch: Architecture, module: nn.Module, path: Path
+    context: SearchContext, own: Architecture, policy: Policy, module: nn.Module, path: Path
 ) -> tuple[WrittenFile, Quantised | None]:
-    """Write the ONNX file of ``arch``, with its layers in the architecture's precisions.
+    """Write the ONNX file of ``own``, with its layers in the precisions of ``policy``.
 
     Args:
         context: of the run.
-        arch: of its space.
+        own: of the supernet's space.
+        policy: the precision of every layer.
         module: the network in fp32.
         path: of the file.
 
@@ -42,7 +43,6 @@ def write_onnx(
         StorageFull: when the disk is full.
     """
     supernet = context.supernet
-    own, policy = context.split(arch)
     inputs, names = supernet.inputs_of(own), supernet.input_names
     if policy.full or context.joint is None:
         return Onnx().write(module, inputs, path, names=names), None
@@ -58,7 +58,9 @@ def write_onnx(
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     described: dict[str, Any] = {
-        "layers": {layer: precision for layer, precision in network.precisions(policy).items() if precision != FULL},
+        "layers": {
+            layer: precision for layer, precision in network.precisions(policy).items() if precision != FULL_PRECISION
+        },
         "of": len(network.layers),
         "weight_bits": bits,
         "ranges": wanted.ranges,

@@ -11,8 +11,8 @@ from archsmith.errors import unknown
 from archsmith.structure.rules.base import Declared
 from archsmith.structure.structure import Structure, qualified
 
-SHOWN = 30
-"""Lines of one kind that an account prints; all are in its fields."""
+LINES_SHOWN = 30
+"""How many lines of one kind an account prints; its fields hold all of them."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _explained_place(structure: Structure, name: str, tensors: list[str]) -> str
         if axes is not None and any(axes):
             lines.append(f"  {tensor}: ({', '.join(str(a) if a is not None else 'fixed' for a in axes)})")
         else:
-            lines.append(f"  {tensor}: fixed, {structure.reasons.get(tensor, 'nothing was declared of it')}")
+            lines.append(f"  {tensor}: fixed, {structure.reasons.get(tensor, 'nothing was declared for it')}")
     if name in structure.reasons:
         lines.append(f"  always runs: {structure.reasons[name]}")
     return "\n".join(lines)
@@ -161,11 +161,11 @@ def _can_be_left_out(structure: Structure, name: str) -> bool:
 def _why(structure: Structure, name: str, module: nn.Module) -> str:
     tensors = [qualified(name, short) for short, _ in module.named_parameters(recurse=False)]
     found = dict.fromkeys(structure.reasons[t] for t in tensors if t in structure.reasons)
-    return "; ".join(found) or "nothing was declared of it"
+    return "; ".join(found) or "nothing was declared for it"
 
 
 def _cut(lines: list[str]) -> list[str]:
-    return lines if len(lines) <= SHOWN + 1 else [*lines[:SHOWN], f"  and {len(lines) - SHOWN} more"]
+    return lines if len(lines) <= LINES_SHOWN + 1 else [*lines[:LINES_SHOWN], f"  and {len(lines) - LINES_SHOWN} more"]
 
 
 def _what(structure: Structure, name: str) -> str:

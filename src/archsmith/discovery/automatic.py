@@ -1,4 +1,4 @@
-"""A supernet of a model that nobody declared anything about: traced, discovered, proved."""
+"""A supernet of a model without any declaration: traced, discovered, proved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from archsmith.discovery.account import account_of
 from archsmith.discovery.discovered import discover
 from archsmith.discovery.elasticity import Elasticity, Via
-from archsmith.discovery.literals import NUMBER, Literals
+from archsmith.discovery.literals import NUMBER_PREFIX, Literals
 from archsmith.discovery.proof import Fault, Prover
 from archsmith.discovery.stock import Stock, couple_hidden_size
 from archsmith.discovery.tracing import trace
@@ -33,7 +33,7 @@ class Found:
     """A model with what is elastic in it.
 
     Args:
-        model: that was given, or a graph module in its place.
+        model: the given one, or a graph module in its place.
         structure: what is elastic, proved.
         lifted: modules that were replaced by graph modules.
     """
@@ -52,7 +52,7 @@ def found(
     *,
     reporter: Reporter = SILENT,
 ) -> Found:
-    """What is elastic in ``model``; modules in whose code sizes are plain numbers may be replaced by graph modules.
+    """Find what is elastic in ``model``; modules with plain numbers as sizes in their code may become graph modules.
 
     Args:
         model: a copy; modules in it are replaced where ``wanted.via`` says so.
@@ -60,7 +60,7 @@ def found(
         wanted: by the user.
         constraints: rules of the search space.
         symmetries: groups of choices that may be swapped.
-        reporter: hears what is being done.
+        reporter: gets progress.
 
     Raises:
         InvalidModel: where the model does not run, or nothing in it can be elastic.
@@ -103,13 +103,13 @@ def _or_raise(model: nn.Module, structure: Structure | None, error: InvalidModel
 
 
 def _numbers_in_the_way(name: str, reason: str) -> bool:
-    """Whether a width does not vary because of a number in the code, as far as the reason tells."""
+    """Whether a number in the code is the likely reason why a width does not vary."""
     other = name.endswith((".depth", ".branch", ".kernel")) or name.startswith(Resolution.name)
     return (reason.startswith("it does not run") and not other) or "divided by this number" in reason
 
 
 def _better(model: nn.Module, structure: Structure, before: nn.Module, other: Structure | None, via: Via) -> bool:
-    """Whether more of a model is elastic than in another structure of it: weights first, then choices."""
+    """Whether ``structure`` makes more of the model elastic than ``other``: weights first, then choices."""
     if other is None:
         return True
     ours, theirs = (
@@ -119,9 +119,9 @@ def _better(model: nn.Module, structure: Structure, before: nn.Module, other: St
 
 
 def _reads_sizes(structure: Structure, path: str) -> bool:
-    """Whether a graph module has a plain number that follows a choice."""
+    """Whether a former plain number of a graph module follows a choice."""
     declared = structure.declared.get(path)
-    return declared is not None and any(name.startswith(NUMBER) for name in declared.attributes)
+    return declared is not None and any(name.startswith(NUMBER_PREFIX) for name in declared.attributes)
 
 
 def found_structure(
@@ -141,7 +141,7 @@ def found_structure(
         wanted: by the user.
         constraints: rules of the search space.
         symmetries: groups of choices that may be swapped.
-        reporter: hears what is being done.
+        reporter: gets progress.
 
     Raises:
         InvalidModel: where the model does not run, or nothing in it can be elastic.

@@ -1,4 +1,4 @@
-"""Depth that is found: blocks of a container that keep the dimensions of what passes through them."""
+"""Finding depth: blocks of a container that keep the dimensions of the tensor that passes through them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archsmith.structure.passing import Place, StandIn, settled
 def found_branches(model: nn.Module, trace: Trace, rigid: dict[str, str]) -> dict[str, Branch]:
     """Modules with modules in them, called once, that keep every dimension and whose output is added to a stream.
 
-    The first of those that write into one object stays: how many tokens a cache holds is read off its first layer.
+    Of the modules that write into one object, the first stays: the length of a cache is read from its first layer.
 
     Args:
         model: the model of the trace.
@@ -33,9 +33,7 @@ def found_branches(model: nn.Module, trace: Trace, rigid: dict[str, str]) -> dic
         if not alone or not any(p.ndim > 1 for p in module.parameters()):
             continue
         given = frozenset(o for call in trace.calls[path] for o in call.objects)
-        passing = (
-            _passing(trace, path) if given <= objects else "it is the first to be given an object, such as a cache"
-        )
+        passing = _passing(trace, path) if given <= objects else "it is the first to get an object, such as a cache"
         if isinstance(passing, str):
             rigid[f"{path}.branch"] = passing
         else:
@@ -47,10 +45,9 @@ def found_branches(model: nn.Module, trace: Trace, rigid: dict[str, str]) -> dic
 def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, str]) -> dict[str, Blocks]:
     """Containers of which blocks can be left out, by the name of the container.
 
-    A block can be left out if it is called once, the first tensor that it gives has every dimension of one that it was
-    given, and whatever else it gives that somebody reads was handed to it, or has every dimension of just one other
-    tensor that was: a second stream. Blocks that get one and the same tensor are
-    no sequence.
+    A block can be left out if it is called once and its first output tensor has every dimension of an input tensor.
+    Each further output that is read must be an input, or have every dimension of exactly one other input tensor: a
+    second stream. Blocks that get the same tensor are no sequence.
 
     Args:
         model: the model of the trace.
@@ -78,7 +75,7 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
                 droppable[child] = passing
         for child in _side_by_side(trace, path, droppable):
             del droppable[child]
-            rigid[f"{path}.{child}" if path else child] = "it stands beside another block, which gets the same tensor"
+            rigid[f"{path}.{child}" if path else child] = "it runs beside another block, which gets the same tensor"
         if droppable:
             lowest = max(math.ceil(least * len(children)), len(children) - len(droppable), 1)
             options = tuple(range(lowest, len(children) + 1))
@@ -90,17 +87,17 @@ def found_blocks(model: nn.Module, trace: Trace, least: float, rigid: dict[str, 
 
 
 def _side_by_side(trace: Trace, path: str, blocks: Mapping[str, Passing]) -> list[str]:
-    """Those of a container's blocks through which the same tensor passes as through another."""
+    """Blocks of a container that get the same tensor as another of its blocks."""
     calls = {child: trace.calls[f"{path}.{child}" if path else child][0] for child in blocks}
     entered = {child: calls[child].serials[blocks[child][0]] for child in blocks}
-    into = {child for child in blocks if calls[child].serials[()] == entered[child]}  # writes into what it is given
+    into = {child for child in blocks if calls[child].serials[()] == entered[child]}  # it writes into its input
     alone = {child: entered[child] for child in blocks if child not in into}
     twice = {serial for serial, times in Counter(alone.values()).items() if times > 1}
     return [child for child, serial in alone.items() if serial in twice]
 
 
 def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str:
-    """Where the stream enters a module and what it answers when it is left out; or why it cannot be.
+    """Where the stream enters a module and what it returns when it is left out; or why it cannot be left out.
 
     Args:
         trace: one run of the model.
@@ -112,7 +109,7 @@ def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str
         return f"it is called {len(calls)} times"
     [call] = calls
     if call.left is None or call.stand_in is None:
-        return "it gives something that is no tensor, tuple of tensors, or plain value"
+        return "it returns something other than tensors, tuples of tensors and plain values"
     fitting = _fitting(trace, call, call.left)
     if not fitting:
         same_rank = any(len(dims) == len(call.left) for dims in call.entered.values())
@@ -122,14 +119,14 @@ def _passing(trace: Trace, name: str, *, several: bool = False) -> Passing | str
     for number in sorted(call.needed):
         others = [place for place in _fitting(trace, call, call.made[number]) if place not in taken]
         if len(others) != 1 or not several:
-            return "others need what it makes beside its first output"
+            return "other modules need its further outputs"
         instead[number] = ("input", others[0])
         taken.add(others[0])
     return fitting[0], settled(call.stand_in, instead)
 
 
 def _fitting(trace: Trace, call: ModuleCall, wanted: Dims) -> list[Place]:
-    """Where tensors with the same dimensions went in."""
+    """Places of the inputs that have the dimensions ``wanted``."""
     return [
         place
         for place, dims in call.entered.items()

@@ -1,4 +1,4 @@
-"""The coupling law in numbers: permuted units change nothing, zeroed units are dropped units."""
+"""The coupling law, tested in numbers: to permute units changes nothing, and to zero units is to drop them."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Law:
         return [*self.culprits(widths[:half], gap), *self.culprits(widths[half:], gap)]
 
     def permuted(self, widths: Sequence[Width]) -> float:
-        """How far the outputs are off with the units of ``widths`` in another order."""
+        """The largest difference of the outputs when the units of ``widths`` are put in another order."""
         rng = np.random.default_rng(0)
         with self._restored():
             reorder(self._model, self._structure.declared, {w: rng.permutation(w.full) for w in widths})
             return _gap(self._outputs(), self._expected)
 
     def smaller(self, widths: Sequence[Width], blocks: Sequence[tuple[str, Blocks | Branch]]) -> float:
-        """How far dropping units and blocks is from units of zeros and blocks that return their input.
+        """The largest difference between leaving units and blocks out, and zeroing units and passing inputs on.
 
         Atoms that share a choice are dropped together.
         """
@@ -122,7 +122,7 @@ class Law:
 
 
 class _Precision(Observer):  # type: ignore[no-untyped-call]
-    """Sees whether everything is computed in double precision; some models cast as they like."""
+    """Watches whether everything is computed in double precision; some models cast to other types."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""The algebra of tensor dimensions: which sizes in a network are one and the same number.
+"""The algebra of tensor dimensions: which sizes in a network are the same number.
 
 A dimension is a list of *segments* (concatenation), each an ordered product of *atoms* (reshape). Operators say which
 dimensions are equal; equal atoms are merged in a union-find, and an atom is refined on demand: into a product where a
-reshape cuts it, into a concatenation where a slice does. What cannot be expressed so is frozen, with its reason.
+reshape cuts it, into a concatenation where a slice does. What cannot be expressed this way is frozen, with the reason.
 
 >>> algebra = Algebra()
 >>> [qkv], [size] = algebra.new(3 * 6 * 64), algebra.new(64)
@@ -23,8 +23,8 @@ Segment = tuple["Atom", ...]
 Dim = Sequence[Segment]
 """Segments one after the other, each a product in row-major order; the empty product has size 1."""
 
-EXPANDED = 1024
-"""Segments that a repeated concatenation may become before it is frozen instead."""
+MAX_SEGMENTS = 1024
+"""A repeated concatenation of more segments is frozen instead."""
 
 
 class Atom:
@@ -141,7 +141,7 @@ class Algebra:
             for left in found:
                 self.freeze([left], "it repeats a concatenation")
             repeats = [prod(a.size for a in left) for left in found]
-            if sum(repeats) * len(inner) > EXPANDED:
+            if sum(repeats) * len(inner) > MAX_SEGMENTS:
                 self.freeze([(atom,)], "it is a concatenation inside a product")
                 found = [(*left, Atom(atom.size, "it is a concatenation inside a product")) for left in found]
             else:
@@ -158,7 +158,7 @@ class Algebra:
     # Writing -----------------------------------------------------------------------------------------------------
 
     def freeze(self, dim: Dim, reason: str) -> None:
-        """Nothing in ``dim`` can vary; the first reason given stays."""
+        """Forbid ``dim`` to vary; the first reason is kept."""
         for segment in dim:
             for atom in segment:
                 self._freeze(self.root(atom), reason)
@@ -172,21 +172,21 @@ class Algebra:
             atom.frozen = reason
 
     def span(self, dim: Dim) -> None:
-        """An operator mixes the units of ``dim`` in a way that zeros change."""
+        """Note that an operator mixes the units of ``dim`` such that zeros change the result."""
         for segment in self.resolved(dim):
             for atom in segment:
                 atom.spanned = True
 
     def use(self, dim: Dim) -> None:
-        """An operator reads all of ``dim``."""
+        """Note that an operator reads all of ``dim``."""
         for segment in self.resolved(dim):
             for atom in segment:
                 atom.used = True
 
     def unify(
-        self, left: Dim, right: Dim, reason: str = "two dimensions meet that cannot be taken apart alike"
+        self, left: Dim, right: Dim, reason: str = "two dimensions meet that cannot be split in the same way"
     ) -> None:
-        """``left`` and ``right`` are one dimension; where that cannot be expressed both are frozen with ``reason``."""
+        """Make ``left`` and ``right`` one dimension; where that cannot be expressed both are frozen with ``reason``."""
         ours, theirs = list(left), list(right)
         while True:
             ours, theirs = self.resolved(ours), self.resolved(theirs)
@@ -219,11 +219,11 @@ class Algebra:
             for other in parts[1:]:
                 self.unify(parts[0], other)
             rest = self.split(parts[0], sizes[1:])
-            return None if rest is None else [*self.dims(sizes[:1], "it counts parts that are used one by one"), *rest]
+            return None if rest is None else [*self.dims(sizes[:1], "it counts parts that are used separately"), *rest]
         return self._split_common(segments, sizes)
 
     def product(self, dims: Sequence[Dim]) -> Dim | None:
-        """Dimensions flattened into one; ``None`` where a concatenation stands behind something that may vary."""
+        """Dimensions flattened into one; ``None`` where a concatenation follows something that may vary."""
         found: list[Segment] = [()]
         for dim in dims:
             segments = self._repeated(self.resolved(dim))
@@ -231,7 +231,7 @@ class Algebra:
                 found = [(*left, *segments[0]) for left in found]
                 continue
             repeats = [prod(a.size for a in left) for left in found]
-            if sum(repeats) * len(segments) > EXPANDED:
+            if sum(repeats) * len(segments) > MAX_SEGMENTS:
                 return None
             for left in found:
                 self.freeze([left], "it repeats a concatenation")
@@ -338,7 +338,7 @@ class Algebra:
         return found
 
     def _equal_parts(self, segments: Sequence[Segment], number: int) -> list[Dim] | None:
-        """``segments`` in so many runs of equal size; ``None`` where a segment lies across."""
+        """``segments`` split into runs of equal size; ``None`` where a segment crosses a border."""
         each = sum(prod(a.size for a in s) for s in segments) // max(number, 1)
         parts: list[list[Segment]] = [[]]
         for segment in segments:

@@ -26,14 +26,14 @@ from archsmith.structure.rules.conv import kernel_attributes
 
 @dataclass(frozen=True)
 class Discovered:
-    """Everything that a trace says about a model, under what was wanted.
+    """What a trace shows of a model, restricted to what the user wants.
 
     Args:
         declared: module -> axes of its tensors and attributes.
         blocks: container -> its depth, or a residual branch -> whether it runs.
         widths: choice of its own (before ties) -> the atom's member and its options.
         rigid: choice, tensor or block -> why it does not vary.
-        axis: reads a dimension of the trace; ``None`` where nothing in it varies.
+        axis: gives the axis of a dimension of the trace; ``None`` where nothing in it varies.
         resolution: the size of images, where that is a choice.
     """
 
@@ -111,7 +111,7 @@ def _widths(
     refused: Callable[[str, Iterable[str]], bool],
     rigid: dict[str, str],
 ) -> dict[str, tuple[AtomMember, Width]]:
-    """The choices that atoms make; ``rigid`` receives a reason for every other."""
+    """The choices that atoms become; ``rigid`` receives a reason for every other atom."""
     widths = {}
     for member in atoms:
         owners = (t.rpartition(".")[0] for t in member.tensors)
@@ -219,7 +219,7 @@ _SIZES: tuple[tuple[type[nn.Module], dict[str, tuple[str, int]]], ...] = (
     (nn.Embedding, {"embedding_dim": ("weight", 1)}),
     (nn.RNNBase, {"hidden_size": ("weight_hh_l0", 1), "input_size": ("weight_ih_l0", 1)}),
 )
-"""Sizes that torch's own modules show; forward passes read few of them."""
+"""Size attributes of torch's own modules; few of them are read in a forward pass."""
 
 
 def _shown(module: nn.Module, held: Mapping[str, tuple[Axis | None, ...]]) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def _shown(module: nn.Module, held: Mapping[str, tuple[Axis | None, ...]]) -> di
 def _inputs_of_groups(
     module: nn.Module, held: Mapping[str, tuple[Axis | None, ...]], attributes: Mapping[str, Any]
 ) -> dict[str, Axis]:
-    """The inputs of a grouped convolution: its groups times what each of them reads."""
+    """The inputs of a grouped convolution: its groups times the channels that each of them reads."""
     if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups == 1:
         return {}
     each = held["weight"][1] if "weight" in held else None

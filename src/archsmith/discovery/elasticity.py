@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from archsmith.discovery.naming import COUNTS, AtomMember
+from archsmith.discovery.naming import COUNTED_ROLES, AtomMember
 from archsmith.errors import InvalidOption, unknown, whole
 from archsmith.structure.blocks import Blocks, Branch
 
@@ -41,8 +41,8 @@ class Elasticity:
             :meth:`Supernet.stock`.
         importance: how units are put in order once, see :meth:`Supernet.sort_units`; ``None`` leaves them.
         resolution: heights of images that are offered, or shares of the example's; none keeps it.
-        via: ``"graph"`` replaces modules in whose code sizes are plain numbers by graph modules, ``"auto"`` where that
-            makes more weights elastic, ``"modules"`` never.
+        via: ``"graph"`` replaces modules whose code has plain numbers as sizes by graph modules, ``"auto"`` does so
+            where that makes more weights elastic, ``"modules"`` never.
 
     Raises:
         InvalidOption: for values outside these rules.
@@ -83,7 +83,7 @@ class Elasticity:
                 )
 
     def refusal(self, name: str, places: Iterable[str]) -> str:
-        """Why a choice that changes ``places`` was not wanted, or ``""``."""
+        """Why the user excluded a choice that changes ``places``, or ``""``."""
         for pattern in self.freeze:
             if any(_matches(n, pattern) for n in (name, *places)):
                 return f"frozen by {pattern!r}"
@@ -99,7 +99,7 @@ class Elasticity:
         """
         full = member.atom.size
         given = next((s for p, s in self.options.items() if _matches(member.name, p)), None)
-        step = 1 if member.role in COUNTS or given is not None else self.multiple
+        step = 1 if member.role in COUNTED_ROLES or given is not None else self.multiple
         found = {full}
         for size in self.width if given is None else given:
             if isinstance(size, float):
@@ -112,10 +112,10 @@ class Elasticity:
         return tuple(sorted(found))
 
     def deep(self, blocks: Blocks | Branch) -> Blocks | Branch:
-        """The same blocks with the numbers of them that were asked for, where some were.
+        """The same blocks with the depths that the user asked for, if any.
 
         Raises:
-            InvalidOption: for numbers of blocks that cannot be.
+            InvalidOption: for impossible numbers of blocks.
         """
         given = next((s for p, s in self.options.items() if _matches(blocks.name, p)), None)
         if given is None or isinstance(blocks, Branch):
@@ -155,5 +155,5 @@ def _is_size(given: Any) -> bool:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Shell patterns; what begins like a whole match matches too."""
+    """Whether a shell pattern matches the name, or the start of it up to a dot."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

@@ -1,10 +1,10 @@
 """Sizes that are plain numbers in a model's code become attributes, so that a plan can set them.
 
-``x.view(b, 8, 64)`` says nothing about where 8 and 64 come from, and no attribute of the module follows when there are
-fewer heads. Such a module is replaced by a ``torch.fx.GraphModule``: its ``forward`` is recorded once, with its
-children as they are, and every size that is given to a function is read from an attribute of that module:
-``number_0``, ``number_1`` ... where it was a plain number, ``size_2`` ... where an attribute gave it. What follows is
-as for any other module. The keys of ``state_dict`` stay.
+``x.view(b, 8, 64)`` does not show where 8 and 64 come from, and no attribute of the module changes when there are fewer
+heads. Such a module is replaced by a ``torch.fx.GraphModule``: its ``forward`` is recorded once, with its children as
+they are, and every size that is given to a function is read from an attribute of that module: ``number_0``,
+``number_1`` ... where it was a plain number, ``size_2`` ... where an attribute gave it. What follows is as for any
+other module. The keys of ``state_dict`` stay.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from torch import fx, nn
 from archsmith.discovery.marks import Marked
 from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta
 
-METHODS = frozenset({"view", "reshape", "expand", "new_zeros", "new_ones", "new_empty", "split", "split_with_sizes"})
-METHODS |= {"unflatten", "view_as", "reshape_as"}
-DROPOUT: dict[str, Callable[[float, bool], nn.Module]] = {
+SIZED_METHODS = frozenset({"view", "reshape", "expand", "new_zeros", "new_ones", "new_empty", "split"})
+SIZED_METHODS |= {"split_with_sizes", "unflatten", "view_as", "reshape_as"}
+DROPOUT_MODULES: dict[str, Callable[[float, bool], nn.Module]] = {
     "dropout": nn.Dropout,
     "dropout1d": nn.Dropout1d,
     "dropout2d": nn.Dropout2d,
     "dropout3d": nn.Dropout3d,
     "alpha_dropout": nn.AlphaDropout,
 }
-"""Functions that a flag switches off, and the module that does the same: it knows by itself whether it trains."""
-NUMBER = "number"
-"""How attributes begin that were plain numbers."""
-_DROPPING = ("input", "p", "training", "inplace")
-FUNCTIONS = METHODS | {"zeros", "ones", "empty", "layer_norm", "rms_norm", "group_norm", "channel_shuffle", "floordiv"}
-FUNCTIONS |= {f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)}
-"""What is given sizes, or divides by one."""
+"""Dropout functions, and the module that does the same but follows its own training mode."""
+NUMBER_PREFIX = "number"
+"""First part of the names of attributes that were plain numbers."""
+_DROPOUT_ARGS = ("input", "p", "training", "inplace")
+SIZED_FUNCTIONS = SIZED_METHODS | {"zeros", "ones", "empty", "layer_norm", "rms_norm", "group_norm", "channel_shuffle"}
+SIZED_FUNCTIONS |= {"floordiv"}
+SIZED_FUNCTIONS |= {f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)}
+"""Functions that take sizes, or divide by one."""
 
 
 def lift(graph: fx.Graph, names: Sequence[str] = ()) -> dict[str, int]:
@@ -47,7 +48,7 @@ def lift(graph: fx.Graph, names: Sequence[str] = ()) -> dict[str, int]:
 
     Args:
         graph: changed in place.
-        names: of the attributes, in order, where they are known.
+        names: of the attributes, in order; made up if ``None``.
 
     Returns:
         The attributes with their values, in the order of the graph.
@@ -63,14 +64,16 @@ def lift(graph: fx.Graph, names: Sequence[str] = ()) -> dict[str, int]:
         if not isinstance(value, int) or isinstance(value, bool) or value < 2:
             return value
         number = len(found)
-        name = names[number] if names else f"{'size' if isinstance(value, Marked) else NUMBER}_{number}"
+        name = names[number] if names else f"{'size' if isinstance(value, Marked) else NUMBER_PREFIX}_{number}"
         found[name] = int(value)
         with graph.inserting_before(node):
             return graph.create_node("get_attr", name)
 
     for node in list(graph.nodes):
         called = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-        if (node.op == "call_method" and called in METHODS) or (node.op == "call_function" and called in FUNCTIONS):
+        if (node.op == "call_method" and called in SIZED_METHODS) or (
+            node.op == "call_function" and called in SIZED_FUNCTIONS
+        ):
             first, *rest = node.args or (None,)
             node.args = (first, *lifted(node, rest))
             node.kwargs = {name: lifted(node, v) for name, v in node.kwargs.items()}
@@ -100,7 +103,7 @@ class Literals:
         self._places: list[tuple[nn.Module, str, nn.Module]] = []
         flags = _flags(model, inputs)
         places = Counter(id(m) for _, m in model.named_modules(remove_duplicate=False))
-        for path, module in reversed(list(model.named_modules())):  # what is inside first: others record it as it is
+        for path, module in reversed(list(model.named_modules())):  # inner ones first
             own = type(module).__module__.partition(".")[0] != "torch" and not isinstance(module, fx.GraphModule)
             hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
             if own and not hooked and places[id(module)] == 1 and path in flags and path not in keep:
@@ -118,7 +121,7 @@ class Literals:
         owner._modules[path.rpartition(".")[2]] = by
 
     def restore(self, path: str) -> None:
-        """One module is as it was before."""
+        """Put one original module back."""
         module = self.replaced.pop(path)
         if not path:
             self.model = module
@@ -126,15 +129,15 @@ class Literals:
             self.model.get_submodule(path.rpartition(".")[0])._modules[path.rpartition(".")[2]] = module
 
     def undo(self) -> None:
-        """All modules are as they were before; the model that was given holds them again."""
+        """Put all original modules back into the given model."""
         for owner, name, module in self._places:
             owner._modules[name] = module
 
 
 def _flags(model: nn.Module, inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """Module -> its parameters that are no tensors and decide what ``forward`` does: absent masks, switches.
+    """Module -> arguments of its ``forward`` that are no tensors and decide what it does: absent masks, switches.
 
-    Modules that are called with several kinds of them are not in it.
+    Modules that are called with different values of them are left out.
     """
     seen: dict[str, list[dict[str, Any]]] = {}
 
@@ -164,9 +167,9 @@ def _flags(model: nn.Module, inputs: Inputs) -> dict[str, dict[str, Any]]:
 
 
 def with_lifted_sizes(module: nn.Module, flags: Mapping[str, Any] = MappingProxyType({})) -> fx.GraphModule | None:
-    """A graph module that computes what ``module`` does, with sizes as attributes; ``None`` where none can be, or need.
+    """A graph module that computes what ``module`` does, with sizes as attributes; ``None`` where none can or need be.
 
-    Whatever else than whether it trains decides what ``forward`` does is taken as it is now.
+    Everything that ``forward`` depends on, except the training mode, is fixed at its present value.
 
     Args:
         module: stays as it is.
@@ -177,7 +180,7 @@ def with_lifted_sizes(module: nn.Module, flags: Mapping[str, Any] = MappingProxy
         return None
     dropout = _without_flags(graphs[0], graphs[1])
     sizes = lift(graphs[0])
-    if dropout is None or not any(name.startswith(NUMBER) for name in sizes):
+    if dropout is None or not any(name.startswith(NUMBER_PREFIX) for name in sizes):
         return None
     shell = copy.copy(module)
     vars(shell).update(sizes)
@@ -189,7 +192,7 @@ def with_lifted_sizes(module: nn.Module, flags: Mapping[str, Any] = MappingProxy
 
 def lifted_again(module: Any) -> None:
     """Attributes in a graph module for sizes that pickling has turned into numbers again."""
-    kept = [name for name in vars(module) if re.fullmatch(rf"({NUMBER}|size)_\d+", name)]
+    kept = [name for name in vars(module) if re.fullmatch(rf"({NUMBER_PREFIX}|size)_\d+", name)]
     vars(module).update(lift(module.graph, sorted(kept, key=lambda name: int(name.rpartition("_")[2]))))
     module.recompile()
 
@@ -200,7 +203,7 @@ class _ChildrenStay(fx.Tracer):
 
 
 def _recorded(module: nn.Module, flags: Mapping[str, Any], *, training: bool) -> fx.Graph | None:
-    """What ``forward`` does, recorded on a double of the module, since it may assign attributes.
+    """The graph of ``forward``, recorded on a copy of the module, since it may assign attributes.
 
     Integer attributes are marked, which tells them from numbers in the code.
     """
@@ -215,7 +218,7 @@ def _recorded(module: nn.Module, flags: Mapping[str, Any], *, training: bool) ->
         graph = _ChildrenStay().trace(double, concrete_args=dict(flags) or None)
     except Exception:  # noqa: BLE001 - code that cannot be recorded may fail in any way; it stays as it is
         return None
-    graph._tracer_cls = None  # else pickles would name our class
+    graph._tracer_cls = None  # otherwise pickles would name a class of archsmith
     for node in graph.find_nodes(op="placeholder"):
         name = re.sub(r"_\d+$", "", str(node.target))
         if name in flags:  # numbered by the tracer
@@ -235,8 +238,8 @@ def _without_flags(graph: fx.Graph, other: fx.Graph) -> dict[str, nn.Module] | N
     found: dict[str, nn.Module] = {}
     pairs = zip(nodes, others, strict=True)
     for node, alike in [(n, o) for n, o in pairs if repr((n.args, n.kwargs)) != repr((o.args, o.kwargs))]:
-        make = DROPOUT.get(getattr(node.target, "__name__", "")) if node.op == "call_function" else None
-        given, evaluating = ({**dict(zip(_DROPPING, n.args, strict=False)), **n.kwargs} for n in (node, alike))
+        make = DROPOUT_MODULES.get(getattr(node.target, "__name__", "")) if node.op == "call_function" else None
+        given, evaluating = ({**dict(zip(_DROPOUT_ARGS, n.args, strict=False)), **n.kwargs} for n in (node, alike))
         if make is None or given.get("training") is not True or repr(given | {"training": False}) != repr(evaluating):
             return None
         name = f"dropout_{len(found)}"

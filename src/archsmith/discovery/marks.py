@@ -15,13 +15,13 @@ Attribute = tuple[str, str, int | None]
 """Name of a module, name of one of its attributes, and the position where that is a tuple."""
 
 Arrivals = Iterator[tuple[Any, Dim]]
-"""A number that a function was given, and the dimension of which it is the size."""
+"""An argument of a function, and the dimension whose size it is."""
 
 
 class Marked(int):
     """An integer that knows where it was read: from an attribute, or from the size of a dimension.
 
-    ``over`` is what it was divided by since; ``met`` hears of the marked numbers that it was found equal to.
+    ``over`` is its divisor since then; ``met`` is called with every marked number that it compares equal to.
     """
 
     origin: Attribute | list[Dim]
@@ -95,7 +95,7 @@ class Marks(TorchFunctionMode):
         return result
 
     def _read(self, args: Any, kwargs: Any, result: Any) -> Any:
-        """Sizes of tensors are marked too: what is built with one is as large as what it was read from."""
+        """Mark sizes of tensors too: a tensor built with such a size is as large as the one that it was read from."""
         dims = self._dims(args[0])
         if isinstance(result, int):
             where = args[1] if len(args) > 1 else kwargs["dim"]
@@ -104,7 +104,7 @@ class Marks(TorchFunctionMode):
         return torch.Size(tuple(marked))
 
     def _met(self, one: Marked, other: Marked) -> None:
-        """A size that is compared with an attribute, and found equal, stays equal to it."""
+        """Equate a size and an attribute that were compared and found equal."""
         for size, attribute in ((one, other), (other, one)):
             if isinstance(size.origin, list) and isinstance(attribute.origin, tuple) and size.over is None:
                 self._arrived(attribute, size.origin[0])
@@ -117,7 +117,7 @@ class Marks(TorchFunctionMode):
             self._equate(number, number.origin[0], dim)
 
     def _as_large(self, number: Marked, source: Dim, dim: Dim) -> bool:
-        """Whether the size of ``dim`` is that of ``source`` in every architecture as it is."""
+        """Whether ``dim`` and ``source`` have equal sizes in every architecture already."""
         over: list[Dim] = []
         if isinstance(number.over, Marked) and isinstance(number.over.origin, tuple):
             if number.over.origin not in self.found:
@@ -129,18 +129,18 @@ class Marks(TorchFunctionMode):
 
     def _equate(self, number: Marked, source: Dim, dim: Dim) -> None:
         if number.over is None:
-            self._algebra.unify(source, dim, "it is as large as another that cannot be taken apart alike")
+            self._algebra.unify(source, dim, "it equals a dimension that cannot be split in the same way")
             return
         parts = self._algebra.split(source, (int(number.over), int(number)))
         if parts is None:
-            self._algebra.freeze(source, "it is divided by a number that it is no product of")
-            self._algebra.freeze(dim, "it is a part of another that cannot be taken apart alike")
+            self._algebra.freeze(source, "it is divided by a number that is no factor of it")
+            self._algebra.freeze(dim, "it is a part of a dimension that cannot be split in the same way")
             return
-        self._algebra.unify(parts[1], dim, "it is a part of another that cannot be taken apart alike")
+        self._algebra.unify(parts[1], dim, "it is a part of a dimension that cannot be split in the same way")
         if isinstance(number.over, Marked):
             self._arrived(number.over, parts[0])
             if isinstance(number.over.origin, tuple) and (known := self.found.get(number.over.origin)):
-                # at once, not in the end: what is compared next may be a product of it
+                # now, not in the end: the next comparison may be with a product of it
                 self._algebra.unify(known[0], parts[0], "one attribute is the size of both")
         else:
             self._algebra.freeze(parts[0], "it is divided by this number")
@@ -194,7 +194,7 @@ class Marks(TorchFunctionMode):
         yield from zip(reversed(shape), reversed(self._dims(result)), strict=False)
 
     def _grouped(self, args: Any, kwargs: Any, _result: Any) -> Arrivals:
-        """The groups are what the channels begin with."""
+        """The groups are the leading factor of the channels."""
         groups = kwargs.get("num_groups", args[1] if len(args) > 1 else None)
         yield from self._leading(groups, self._dims(args[0])[1])
 
@@ -214,7 +214,7 @@ class Marks(TorchFunctionMode):
                 yield groups, parts[0]
 
     def _attended(self, args: Any, kwargs: Any, _result: Any) -> Arrivals:
-        """PyTorch's own attention derives the head size from the width of its inputs: heads x head size is that."""
+        """PyTorch's own attention derives the head size from the width of its inputs: it is heads x head size."""
         query, width, heads, projection = args[0], args[3], args[4], args[5]
         inside = None if projection is None else self._algebra.split(self._dims(projection)[0], (3, int(width)))
         if inside is None and kwargs.get("q_proj_weight") is not None:
@@ -252,4 +252,4 @@ _ARRIVALS: dict[str, Callable[[Marks, Any, Any, Any], Arrivals]] = {
     "multi_head_attention_forward": Marks._attended,
     "scaled_dot_product_attention": Marks._scaled,
 }
-"""Function -> the numbers that it was given, each with the dimension of which it is the size."""
+"""Function -> its numeric arguments, each with the dimension whose size it is."""

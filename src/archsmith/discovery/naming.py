@@ -1,4 +1,4 @@
-"""Names for atoms: where in the network they are, and what part they play there."""
+"""Names for atoms: from their place and role in the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from archsmith.discovery.operators.base import Dims
 from archsmith.discovery.tracing import Trace
 
 Role = Literal["width", "hidden", "heads", "head_size", "kv_heads", "queries_per_kv", "groups", "group_width", "factor"]
-COUNTS = frozenset({"heads", "kv_heads", "queries_per_kv", "groups"})
-"""Roles whose units are few: they are counted, not rounded."""
-READERS_OF_HIDDEN = 4
-"""Linear weights that read an atom from which on it is the hidden size of a residual stream."""
+COUNTED_ROLES = frozenset({"heads", "kv_heads", "queries_per_kv", "groups"})
+"""Roles with few units: their sizes are not rounded."""
+MIN_HIDDEN_READERS = 4
+"""An atom that at least so many linear weights read is the hidden size of a residual stream."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def _role(atom: Atom, places: Sequence[_Place]) -> Role:
             return ("kv_heads", "queries_per_kv", "head_size")[i]
         return "factor"
     readers = {p.tensor for p in places if p.rank == 2 and p.dim == 1}
-    return "hidden" if len(readers) >= READERS_OF_HIDDEN else "width"
+    return "hidden" if len(readers) >= MIN_HIDDEN_READERS else "width"
 
 
 def _producers(places: Sequence[_Place]) -> list[str]:
-    """Modules whose outputs it is, as far as weights tell; else all of them."""
+    """Modules whose outputs it is, according to their weights; otherwise all modules that have it."""
     found = [p.module for p in places if p.rank > 1 and p.dim == 0] or [p.module for p in places]
     return list(dict.fromkeys(found))
 

@@ -1,4 +1,4 @@
-"""What is offered is proved.
+"""Proving what is offered.
 
 Every choice alone, the smallest architecture and random ones run as the trace predicts, and the coupling of every
 atom holds in numbers.
@@ -32,10 +32,10 @@ from archsmith.structure.blocks import Blocks
 from archsmith.structure.resolution import Resolution
 from archsmith.structure.structure import Structure
 
-RANDOM = 20
-"""Random architectures that run before a space is offered."""
-ANY = -1
-"""A size that is not predicted."""
+RANDOM_ARCHITECTURES = 20
+"""How many random architectures must run before a space is offered."""
+NOT_PREDICTED = -1
+"""Stands for a size that is not predicted."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Prover:
         self._right: set[tuple[str, tuple[Option, ...]]] = set()
 
     def fault(self, discovered: Discovered, structure: Structure) -> list[Fault]:
-        """Choices that must not be offered so; none where everything holds."""
+        """Choices that must not be offered; none where the proof succeeds."""
         runs = _Runs(self, discovered, structure)
         return self._alone(runs, structure) or runs.together() or self._in_numbers(discovered, structure)
 
     def _alone(self, runs: _Runs, structure: Structure) -> list[Fault]:
-        """What was right stays so while others are dropped: an architecture of one small choice has no other."""
+        """Prove each choice alone, once: the result does not depend on other choices being dropped."""
         found = []
         for choice in structure.space.choices:
             if (choice.name, choice.options) not in self._right:
@@ -100,20 +100,20 @@ class Prover:
         if len(anchors.shapes) == len(expected):
             for i, (found, predicted) in enumerate(zip(anchors.shapes, expected, strict=True)):
                 if len(found) != len(predicted) or any(
-                    b not in (a, ANY) for a, b in zip(found, predicted, strict=True)
+                    b not in (a, NOT_PREDICTED) for a, b in zip(found, predicted, strict=True)
                 ):
                     return f"operator {i} ({anchors.names[i]}) gives {found} where {predicted} was predicted"
         return ""
 
     def anchored(self, plan: Plan) -> tuple[list[tuple[int, ...]], list[tuple[str, tuple[int, ...]]]]:
-        """The shapes that anchors give in a subnet, and those of what is read out of tables of the model."""
+        """The output shapes of anchors in a subnet, and the shapes of what is read out of tables of the model."""
         tables = Tables(self._memory, dict(self._copy.named_parameters()) | dict(self._copy.named_buffers()))
         with self._shadow.running(PlanProgram(self._copy, plan, {})), tables:
             self._plainly(self._copy, self._given)
         return tables.shapes, tables.read
 
     def unlearnable(self, structure: Structure, numbers: Numbers) -> str:
-        """Why no gradient can be computed: something writes into a tensor that is needed for it; or ``""``."""
+        """Why no gradient can be computed (an operator overwrites a tensor that it needs), or ``""``."""
         weights = [p for p in self._copy.parameters() if p.requires_grad]
         try:
             with (
@@ -125,7 +125,7 @@ class Prover:
                 if outputs and weights:
                     torch.autograd.grad(outputs, weights, [torch.ones_like(t) for t in outputs], allow_unused=True)
         except Exception as error:  # noqa: BLE001 - a model that does not learn for another reason is its own affair
-            return "it cannot be trained: what follows writes into its output" if "inplace" in str(error) else ""
+            return "it cannot be trained: a later operator writes into its output" if "inplace" in str(error) else ""
         return ""
 
     def _outputs_of_largest(self) -> list[tuple[int, ...]]:
@@ -142,7 +142,7 @@ class Prover:
     # Numbers -----------------------------------------------------------------------------------------------------
 
     def _in_numbers(self, discovered: Discovered, structure: Structure) -> list[Fault]:
-        """Permuted units change nothing; zeroed units are dropped units; blocks that are left out pass things on."""
+        """Permuting units changes nothing; zeroing units is dropping them; blocks left out pass their input on."""
         if any(t.device.type == "meta" for t in (*self._model.parameters(), *self._model.buffers())):
             return []
         inputs: Inputs = tree_map(_double, self._inputs)
@@ -162,18 +162,21 @@ class Prover:
         wrong = [(b, gap) for b in blocks if (gap := law.smaller([], [b])) > law.tolerance]
         return [
             *(Fault(w.atom, f"zeroing its units is not dropping them: {gap:.2g}") for w, gap in found),
-            *(Fault(b.name, f"blocks left out are not blocks that pass things on: {gap:.2g}") for (_, b), gap in wrong),
+            *(
+                Fault(b.name, f"blocks that are left out do not equal blocks that pass their input on: {gap:.2g}")
+                for (_, b), gap in wrong
+            ),
         ]
 
 
 def _scaled(dim: Axis | int, size: int, numbers: Numbers) -> int:
-    """What a dimension is in a subnet that has ``size`` in the largest network at other images."""
+    """A dimension in a subnet, given its ``size`` in the largest network at another size of images."""
     if isinstance(dim, int):
         return size
     if size == dim.full:
         return dim.size(numbers)
     product = len(dim.segments) == 1 and dim.size(numbers) * size % dim.full == 0
-    return dim.size(numbers) * size // dim.full if product else ANY
+    return dim.size(numbers) * size // dim.full if product else NOT_PREDICTED
 
 
 def _learned(thing: Any) -> bool:
@@ -218,7 +221,7 @@ class _Runs:
                     yield tuple(_scaled(d, size, numbers) for d, size in zip(dims, base[i], strict=True))
 
     def _base(self, numbers: Numbers) -> list[tuple[int, ...]]:
-        """What anchors give in the largest network at a smaller size of images."""
+        """The output shapes of anchors in the largest network at a smaller size of images."""
         resolution = self._structure.resolution
         assert resolution is not None
         number = numbers[resolution.name]
@@ -246,7 +249,7 @@ class _Runs:
     def together(self) -> list[Fault]:
         """The first architecture that fails although every choice alone is right, reduced to one choice."""
         rng = np.random.default_rng(0)
-        for architecture in [self._space.smallest(), *self._space.sample(RANDOM, rng)]:
+        for architecture in [self._space.smallest(), *self._space.sample(RANDOM_ARCHITECTURES, rng)]:
             if why := self.runs(architecture):
                 return [self._reduced(architecture, why)]
         if self._prover._trace.trains:
@@ -259,12 +262,12 @@ class _Runs:
     def _unlearnable(self) -> list[Fault]:
         """Depths that end a container in what the rest of the network writes into, such as ``x += shortcut``.
 
-        Only those are tried that end it in a block of another kind than the whole container's.
+        Only depths are tried at which the last block is of another class than at full depth.
         """
         ends = [e for path, b in self._blocks.items() if isinstance(b, Blocks) and (e := self._other_ends(path, b))]
 
         def faults(some: Sequence[tuple[str, Any]]) -> list[Fault]:
-            """The culprits, by halving."""
+            """The depths at fault, found by halving."""
             architecture = self._space.architecture({**self._largest, **dict(some)})
             why = self._prover.unlearnable(self._structure, self._structure.numbers(architecture))
             if not why or len(some) == 1:
@@ -278,7 +281,7 @@ class _Runs:
         return list({f.choice: f for some in rounds for f in faults(some)}.values())
 
     def _other_ends(self, path: str, blocks: Blocks) -> list[tuple[str, Any]]:
-        """The choice and its options under which the last block is of another kind than the last of all."""
+        """The choice and its options under which the last block is of another class than at full depth."""
         container = self._prover._copy.get_submodule(path)
         kinds = {c: [type(m) for m in container.get_submodule(c).modules()] for c in blocks.children}
         last = [[c for c in blocks.children if c not in blocks.dropped(n)][-1] for n in range(len(blocks.options))]
@@ -290,7 +293,7 @@ class _Runs:
         ]
 
     def _reduced(self, architecture: Architecture, why: str) -> Fault:
-        """Choices go back to their largest option, many at a time first, while the architecture still fails."""
+        """Set choices back to their largest option, many at a time first, as long as the architecture still fails."""
         values = {**self._largest, **architecture.to_dict()}
         small = [n for n, v in values.items() if v != self._largest[n]]
         step = max(len(small) // 2, 1)
@@ -321,7 +324,7 @@ def _double(x: Any) -> Any:
 
 
 def _one(inputs: Inputs) -> Inputs:
-    """The first item of a batch, where all tensors that go in have as many: what holds for one holds for all."""
+    """The first item of a batch, where all input tensors have the same batch size: one item is enough for the proof."""
     sizes = {t.shape[:1] for t in tree_leaves(inputs) if isinstance(t, Tensor)}
     return tree_map(lambda x: x[:1] if isinstance(x, Tensor) else x, inputs) if len(sizes) == 1 else inputs
 

@@ -1,8 +1,8 @@
-"""Subnets of transformers models that the model's own class builds from a smaller configuration.
+"""Subnets of transformers models as the model's own class builds them from a smaller configuration.
 
-All layers are alike in them, as a configuration can say no more. Which entry of the configuration is which size is not
-looked up but solved: an entry whose value is the full size of an axis becomes the size that the axis has in the subnet;
-where several axes have that size, the combination counts with which the class builds exactly the subnet's tensors.
+All layers are alike in them, since a configuration cannot express more. Which entry of the configuration is which size
+is not looked up but solved: an entry whose value is the full size of an axis becomes the axis's size in the subnet.
+Where several axes have that size, the combination is taken with which the class builds exactly the subnet's tensors.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from archsmith.structure.axes import Axis, Numbers
 from archsmith.structure.blocks import Blocks
 from archsmith.structure.structure import Structure
 
-COMBINATIONS = 256
-"""Ways to read a configuration that are tried for one architecture."""
+MAX_CONFIGURATIONS = 256
+"""How many configurations are tried for one architecture."""
 TOLERANCE = 1e-12
 """Of what the class computes against the subnet, relative to the largest output: the same operators on the same sizes
 give the same bits, and a scale that follows a size shows."""
 _INNER = ("n_inner", "ffn_dim", "intermediate_size")
-"""Entries that may be absent and then follow from others."""
-RANDOM = 5
-"""Random architectures that are built before a space is offered."""
+"""Entries that may be absent; transformers then computes them from others."""
+RANDOM_ARCHITECTURES = 5
+"""How many random architectures are built before a space is offered."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -104,7 +104,7 @@ class Stock:
         return built.to(next(network.parameters())).eval()
 
     def faults(self, inputs: Inputs) -> dict[str, str]:
-        """Choices that no configuration expresses, or that the class computes otherwise -> why; one at a time."""
+        """Choices that no configuration expresses, or that change what the class computes -> why; one at a time."""
         space = self._structure.space
         largest, rng = space.largest().to_dict(), np.random.default_rng(0)
         for choice in space.choices:
@@ -113,7 +113,7 @@ class Stock:
                 return {choice.name: f"no configuration of {self._class.__name__} expresses it"}
             if (gap := self._gap(one, inputs)) > TOLERANCE:
                 return {choice.name: f"{self._class.__name__} computes otherwise at other sizes: off by {gap:.2g}"}
-        for architecture in (space.smallest(), *space.sample(RANDOM, rng)):
+        for architecture in (space.smallest(), *space.sample(RANDOM_ARCHITECTURES, rng)):
             if not self._can(architecture):
                 name = next(n for n, v in architecture.to_dict().items() if v != largest[n])
                 return {name: f"no configuration of {self._class.__name__} expresses it together with others"}
@@ -150,7 +150,7 @@ class Stock:
             return {}
 
     def _readings(self, numbers: Numbers) -> Iterator[dict[str, int | None]]:
-        """What entries of the configuration become; the likeliest reading first."""
+        """New values for the entries of the configuration; the likeliest first."""
         found = self._changed(numbers)
         entries: dict[str, list[int | None]] = {
             name: [*found[value], value] for name, value in _entries(self._given).items() if value in found
@@ -159,7 +159,7 @@ class Stock:
             if getattr(self._given, name, 0) is None:
                 single = (axis for axis in _axes(self._structure) if len(axis.widths) == 1)
                 entries[name] = [None, *sorted({axis.size(numbers) for axis in single})]
-        for values in itertools.islice(itertools.product(*entries.values()), COMBINATIONS):
+        for values in itertools.islice(itertools.product(*entries.values()), MAX_CONFIGURATIONS):
             yield dict(zip(entries, values, strict=True))
 
     def _changed(self, numbers: Numbers) -> dict[int, dict[int, None]]:
@@ -195,8 +195,8 @@ def _config(model: nn.Module) -> Any:
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "to_dict"):
         raise InvalidModel(
-            f"homogeneous subnets are those that a configuration can say, and {type(model).__name__} has none as "
-            "transformers' models have; leave homogeneous=True away"
+            f"homogeneous subnets are built from a transformers configuration, and {type(model).__name__} has none; "
+            "leave out homogeneous=True"
         )
     return config
 

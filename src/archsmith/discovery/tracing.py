@@ -1,8 +1,8 @@
-"""One run of a model, during which every operator says what it does to the dimensions of its tensors.
+"""One run of a model in which the dimensions of tensors are followed through every operator.
 
 The model runs as it is, on tensors without memory where it can and on real ones where it cannot (control flow that
-depends on values); so whatever runs can be followed. Integers among its attributes are marked for the run, and where a
-mark reaches a reshape, the attribute is known to be the size of that dimension.
+depends on values); so every model that runs can be followed. Integers among its attributes are marked for the run, and
+where a mark reaches a reshape, the attribute is known to be the size of that dimension.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from archsmith.discovery.operators.base import Call, Dims, Operators
 from archsmith.errors import InvalidModel
 from archsmith.graph.readers.kit.recorder import Inputs, meta_copy, on_meta, record
 from archsmith.method import load, names
-from archsmith.structure.passing import PLAIN, Place, StandIn, places, stand_in_of
+from archsmith.structure.passing import PLAIN_TYPES, Place, StandIn, places, stand_in_of
 
 
 @dataclass
@@ -36,12 +36,12 @@ class ModuleCall:
     Args:
         entered: dimensions of every tensor that went in, by its place.
         left: dimensions of the first tensor that came out, or ``None`` where there was none.
-        stand_in: how its output could be made of what went in, see :mod:`archsmith.structure.passing`; ``None``
-            where it could not.
-        made: dimensions of the tensors that it made beside the first that came out.
+        stand_in: how its output could be built from its inputs, see :mod:`archsmith.structure.passing`; ``None`` where
+            that is impossible.
+        made: dimensions of its output tensors after the first that are no inputs.
         needed: which of them were read afterwards.
-        objects: that it was given, such as a cache, by identity.
-        serials: of the tensors that went in, by place, and under ``()`` of the first that came out: one tensor, one
+        objects: ``id`` of its inputs that are neither tensors nor plain values, such as a cache.
+        serials: number of each input tensor, by place, and under ``()`` of the first output tensor; one tensor, one
             number.
     """
 
@@ -65,7 +65,7 @@ class Operation:
 
 @dataclass
 class Trace:
-    """What one run told.
+    """The result of one run.
 
     Attributes:
         algebra: what is equal to what.
@@ -74,8 +74,8 @@ class Trace:
         calls: module -> its calls, in order.
         operations: in order.
         added: modules whose output, scaled or dropped out at most, is added to something else, in order.
-        unknown: operators that no family knows, with how often they ran.
-        on: the device it ran on: ``"meta"``, or the model's own.
+        unknown: operators that no family knows -> how often they ran.
+        on: the device of the run: ``"meta"``, or the model's own.
         trains: whether it ran in training mode too.
     """
 
@@ -143,7 +143,7 @@ class _Run:
             self._train(inputs, marks)
         for tensor in assigned:
             for dim in self.dims(tensor):
-                algebra.freeze(dim, "a module assigns such a buffer when it runs, and would keep a subnet's")
+                algebra.freeze(dim, "a module assigns this buffer when it runs, and would keep the value of a subnet")
         for tensor in [*self._model.parameters(), *self._model.buffers()]:
             for atom in algebra.atoms(self.dims(tensor)):
                 if not atom.used:
@@ -159,7 +159,7 @@ class _Run:
                 self.trace.algebra.freeze(dim, "it is a size of the outputs")
 
     def _train(self, inputs: Inputs, marks: Marks) -> None:
-        """What only training reads (auxiliary heads) follows too; its calls and operators are not kept."""
+        """Follow modules that only training uses (auxiliary heads) too; their calls and operators are not kept."""
         calls, operations = self.trace.calls, self.trace.operations
         self.trace.calls, self.trace.operations = {}, []
         self._model.train()
@@ -173,7 +173,7 @@ class _Run:
             self.trace.calls, self.trace.operations = calls, operations
 
     def dims(self, tensor: Tensor) -> Dims:
-        """The dimensions of a tensor; those of tensors that came from nowhere are fixed."""
+        """The dimensions of a tensor; fixed ones for a tensor of unknown origin."""
         if tensor not in self._known:
             self._known[tensor] = self.trace.algebra.dims(tensor.shape, "it belongs to a tensor that is no parameter")
             self._constants.append(tensor)
@@ -181,7 +181,7 @@ class _Run:
         return found
 
     def operator(self, function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        """Learn from one operator call."""
+        """Follow one operator call."""
         outputs = [t for t in (result if isinstance(result, list | tuple) else [result]) if isinstance(t, Tensor)]
         if not outputs:
             return
@@ -208,7 +208,7 @@ class _Run:
         self.trace.operations.append(Operation(name, self._path[-1], found[0]))
 
     def _follow_outputs(self, name: str, function: Any, call: Call, output: Tensor) -> None:
-        """Whose outputs an elementwise result is made of, and which of them are added to something else."""
+        """Note whose outputs an elementwise result is computed from, and which of them are added to something else."""
         if torch.Tag.pointwise not in function.tags and name not in ("clone", "native_dropout"):
             return
         sources = [self._outputs_of.get(t, frozenset()) for t in call.tensors]
@@ -222,7 +222,7 @@ class _Run:
         return number
 
     def _read(self, tensors: Iterable[Tensor]) -> None:
-        """Something depends on these tensors."""
+        """Note that something depends on these tensors."""
         if self._made_by:
             for tensor in tensors:
                 for call, number in self._made_by.get(tensor, ()):
@@ -237,7 +237,7 @@ class _Run:
         given = places(args, kwargs)
         entered = {place: self.dims(t) for place, t in given if isinstance(t, Tensor)}
         serials = {place: self._serial(t) for place, t in given if isinstance(t, Tensor)}
-        objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN))
+        objects = frozenset(id(x) for _, x in given if not isinstance(x, Tensor | PLAIN_TYPES))
         self.trace.calls.setdefault(name, []).append(ModuleCall(entered, objects=objects, serials=serials))
         self._path.append(name)
         self._given.append(given)
@@ -256,7 +256,7 @@ class _Run:
 
 
 class _Buffers(dict[str, Any]):
-    """The buffers of a module, which notes those that are assigned to."""
+    """The buffers of a module; it notes assignments."""
 
     def __init__(self, buffers: Mapping[str, Any], assigned: list[Tensor]) -> None:
         super().__init__(buffers)
@@ -270,7 +270,7 @@ class _Buffers(dict[str, Any]):
 
 @contextmanager
 def _assigned_buffers(model: nn.Module) -> Iterator[list[Tensor]]:
-    """The buffers that modules assign to, which are as before when this ends."""
+    """The buffers that modules assign to; they are restored at the end."""
     assigned: list[Tensor] = []
     before = [(module, module._buffers) for module in model.modules()]
     for module, buffers in before:
@@ -307,7 +307,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def fixed_outputs(outputs: Any) -> list[Tensor]:
     """The tensors whose sizes users rely on: all that come out, or the logits alone where a model names them.
 
-    What comes beside logits (hidden states, caches) is as wide as the subnet.
+    Outputs beside logits (hidden states, caches) are as wide as the subnet.
     """
     named = outputs if isinstance(outputs, Mapping) else opened(outputs)
     if isinstance(named, Mapping) and isinstance(named.get("logits"), Tensor):

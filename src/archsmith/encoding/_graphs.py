@@ -1,4 +1,4 @@
-"""What the encodings of operator graphs share."""
+"""Shared by the encodings of operator graphs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from archsmith.graph import GraphBatch
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.wiring import INPUT, OUTPUT, Wiring
 
-BLOCK = 1024
-"""Rows that are encoded at once, so that what is in between stays in the processor's cache."""
-NUMBERS = 4_000_000
-"""What is in between has at most so many numbers."""
+BLOCK_ROWS = 1024
+"""How many rows are encoded at once, so that intermediate arrays stay in the processor's cache."""
+MOST_NUMBERS = 4_000_000
+"""The most numbers of an intermediate array."""
 
 
 def graph_view(space: ChoiceSpace, encoding: str) -> Wiring:
@@ -32,7 +32,7 @@ def graph_view(space: ChoiceSpace, encoding: str) -> Wiring:
 
 
 def no_graphs(space: ChoiceSpace) -> GraphBatch:
-    """A batch without graphs: its operations are all that the space has."""
+    """An empty batch; its operations are those of the space."""
     return space.graphs(np.zeros((0, len(space.choices)), dtype=np.int16))
 
 
@@ -57,6 +57,6 @@ def sources(wiring: Wiring) -> list[list[int]]:
 
 
 def blocks(n: int, columns: int = 1) -> Iterator[slice]:
-    """Slices that cut ``n`` rows into pieces, smaller ones where a row needs many ``columns`` in between."""
-    step = max(16, min(BLOCK, NUMBERS // columns))
+    """Slices that cut ``n`` rows into blocks; smaller ones where a row needs many intermediate ``columns``."""
+    step = max(16, min(BLOCK_ROWS, MOST_NUMBERS // columns))
     return (slice(start, start + step) for start in range(0, n, step))

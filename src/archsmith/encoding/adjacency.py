@@ -1,4 +1,4 @@
-"""The operator graph as it stands: which edges there are, and what each node does."""
+"""The operator graph itself: its edges, and the operator of each node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Adjacency(Encoding):
 
     Args:
         space: with a graph view.
-        written: keep what lies on no path.
+        written: keep nodes and edges that lie on no path.
 
     Shapes:
         rows ``(n, choices)`` -> vectors ``(n, d)`` of zeros and ones.

@@ -24,7 +24,7 @@ class Encoding(Method):
     @property
     @abstractmethod
     def names(self) -> list[str]:
-        """What each of the ``d`` columns stands for."""
+        """The meaning of each of the ``d`` columns."""
 
     @abstractmethod
     def encode(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
@@ -32,8 +32,8 @@ class Encoding(Method):
 
 
 class InvertibleEncoding(Encoding):
-    """An encoding that keeps everything: it tells an inactive choice from its first option, and can be read back."""
+    """An encoding without loss, which can be decoded: an inactive choice differs from its first option."""
 
     @abstractmethod
     def decode(self, vectors: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
-        """The canonical rows that ``vectors`` encode; the nearest options where a vector is none exactly."""
+        """The canonical rows that ``vectors`` encode; the nearest options for other vectors."""

@@ -28,7 +28,7 @@ class Concatenated(Encoding):
 
     Raises:
         InvalidOption: for no parts.
-        UnknownName: for a part that there is no encoding of.
+        UnknownName: for a name of no encoding.
     """
 
     paper = OURS

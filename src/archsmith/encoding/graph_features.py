@@ -1,4 +1,4 @@
-"""A few dozen numbers that say what a network can do: operators, paths, degrees."""
+"""A few dozen numbers about an operator graph: operators, paths, degrees."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from archsmith.space.forest import AnyRows
 class GraphFeatures(Encoding):
     """Operator counts, path lengths over sets of operators, and degrees by operator.
 
-    For every operator: how often it is there, how often on a path from input to output, how often it reads the input
+    For every operator: how often it occurs, how often on a path from input to output, how often it reads the input
     there, and how often the output reads it. For every set of operators: the most and the fewest of them on one path,
-    and the length of the shortest path through nothing else. And the numbers of operators, edges and paths. All of it
-    is read off the operator graphs of a whole population, by dynamic programming over their places.
+    and the length of the shortest path through nothing else. And the numbers of operators, edges and paths. All are
+    computed for whole populations of operator graphs, by dynamic programming over their places.
 
     **Departures from the paper.** Operators stand on nodes here, also in cells that draw them on edges. Degrees are
-    asked of input and output only, because an encoding of the choices beside this one knows the rest. What is written
-    is counted beside what is alive, because measured tables tell dead operators. With more than ``exhaustive``
-    operators the sets are the single ones, all but one, all, and all that compute, instead of every set.
+    those of input and output only, because an encoding of the choices beside this one has the rest. Dead operators are
+    counted too, because they have an effect in measured tables. With more than ``exhaustive`` operators the sets are
+    the single operators, all but one, all, and all that compute, instead of every set.
 
     Args:
         space: with a graph view.
-        exhaustive: up to so many operators every set of them is looked at, from 1 to 8.
+        exhaustive: up to so many operators every set of them is used, from 1 to 8.
 
     Shapes:
         rows ``(n, choices)`` -> vectors ``(n, d)``. Where there is no path at all, the most is 0, and the fewest and
@@ -116,8 +116,8 @@ class GraphFeatures(Encoding):
     def _lengths(self, alive: GraphBatch) -> NDArray[np.int16]:
         """The most and the fewest operators of each set on one path, and of the shortest path inside it, ``(3 s, n)``.
 
-        What is to be small is kept as its distance from ``none``, more than any path has: then all is a maximum, and a
-        missing edge is a factor 0.
+        Minima are stored as the distance from ``none``, more than any path has: so all are maxima, and a missing edge
+        is a factor 0.
         """
         n, v = alive.labels.shape
         none = np.int16(v - 1)

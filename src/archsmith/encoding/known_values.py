@@ -1,4 +1,4 @@
-"""What is known of an architecture before anything is run: parameters, MACs, proxies, look-ups."""
+"""Values known before anything is run: parameters, MACs, proxies, look-ups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archsmith.space.forest import AnyRows
 class KnownValues(Encoding):
     """Numbers that come free with an architecture, from a table or a function; NaN where one is not known.
 
-    Units and scales are kept: a predictor that minds them scales its columns.
+    Units and scales are kept; predictors that need scaled columns scale them.
 
     Args:
         space: of the architectures.
@@ -29,7 +29,7 @@ class KnownValues(Encoding):
         names: of the function's columns.
 
     Shapes:
-        rows ``(n, choices)`` -> vectors ``(n, columns)``; what is not finite becomes NaN.
+        rows ``(n, choices)`` -> vectors ``(n, columns)``; infinite values become NaN.
 
     Raises:
         InvalidOption: for neither or both of table and function, or lengths that do not fit.
@@ -59,7 +59,7 @@ class KnownValues(Encoding):
         for name, values in columns.items():
             if np.shape(values) != (len(canonical),):
                 raise InvalidOption(f"the column {name!r} has the shape {np.shape(values)} for {len(canonical)} rows")
-        # The last line is what unknown architectures read.
+        # The last line is for unknown architectures.
         table = np.full((len(canonical) + 1, len(columns)), np.nan, dtype=np.float32)
         for j, values in enumerate(columns.values()):
             table[:-1, j] = values

@@ -13,7 +13,7 @@ from archsmith.space.choice import Choice
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.space.forest import AnyRows
 
-_BLOCK = 1024  # rows whose indices stay in the processor's cache
+_BLOCK_ROWS = 1024  # rows whose indices stay in the processor's cache
 
 
 @final
@@ -46,8 +46,8 @@ class OneHot(InvertibleEncoding):
         flat = vectors.reshape(-1)
         plain = np.ones(len(self._space.choices), dtype=bool)
         plain[list(self._codes)] = False
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
             lines = np.arange(len(rows))[part, None] * self._starts[-1]
             flat[(rows[part] + self._starts[:-1] + lines)[active[part] & plain]] = 1.0
         for j, code in self._codes.items():

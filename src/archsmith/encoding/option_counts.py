@@ -1,4 +1,4 @@
-"""How often each option is taken: few numbers an architecture, for spaces that say nothing of their graph."""
+"""How often each option is taken: few numbers per architecture, for spaces without a graph view."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class OptionCounts(Encoding):
     """For each group of alike choices how many of them take each option (of ordered options: at least each).
 
     Depths, mean widths and the share of layers in low precision are such counts. They hold no more than the choices
-    themselves, and let a predictor that knows a few architectures only generalise over places: one more pooling costs
-    about as much wherever it stands. A choice that is like no other counts for itself.
+    themselves, but let a predictor generalise over places from few architectures: one more pooling costs about as much
+    wherever it stands. A choice that is like no other is a group of its own.
 
     Shapes:
         rows ``(n, choices)`` -> vectors ``(n, d)``.

@@ -23,13 +23,13 @@ Floats = NDArray[np.float32]
 class Path(Encoding):
     """How many paths from input to output read each sequence of operators; identities are passed over.
 
-    There is a column for every sequence of up to ``length`` operators, the empty one included, whether or not the space
-    can write it: the columns are known before any architecture is. ``length`` is the longest with which there are at
-    most ``most`` of them, at least 1 and no longer than any path. A longer path has no column of its own: each run of
+    There is a column for every sequence of up to ``length`` operators, the empty one included, whether or not it occurs
+    in the space: the columns are known before any architecture. ``length`` is the longest with which there are at most
+    ``most`` of them, at least 1 and no longer than any path. A longer path has no column of its own: each run of
     ``length`` neighbouring operators in it is counted instead, in columns called ``...a>b...``.
 
     **Departures from the paper.** Counts instead of indicators, because two equal paths are more than one; identities
-    are no operators; and what is too long is counted by its pieces instead of being left out.
+    are no operators; and longer paths are counted by their pieces instead of being left out.
 
     Args:
         space: with a graph view.
@@ -59,7 +59,7 @@ class Path(Encoding):
         everything = no_graphs(space)
         labels = [label for label in operators(space, wiring) if not everything.identities[label]]
         k = len(labels)
-        # [label]: the position among the operators, -1 for what hands on.
+        # [label]: the position among the operators, -1 for identities.
         self._digit = np.full(len(everything.operations) + 1, -1)
         self._digit[labels] = np.arange(k)
         named = [everything.operations[label] for label in labels]

@@ -1,4 +1,4 @@
-"""A few numbers a graph for predictors that learn from dozens of architectures: few columns, each worth something."""
+"""A few numbers about a graph, for predictors that learn from dozens of architectures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archsmith.space.forest import AnyRows
 
 @final
 class PathStatistics(Encoding):
-    """What lies on the paths of an operator graph: counts, lengths, and the average of each operator over all paths.
+    """Statistics of the paths of an operator graph: counts, lengths, and the average of each operator over all paths.
 
     For every operator: how often it is alive (on a path from input to output), how often it is written, the most of it
     on one path, its average number over all paths, how often it reads the input and how often the output reads it. And
@@ -74,7 +74,7 @@ class PathStatistics(Encoding):
         paths, total = np.zeros((v, n), np.float32), np.zeros((len(kinds), v, n), np.float32)
         most = np.zeros((len(kinds), v, n), np.float32)
         longest, left = np.zeros((v, n), np.float32), np.zeros((v, n), np.float32)
-        paths[0], left[0] = 1, v  # what is to be small is kept as its distance from v, so that a missing edge is 0
+        paths[0], left[0] = 1, v  # minima are stored as the distance from v, so that a missing edge is 0
         for place in range(1, v):
             for source in self._sources[place]:
                 edge = edges[source, place]

@@ -1,4 +1,4 @@
-"""Codes whose squared distance says how far two options of a choice are apart."""
+"""Codes whose squared distance is the distance of two options of a choice."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Thermometer(Encoding):
 
     Attributes:
         groups: the index of the choice of each column, ``(d,)``.
-        alike: the number of each column among those that say the same of alike choices (of one kind and with the same
-            options), -1 where it marks an inactive choice, ``(d,)``: their sums count how often an option is taken.
+        alike: a number for each column, ``(d,)``: equal for corresponding columns of alike choices (of one kind and
+            with the same options), -1 where it marks an inactive choice. Sums over equal numbers count how often an
+            option is taken.
     """
 
     paper = OURS
@@ -55,7 +56,7 @@ class Thermometer(Encoding):
 
 
 def _alike(choices: Sequence[Choice], widths: Sequence[int]) -> NDArray[np.intp]:
-    """For each column what it says: the kind and the options of its choice, and its place among the columns."""
+    """The meaning of each column: the kind and the options of its choice, and its place among the columns."""
     numbers: dict[tuple[object, ...], int] = {}
     found = []
     for choice, width in zip(choices, widths, strict=True):
@@ -81,7 +82,7 @@ def _code(choice: Choice, conditional: bool) -> NDArray[np.float32]:  # noqa: FB
         apart = ((code[:, None] - code) ** 2).sum(axis=2).max()
         code /= np.sqrt(max(apart, 1.0))
     if conditional:
-        # Apart from every option by 1 in squared distance, as far as the lengths of the codes allow.
+        # At squared distance 1 from every option, as far as the lengths of the codes allow.
         length = (code**2).sum(axis=1).mean()
         off = np.sqrt(max(1 - length, 0.0))
         code = np.vstack([np.column_stack([code, np.zeros(k)]), np.append(np.zeros(code.shape[1]), off or 1.0)])

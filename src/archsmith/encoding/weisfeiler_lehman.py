@@ -19,7 +19,7 @@ from archsmith.space.forest import AnyRows
 
 Labels = NDArray[np.uint64]
 FEATURE_COUNTS = range(1, 10**5 + 1)
-"""What numbers of columns and of sampled architectures can be asked for."""
+"""Allowed numbers of columns and of sampled architectures."""
 
 
 @final
@@ -29,11 +29,11 @@ class WeisfeilerLehman(Encoding):
     In round 0 the label of a node is its operator; in each further round it is its last label together with the
     multiset of the last labels of the nodes that it reads. Labels are 64-bit hashes, the same on every machine, and
     computed for whole populations at once. The columns of a round are the motifs of that round in a fixed sample of the
-    space, the most frequent ``most`` of them; what is none of these is counted in the round's last column.
+    space, the most frequent ``most`` of them; all other motifs are counted in the round's last column.
 
     **Departures from the paper.** Labels are gathered along the direction of the data only; nodes on no path from input
     to output are left out unless ``written``; vocabulary and length are fixed before any architecture is evaluated,
-    so that any predictor can read the counts; a motif that has reached the input on all its ways is not counted again
+    so that any predictor can read the counts; a motif that has reached the input on all its paths is not counted again
     in later rounds.
 
     Args:
@@ -41,7 +41,7 @@ class WeisfeilerLehman(Encoding):
         rounds: how far back a motif reaches, from 0 to 6.
         most: columns of a round at most.
         sample: architectures whose motifs make the vocabulary; a space that has no more is enumerated.
-        written: count also what lies on no path.
+        written: count nodes on no path too.
 
     Shapes:
         rows ``(n, choices)`` -> vectors ``(n, d)`` of counts.
@@ -120,13 +120,13 @@ class WeisfeilerLehman(Encoding):
     def _rounds(self, graphs: GraphBatch, rounds: int) -> list[tuple[Labels, NDArray[np.bool_]]]:
         """For each round the label of each node and whether its motif is counted, ``(n, v)`` each.
 
-        A motif all of whose ways back have reached the input grows no more and is not counted again.
+        A motif that has reached the input on all its paths no longer grows and is not counted again.
         """
         labels = self._base[graphs.labels]
         there = graphs.labels != ABSENT
         complete: NDArray[np.bool_] = np.logical_not(graphs.edges.any(axis=1))
         counted = there.copy()
-        counted[:, [0, -1]] = False  # every graph has an input and an output: alone they say nothing
+        counted[:, [0, -1]] = False  # every graph has an input and an output, so they are not counted alone
         found = [(labels, counted)]
         for _ in range(rounds):
             labels, counted = self._gathered(graphs, labels), there & ~complete

@@ -9,8 +9,9 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from archsmith.architecture import Proposal
+from archsmith.architecture import Architecture, Proposal
 from archsmith.candidates.fingerprints import fingerprint_of_batches, fingerprint_of_supernet
+from archsmith.candidates.quantised_files import QuantisedFiles
 from archsmith.errors import EvaluationFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
@@ -24,13 +25,14 @@ from archsmith.value import Value
 class Accuracy(Evaluator):
     """Share of a split that the subnet classifies correctly, in percent.
 
-    The split is judged whole, so that the value is exact for it; an interval says what it tells of new inputs.
+    The whole split is evaluated, so the value is exact for it; an interval covers the accuracy on new inputs.
 
     Args:
-        supernet: in whose weights the subnets live; batch-norm statistics follow its calibration batches.
+        supernet: whose weights the subnets share; batch-norm statistics come from its calibration batches.
         batches: an iterable of ``(inputs, labels)``, the same on every pass.
-        metric: under which name the value is recorded.
+        metric: name under which the value is recorded.
         interval: whether to give the 95 % interval of a share (Wilson 1927).
+        files: of subnets in their precisions; those with quantised layers are evaluated as files in ONNX Runtime.
     """
 
     paper = OURS
@@ -43,13 +45,15 @@ class Accuracy(Evaluator):
         *,
         metric: Metric = KNOWN_METRICS["accuracy_top1"],
         interval: bool = False,
+        files: QuantisedFiles | None = None,
     ) -> None:
         self._supernet, self._batches, self._metric, self._interval = supernet, batches, metric, interval
+        self._files = files
         self._data = fingerprint_of_batches(batches)
 
     @classmethod
     def on_test(cls, supernet: Supernet, batches: Iterable[Any]) -> Accuracy:
-        """Of the test split: a claim about new inputs, hence with an interval."""
+        """The accuracy on the test split, with an interval, since it stands for new inputs."""
         return cls(supernet, batches, metric=KNOWN_METRICS["test_accuracy_top1"], interval=True)
 
     @property
@@ -58,14 +62,20 @@ class Accuracy(Evaluator):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of("accuracy", self._metric.name, self._data, fingerprint_of_supernet(self._supernet))
+        full = fingerprint_of("accuracy", self._metric.name, self._data, fingerprint_of_supernet(self._supernet))
+        return full if self._files is None else fingerprint_of("file_accuracy", full, self._files.fingerprint)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
         del seed  # nothing here is random
-        with evaluating(self._supernet), torch.no_grad(), self._supernet.active(proposal.architecture):
-            right, total = count_correct(self._supernet, self._batches)
+        right, total = self._counted(proposal.architecture)
         low, high = wilson(right, total) if self._interval else (math.nan, math.nan)
         return {self._metric.name: Value(100 * right / total, "measured", low, high)}
+
+    def _counted(self, arch: Architecture) -> tuple[int, int]:
+        if self._files is not None and not self._files.joint.split(arch)[1].full:
+            return count_correct(self._files.network(arch), self._batches)
+        with evaluating(self._supernet), torch.no_grad(), self._supernet.active(arch):
+            return count_correct(self._supernet, self._batches)
 
 
 def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
@@ -99,7 +109,7 @@ def count_correct(network: Any, batches: Iterable[Any]) -> tuple[int, int]:
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share, in percent (Wilson 1927): honest for small samples and shares near 0 or 1."""
+    """95 % interval of a share, in percent (Wilson 1927): valid for small samples and shares near 0 or 1."""
     z, p = 1.959964, right / total
     centre = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
@@ -107,7 +117,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 class evaluating:  # noqa: N801 - reads as a statement: ``with evaluating(model):``
-    """A module in evaluation mode for the length of a block; every submodule's mode comes back."""
+    """Put a module into evaluation mode for the length of a block; every submodule's mode is restored."""
 
     def __init__(self, module: nn.Module) -> None:
         self._modes = [(m, m.training) for m in module.modules()]

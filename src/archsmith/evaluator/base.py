@@ -25,7 +25,7 @@ class Evaluator(Method):
     @property
     @abstractmethod
     def metrics(self) -> Sequence[Metric]:
-        """What :meth:`measure` gives, in a fixed order."""
+        """The metrics of :meth:`measure`, in a fixed order."""
 
     @property
     @abstractmethod

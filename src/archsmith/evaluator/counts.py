@@ -54,10 +54,10 @@ class Counts(Evaluator):
 def count(module: nn.Module, example_inputs: tuple[Any, ...]) -> tuple[int, int]:
     """Parameters, and multiply-adds of one input (the first dimension is the batch), of a plain module.
 
-    Shapes without data are enough for most networks; one that looks at its inputs (at a mask, say) is run.
+    Most networks are counted on shapes without data; one whose control flow depends on its inputs (a mask, say) is run.
 
     Args:
-        module: lent, in evaluation mode.
+        module: in evaluation mode; not changed.
         example_inputs: of one call, by position.
     """
     params = sum(p.numel() for p in module.parameters())
@@ -70,6 +70,6 @@ def count(module: nn.Module, example_inputs: tuple[Any, ...]) -> tuple[int, int]
             with counter:
                 torch.func.functional_call(module, weights, shapes)
         except (RuntimeError, NotImplementedError):
-            with sdpa_kernel(SDPBackend.MATH), counter:  # begins at 0 again; of fused attention it counts nothing
+            with sdpa_kernel(SDPBackend.MATH), counter:  # starts at 0 again; it does not count fused attention
                 module(*inputs)
     return params, counter.get_total_flops() // 2

@@ -1,4 +1,4 @@
-"""What a subnet needs and moves, by arithmetic on its operators."""
+"""Memory and data movement of a subnet, computed from its operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory of the keys and values that a language model keeps while it writes."""
+"""Memory of the keys and values that a language model keeps while it generates text."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class KvCache(Evaluator):
 
 
 def _tensors(thing: Any) -> Iterator[Tensor]:
-    """Keys and values in whatever holds them: tuples of layers, or the cache classes of transformers."""
+    """The tensors of keys and values: in tuples of layers, or in cache classes of transformers."""
     if isinstance(thing, Tensor):
         yield thing
     elif isinstance(thing, list | tuple):

@@ -22,19 +22,19 @@ from archsmith.value import Value
 
 @final
 class Latency(Evaluator):
-    """Time of one call of the extracted subnet on a device, with its 95 % interval, and what follows from it.
+    """Time of one call of the extracted subnet on a device, with its 95 % interval; also throughput and energy.
 
-    ``throughput`` is the batch over the latency. ``energy_mj`` is read from the hardware's counter while the prepared
-    network runs on, or modelled from the latency: see :mod:`archsmith.hardware.energy`.
+    ``throughput`` is the batch over the latency. ``energy_mj`` is read from the hardware's counter while the network
+    keeps running, or modelled from the latency: see :mod:`archsmith.hardware.energy`.
 
     Args:
         supernet: from which subnets are extracted; latency depends on shapes, not on weights.
-        meter: an open meter, or one that opens itself when it is first used.
+        meter: an open meter, or one that opens on first use.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are measured.
-        effort: ``"search"`` is quick, ``"final"`` is for networks that will be claimed.
-        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
+        effort: ``"search"`` is quick, ``"final"`` is for networks on the final front.
+        candidates: prepares subnets for the device of the meter; several evaluators may share it.
         also: of ``"throughput"`` and ``"energy_mj"``; their names end as that of the metric does.
-        on_measured: told every measurement, with raw samples and circumstances.
+        on_measured: called with every measurement, with raw samples and circumstances.
     """
 
     paper = OURS
@@ -86,7 +86,7 @@ class Latency(Evaluator):
         return values
 
     def _energy_source(self) -> tuple[str, ...]:
-        """What energies have in common that compare."""
+        """Everything in which energies must agree to be comparable."""
         if self._counter is None:
             return "modelled", repr(watts(self._meter.device))
         return "measured", type(self._counter).__name__
@@ -96,7 +96,7 @@ def per_second(batch: int, latency: Value) -> Value:
     """Inputs per second of calls that take so many milliseconds each.
 
     Raises:
-        EvaluationFailed: for an interval that reaches down to no time at all.
+        EvaluationFailed: for an interval that includes 0.
     """
     if latency.low <= 0:
         raise EvaluationFailed(f"the latency may be as low as {latency.low} ms, from which no throughput follows")

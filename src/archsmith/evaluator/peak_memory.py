@@ -25,7 +25,7 @@ from archsmith.value import Value
 
 @final
 class PeakMemory(Evaluator):
-    """``peak_memory_mib``: what loading and running the subnet's file takes at most, in a process of its own.
+    """``peak_memory_mib``: the most memory that loading and running the subnet's file takes, in a process of its own.
 
     The runtime's own memory is not counted. It takes about a second a network.
 

@@ -15,7 +15,7 @@ from archsmith.candidates.files import Candidates
 from archsmith.encoding.thermometer import Thermometer
 from archsmith.errors import DamagedFile, InvalidOption, MeasurementFailed
 from archsmith.evaluator.base import Evaluator
-from archsmith.evaluator.kit.latency_models import AUTO, Judged, Known, judged
+from archsmith.evaluator.kit.latency_models import AUTO_MODELS, Judged, Known, judged
 from archsmith.evaluator.latency import Latency
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.files import read_json, write_json
@@ -29,8 +29,8 @@ from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
 By = Literal["auto", "blocks", "learned", "both", "operators"]
-LEAST = 6
-"""Networks that are measured as a whole at least."""
+MIN_NETWORKS = 6
+"""Fewest networks that are measured as a whole."""
 
 
 @final
@@ -38,23 +38,24 @@ class PredictedLatency(Evaluator):
     """Time of one call of a subnet on a device, predicted with a 95 % interval; its source says that it is predicted.
 
     A few networks are measured as a whole: the smallest, the largest, and random ones. Three models learn from them,
-    and that one speaks which predicts best what it has not seen: the sum over blocks that were measured one by one,
-    corrected for what blocks do not show; a Gaussian process over the choices; or a process of what the corrected sum
-    leaves. Where another device is known, what it takes counts beside the blocks, so that ten networks are enough.
+    and the one with the best predictions of held-out networks is used: the sum over blocks that were measured one by
+    one, corrected for effects between blocks; a Gaussian process over the choices; or a process over the residuals of
+    the corrected sum. Latencies on another, known device are further inputs beside the blocks; ten networks are then
+    enough.
 
     Args:
         supernet: from which subnets are extracted.
-        meter: open, or one that opens itself when it is first used.
+        meter: an open meter, or one that opens on first use.
         metric: ``latency_ms``, or ``latency_ms@NAME`` where several devices are asked for.
         by: ``"auto"``, or one of the models: ``"blocks"``, ``"learned"``, ``"both"``; or ``"operators"``: the corrected
             sum over all operators of the network's file, for networks without blocks.
         sample: networks that are measured as a whole.
         known: predictors of the same supernet's latency on other devices.
         table: of blocks, or of operators; the machine's own unless given.
-        file: in which the measured networks are kept, so that a run that goes on predicts the same.
+        file: where the measured networks are stored, so that a resumed run predicts the same.
         seed: of the networks drawn.
-        candidates: prepares subnets for the device of the meter, where several evaluators share what it learnt.
-        reporter: hears what is being done.
+        candidates: prepares subnets for the device of the meter; several evaluators may share it.
+        reporter: gets progress.
 
     Raises:
         InvalidOption: for another model, a sample that is too small, operators on a device that runs no files, or a
@@ -81,8 +82,8 @@ class PredictedLatency(Evaluator):
     ) -> None:
         if by not in get_args(By):
             raise InvalidOption(f"latency is predicted by {', '.join(get_args(By))}; got {by!r}")
-        if sample < LEAST:
-            raise InvalidOption(f"sample={sample}: at least {LEAST} networks are measured as a whole")
+        if sample < MIN_NETWORKS:
+            raise InvalidOption(f"sample={sample}: at least {MIN_NETWORKS} networks are measured as a whole")
         if by == "operators" and ".onnx" not in meter.device.files:
             raise InvalidOption(f"operators are measured on devices that run ONNX files, not on {meter.device.spec}")
         if table is not None and (by == "operators") != isinstance(table, OperatorTable):
@@ -105,7 +106,7 @@ class PredictedLatency(Evaluator):
 
     @property
     def model(self) -> str:
-        """The model that speaks: ``"blocks"``, ``"learned"`` or ``"both"``."""
+        """The model that is used: ``"blocks"``, ``"learned"`` or ``"both"``."""
         return self._fitted().name
 
     @property
@@ -135,13 +136,13 @@ class PredictedLatency(Evaluator):
         if self._judged is None:
             measured = self._measured()
             latency = np.array(list(measured.values()))
-            names: list[str] = list(AUTO) if self._by == "auto" else [self._by]
+            names: list[str] = list(AUTO_MODELS) if self._by == "auto" else [self._by]
             known, names = self._known_or_choices(list(measured), names)
             self._judged = judged(known, latency, names)
         return self._judged
 
     def _known_or_choices(self, architectures: list[Architecture], names: list[str]) -> tuple[Known, list[str]]:
-        """What is known, and the models that can use it: where blocks cannot be measured alone, choices are left."""
+        """The known values, and the models that can use them: only the choices' if no block can be measured."""
         try:
             return self._known(architectures, blocks=names != ["learned"]), names
         except MeasurementFailed:
@@ -215,7 +216,7 @@ class _Kept(TypedDict):
 
 
 def _kept(file: Path, fingerprint: str) -> dict[str, float]:
-    way_out = "delete it, and its networks are measured anew"
+    way_out = "delete it to measure its networks again"
     data: _Kept = read_json(file, what="measured latencies", way_out=way_out, form=_Kept)
     if wrong := [ms for ms in data["latency_ms"].values() if not 0 <= ms < math.inf]:
         raise DamagedFile(f"{file} holds no measured latencies (one is {wrong[0]} ms); {way_out}")

@@ -20,7 +20,7 @@ class Table(Evaluator):
 
     Args:
         benchmark: its name with options, such as ``"nasbench_graph:dataset=cora"``, or one that is open.
-        metrics: which of its metrics, in this order; an architecture that lacks one of them fails.
+        metrics: metrics to look up, in this order; an architecture that lacks one of them fails.
 
     Raises:
         UnknownName: for a benchmark or a metric that does not exist.

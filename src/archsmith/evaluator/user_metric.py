@@ -22,7 +22,7 @@ from archsmith.value import Value
 
 
 class GivesNetworks(Protocol):
-    """Gives networks that are not those of a supernet alone."""
+    """Builds networks that are more than subnets of a supernet."""
 
     @property
     def fingerprint(self) -> str:
@@ -34,7 +34,7 @@ class GivesNetworks(Protocol):
 
 @final
 class UserMetric(Evaluator):
-    """Whatever ``function(network) -> float`` finds, called with the extracted subnet in evaluation mode.
+    """The value of ``function(network) -> float``, called with the extracted subnet in evaluation mode.
 
     Where resolution is a choice, the subnet that the function gets resizes its images itself.
 
@@ -112,7 +112,7 @@ class UserMetric(Evaluator):
         return fingerprint_of("user", self._metric.name, function, self._version, weights, *data, *files)
 
     def measure(self, proposal: Proposal, *, seed: int) -> Mapping[str, Value]:
-        del seed  # the function has its own say in randomness
+        del seed  # the function may use randomness of its own
         if self._supernet is None:
             raise InvalidOption(f"metric {self._metric.name!r} is not bound to a supernet; call bind(supernet) first")
         networks = self._files or self._supernet

@@ -18,13 +18,13 @@ from archsmith.plan import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a network comes from: what is needed to build it again.
+    """Where a network comes from: all that is needed to build it again.
 
     Args:
         source: of the supernet, plain data: ``{"network": "residual_convnet", "options": {...}}`` or
             ``{"factory": "module:function", "options": {...}}``.
-        architecture: that was extracted.
-        plan: what the supernet made of it.
+        architecture: the extracted one.
+        plan: the supernet's plan of it.
     """
 
     source: Mapping[str, Any]
@@ -60,10 +60,10 @@ class FileFormat(Method):
         names: Sequence[str] = (),
         origin: Origin | None = None,
     ) -> WrittenFile:
-        """Write ``module``, in evaluation mode, at ``path`` and beside it; all or nothing of each file.
+        """Write ``module``, in evaluation mode, at ``path`` and beside it; each file is written whole or not at all.
 
         Args:
-            module: lent; it comes back as it was.
+            module: not changed.
             example_inputs: tensors of one call.
             path: ends in :attr:`suffix`.
             names: of the inputs, where the module takes them by name.
@@ -77,7 +77,7 @@ class FileFormat(Method):
 
 
 def check_suffix(path: Path, suffix: str) -> None:
-    """Refuse a path that would hide what is in the file.
+    """Refuse a path whose suffix is not that of the format.
 
     Raises:
         InvalidOption: naming the suffix.

@@ -22,15 +22,15 @@ from archsmith.files import replacing
 from archsmith.method import OURS
 
 SEED = 0
-"""Of the random inputs that a fresh file is checked on."""
+"""Seed of the random inputs on which a new file is checked."""
 
 
 @final
 class Onnx(FileFormat):
     """ONNX by torch's dynamo exporter, for any batch where the network allows, checked in ONNX Runtime.
 
-    One file with the weights inside, opset 20, without remarks on where it was made: equal networks give equal
-    bytes with equal versions of torch. The file is run on random inputs at two batch sizes before it is written.
+    One file with the weights inside, opset 20, without file paths of the machine that made it: equal networks give
+    equal bytes with equal versions of torch. The file is run on random inputs at two batch sizes before it is written.
     Inputs that the network takes by name keep their names, and so do the fields of what it returns.
     """
 
@@ -84,11 +84,11 @@ def _input_names(inputs: tuple[Any, ...], names: Sequence[str]) -> list[str]:
 def _checked(
     network: nn.Module, inputs: tuple[Any, ...], names: Sequence[str], outputs: Sequence[str]
 ) -> tuple[bytes, bool, Difference]:
-    """The file for any batch, else for the example's, the first that computes what the network does."""
+    """The file for any batch, or else for the example's batch: the first that computes what the network does."""
     size = batch_size(inputs)
     tried = []
     for dynamic in (True, False):
-        # the tracer takes a batch of 1 for a constant
+        # the tracer treats a batch of 1 as a constant
         example = resized(inputs, max(2, size)) if dynamic else inputs
         try:
             content = _export(network, example, names, outputs, dynamic=dynamic)
@@ -137,9 +137,9 @@ def _export(
 
 
 def _forget_origin(proto: Any) -> None:
-    """Remove what the exporter noted about source files and folders of this machine; modules' names stay.
+    """Remove the exporter's notes on source files and folders of this machine; names of modules stay.
 
-    These tell :mod:`archsmith.hardware.profiling`, and viewers of ONNX files, where in the network an operator was.
+    From these :mod:`archsmith.hardware.profiling`, and viewers of ONNX files, know which module an operator is from.
     """
     graph = proto.graph
     scopes = [[(e.key, e.value) for e in node.metadata_props if e.key == NAME_SCOPES] for node in graph.node]

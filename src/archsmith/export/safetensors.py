@@ -21,9 +21,9 @@ from archsmith.plan import Plan
 
 FORMAT = "archsmith network"
 VERSION = 1
-ARCHITECTURE = ".architecture.json"
-LARGEST_INPUT = 1 << 28
-"""Values of the largest input that is made from a file's description."""
+ARCHITECTURE_SUFFIX = ".architecture.json"
+MAX_INPUT_VALUES = 1 << 28
+"""Largest number of values in an input that is made from a file's description."""
 
 
 class _Weights(TypedDict):
@@ -42,7 +42,7 @@ class _Described(TypedDict):
 
 
 class Extracts(Protocol):
-    """What a builder must give: a supernet."""
+    """What a builder must return: a supernet."""
 
     def plan(self, arch: Architecture, /) -> Plan:
         """What the architecture means for every tensor."""
@@ -56,8 +56,8 @@ class Safetensors(FileFormat):
     """Weights as safetensors, and a JSON file from which the module is built again; never a pickle.
 
     ``NAME.architecture.json`` holds where the supernet comes from, the architecture, its plan, the shapes of the
-    inputs (their values where they are integers: token ids are not drawn at random) and the hash of
-    ``NAME.safetensors``; :func:`load_network` is the way back.
+    inputs (for integers their values: token ids are not drawn at random) and the hash of
+    ``NAME.safetensors``; :func:`load_network` reads it back.
     """
 
     paper = OURS
@@ -85,8 +85,8 @@ class Safetensors(FileFormat):
         library = require("safetensors.torch", extra="torch", purpose="Exporting to safetensors")
         weights = _weights(module)
         with replacing(path) as temporary:
-            temporary.write_bytes(library.save(weights))  # its own writer does not say that a disk is full
-        described = path.with_suffix(ARCHITECTURE)
+            temporary.write_bytes(library.save(weights))  # its own writer does not report a full disk
+        described = path.with_suffix(ARCHITECTURE_SUFFIX)
         write_json(
             described,
             {
@@ -113,7 +113,7 @@ def load_network(path: Path, build: Callable[[Mapping[str, Any]], Extracts]) -> 
         DamagedFile: when a file is missing, changed or cannot be read.
         RunMismatch: when ``build`` gives another supernet than the one that the weights come from.
     """
-    described = path if path.name.endswith(ARCHITECTURE) else path.with_suffix(ARCHITECTURE)
+    described = path if path.name.endswith(ARCHITECTURE_SUFFIX) else path.with_suffix(ARCHITECTURE_SUFFIX)
     data = read_architecture(described)
     weights_file = described.with_name(data["weights"]["file"])
     if not weights_file.is_file():
@@ -140,7 +140,7 @@ def read_architecture(path: Path) -> dict[str, Any]:
     """The content of an architecture file.
 
     Raises:
-        DamagedFile: when it is missing, no such file, of a newer version, or of another form.
+        DamagedFile: when it is missing, no architecture file, of a newer version, or malformed.
     """
     data: Any = read_json(path, what="the architecture of a network")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -207,7 +207,7 @@ def names_from(described: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _tensor(described: Mapping[str, Any]) -> Tensor:
     dtype = getattr(torch, described["dtype"])
-    if not isinstance(dtype, torch.dtype) or not 0 <= math.prod(described["shape"]) <= LARGEST_INPUT:
+    if not isinstance(dtype, torch.dtype) or not 0 <= math.prod(described["shape"]) <= MAX_INPUT_VALUES:
         raise ValueError(f"no input has the type {described['dtype']} and the shape {described['shape']}")
     zeros = torch.zeros(described["shape"], dtype=dtype)
     return torch.tensor(described["values"], dtype=dtype).reshape(zeros.shape) if "values" in described else zeros

@@ -19,7 +19,7 @@ class GraphBatch:
 
     Args:
         operations: name of each label; the first two are ``"input"`` and ``"output"``.
-        identities: for each label whether it only hands on what it reads, ``(len(operations),)``.
+        identities: for each label whether it returns its input unchanged, ``(len(operations),)``.
         labels: index into ``operations``, or :data:`ABSENT`, ``(n, v)``.
         edges: ``edges[i, a, b]`` where node ``b`` of graph ``i`` reads node ``a``; only with ``a < b`` and between
             nodes that are there, ``(n, v, v)``.
@@ -34,7 +34,7 @@ class GraphBatch:
         return len(self.labels)
 
     def __getitem__(self, which: Any) -> GraphBatch:
-        """The graphs that an array of indices or a slice picks."""
+        """The graphs at an array of indices or a slice."""
         return GraphBatch(self.operations, self.identities, self.labels[which], self.edges[which])
 
     @cached_property

@@ -11,17 +11,17 @@ from archsmith.graph.batch import ABSENT, GraphBatch
 
 Words = NDArray[np.uint64]
 _SOURCE, _READER, _CHOSEN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
-"""Odd numbers that tell apart what a colour is mixed with."""
+"""Odd multipliers, one for each kind of value that a colour is mixed with."""
 
 
 def signatures(graphs: GraphBatch) -> Words:
-    """A number for each graph, ``(n,)``: equal where two graphs of one wiring are isomorphic, and only there.
+    """A number for each graph, ``(n,)``: equal if and only if two graphs of one wiring are isomorphic.
 
     Isomorphic are graphs with the same operators that read each other equally often, whatever the order of branches;
-    identities count as the edges that they stand for, and what lies on no path from the input to the output is left
-    out. Colours are refined by what each node reads and who reads it (Weisfeiler and Lehman, 1968); where nodes stay
-    alike, each of them is singled out in turn and the least signature counts (McKay, 1981), so that it is exact but
-    for collisions of 64 bits.
+    identities count as the edges that they stand for, and nodes on no path from the input to the output are left out.
+    Colours are refined by what each node reads and what reads it (Weisfeiler and Lehman, 1968); where nodes keep equal
+    colours, each of them is singled out in turn and the least signature counts (McKay, 1981). The signatures are exact
+    except for collisions of 64-bit hashes.
     """
     counts, labels = _bridged(graphs.alive)
     present = labels != ABSENT
@@ -43,7 +43,7 @@ def _bridged(graphs: GraphBatch) -> tuple[Words, NDArray[np.int16]]:
 
 
 def _least(colours: Words, counts: Words, present: NDArray[np.bool_]) -> Words:
-    """The least signature of each graph over all ways to tell alike nodes apart, ``(n,)``; arrays are node by node."""
+    """The least signature of each graph, ``(n,)``, over all ways to single out nodes of equal colour."""
     v = len(colours)
     edges = [(a, b) for a in range(v) for b in range(a + 1, v) if counts[a, b].any()]
     for _ in range(v):

@@ -20,10 +20,10 @@ FORMS = "timm/NAME, torchvision/NAME, hf/FOLDER, hf/ORG/NAME, module:factory"
 
 
 def source_named(spec: str) -> ModelSource:
-    """The source that knows models of this kind of name.
+    """The source that knows names of this kind.
 
     Raises:
-        UnknownName: when none does; says what names look like.
+        UnknownName: when none does; the message shows the forms of names.
 
     >>> type(source_named("timm/resnet18")).__name__
     'Timm'
@@ -38,7 +38,7 @@ def source_named(spec: str) -> ModelSource:
 
 
 def refuse_fetching(spec: str, options: Mapping[str, Any]) -> None:
-    """Options in somebody else's file are numbers: texts may name files to load, flags weights to fetch.
+    """Allow only numbers as options from somebody else's file: texts may name files to load, flags may fetch weights.
 
     Raises:
         Untrusted: for any other.

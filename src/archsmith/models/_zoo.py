@@ -1,4 +1,4 @@
-"""What sources of published models share: their packages, and their errors in words that help."""
+"""Shared by sources of published models: importing their packages, and turning their errors into helpful messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def library(package: str, spec: str) -> ModuleType:
 
 
 def built(spec: str, make: Callable[[], Any], options: Mapping[str, Any], *, unaided: str) -> nn.Module:
-    """What ``make`` gives, or why it cannot.
+    """The network that ``make`` builds, or an error that says why it cannot.
 
     Args:
         spec: for messages.

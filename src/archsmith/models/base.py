@@ -15,8 +15,8 @@ class ModelSource(Method):
     """Builds the networks that names of one kind stand for.
 
     Attributes:
-        without_weights: options with which it loads no pretrained weights, for networks whose weights come from a
-            file of ours anyway.
+        without_weights: options with which it loads no pretrained weights, for networks whose weights come from a file
+            of archsmith anyway.
     """
 
     without_weights: ClassVar[Mapping[str, Any]]
@@ -28,7 +28,7 @@ class ModelSource(Method):
 
     @abstractmethod
     def check(self, spec: str) -> None:
-        """Refuse what it will not be able to build, as far as that is known without building.
+        """Refuse a ``spec`` that cannot be built, as far as that is known without building.
 
         Raises:
             UnknownName: when there is no such network; names the nearest.
@@ -47,7 +47,7 @@ class ModelSource(Method):
         vocabulary: int | None = None,
         **options: Any,
     ) -> nn.Module:
-        """The network called ``spec``, for the data that the other arguments describe, as far as they are known.
+        """The network called ``spec`` for the data that the other arguments describe; unknown ones are ``None``.
 
         Args:
             spec: which network.

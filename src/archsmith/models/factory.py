@@ -70,11 +70,11 @@ class Factory(ModelSource):
 def _arguments(
     spec: str, make: Callable[..., Any], known: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Those of the known values that the function wants, and all the options.
+    """The known values that the function has parameters for, and all the options.
 
     Raises:
         InvalidOption: for an option that it does not have.
-        InvalidModel: for a parameter that nothing gives.
+        InvalidModel: for a parameter without a value.
     """
     parameters = inspect.signature(make).parameters.values()
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

@@ -56,7 +56,7 @@ class HuggingFace(ModelSource):
         return spec.startswith("hf/")
 
     def check(self, spec: str) -> None:
-        """A folder must hold a configuration; what the hub has is known when it is asked."""
+        """A folder must hold a configuration; names of the hub are checked only when the model is fetched."""
         trust.refuse(f"load {spec}")
         library("transformers", spec)
         folder = Path(_path(spec))
@@ -74,7 +74,7 @@ class HuggingFace(ModelSource):
         vocabulary: int | None = None,
         **options: Any,
     ) -> nn.Module:
-        """The model with a head for ``classes``, whose weights start afresh where the folder's are of another size."""
+        """The model with a head for ``classes``; the head's weights are new where the folder's have another size."""
         self.check(spec)
         transformers = library("transformers", spec)
         task, pretrained = options.pop("task", "classification"), options.pop("pretrained", True)
@@ -133,7 +133,7 @@ def _task(transformers: Any, config: Any, task: str, spec: str) -> str:
 def _fit_images(
     config: Any, channels: int | None, image_size: Sequence[int] | None, spec: str, *, pretrained: bool
 ) -> None:
-    """Build for the images at hand, where the weights leave that open."""
+    """Adapt the configuration to the images, where no weights fix it."""
     side = None if image_size is None else image_size[0] if len(set(image_size)) == 1 else list(image_size)
     for name, wanted in (("num_channels", channels), ("image_size", side)):
         there = getattr(config, name, None)

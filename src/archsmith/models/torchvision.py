@@ -19,8 +19,8 @@ class Torchvision(ModelSource):
     """Classification, segmentation, detection and video models of torchvision: ``torchvision/NAME``.
 
     Options are those of the model's builder. ``weights`` (``"DEFAULT"``, ``"IMAGENET1K_V1"`` ...) fetches weights; with
-    another number of classes than theirs the last layer starts afresh. Nothing is fetched unless it is asked for, the
-    weights of a detector's or segmenter's backbone neither (``weights_backbone``).
+    another number of classes than theirs the last layer gets new weights. Nothing is fetched unless asked for, not even
+    the weights of a detector's or segmenter's backbone (``weights_backbone``).
     """
 
     paper = Paper(
@@ -90,7 +90,7 @@ def _name(spec: str) -> str:
 
 
 def _make(models: Any, spec: str, image_size: Sequence[int] | None, arguments: Mapping[str, Any]) -> Any:
-    """The model, told the size of its images where it is built for one."""
+    """The model, built for the size of the images where its class needs one."""
     if image_size is not None and "image_size" not in arguments and image_size[0] == image_size[1]:
         try:
             return models.get_model(_name(spec), image_size=image_size[0], **arguments)
@@ -108,7 +108,7 @@ def _with_weights(fresh: nn.Module, trained: nn.Module, spec: str, classes: int)
     """
     given, wanted = trained.state_dict(), fresh.state_dict()
     other = [n for n in wanted if n not in given or given[n].shape != wanted[n].shape]
-    if strange := [n for n in other if wanted[n].shape[0] % classes]:  # a detector has four numbers a class, too
+    if strange := [n for n in other if wanted[n].shape[0] % classes]:  # a detector also has four numbers for each class
         raise InvalidOption(
             f"the weights of {spec!r} do not fit the network for this data: {', '.join(strange[:3])} differ in shape; "
             "resize the images to what they were trained on, or train without weights"

@@ -14,9 +14,8 @@ from archsmith.errors import Interrupted, RunMismatch
 from archsmith.evaluation import Evaluation
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware.named import recorded
-from archsmith.metric import Limit, check_known
+from archsmith.metric import Limit
 from archsmith.orchestration.finalising import finalise
-from archsmith.orchestration.metrics import available_metrics
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Progress, Reporter
@@ -57,8 +56,6 @@ def conduct(
 ) -> None:
     """Run the stages after training: search, baseline, last check."""
     supernet = context.supernet
-    check_known(spec.metrics, available_metrics(metrics, context.on))
-    spec.check(context.space)
     _keep_weights(run, supernet)
 
     def waiting(event: Progress) -> None:

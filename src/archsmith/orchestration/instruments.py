@@ -13,7 +13,6 @@ from archsmith.candidates.quantised_files import QuantisedFiles
 from archsmith.evaluator.accuracy import Accuracy
 from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.counts import Counts
-from archsmith.evaluator.file_accuracy import FileAccuracy
 from archsmith.evaluator.file_size import FileSize
 from archsmith.evaluator.kit.composite import Composite
 from archsmith.evaluator.latency import Latency
@@ -115,9 +114,7 @@ class Instruments:
             named: dict[str, Any] = {"metric": KNOWN_METRICS["test_accuracy_top1"], "interval": True} if test else {}
             if self._quantised is not None:
                 self._quantised.check(batches)
-                found.append(FileAccuracy(self._quantised, batches, **named))
-            else:
-                found.append(Accuracy(self._context.supernet, batches, **named))
+            found.append(Accuracy(self._context.supernet, batches, files=self._quantised, **named))
         return found
 
     def _computed(self, evaluator: type[Any]) -> Evaluator:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-import archsmith
 from archsmith import loop
 from archsmith import method as registry
 from archsmith.architecture import Proposal
@@ -22,6 +21,7 @@ from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.store import Store
 from archsmith.strategy.base import Strategy
+from archsmith.version import __version__
 
 FEASIBLE_WITHIN = 20
 """Evaluations after which each limit must have been met by some network."""
@@ -108,7 +108,7 @@ class Session:
             header=header,
             noted={
                 "budget": str(spec.budget),
-                "archsmith": archsmith.__version__,
+                "archsmith": __version__,
                 **self.instruments.environment["packages"],
             },
             limits=spec.limits,

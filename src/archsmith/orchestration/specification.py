@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -73,7 +73,7 @@ class SearchSpec:
 
     def check(self, space: ChoiceSpace) -> None:
         """Build the strategies once, so that a wrong name or option is refused before anything is spent."""
-        bounds = [replace(x, relative=False) for x in self.limits]  # what they are relative to is not known yet
+        bounds = [x for x in self.limits if not x.relative]  # what the others are relative to is not known yet
         for name, options in [(self.strategy, self.options), *([(self.baseline[0], {})] if self.baseline else [])]:
             method = registry.load("strategy", name)
             most = method.handles.objectives

@@ -11,7 +11,7 @@ from archsmith.predictor._data import Array
 
 Mixing = Literal["exp3", "ucb1", "uniform"]
 MIXINGS: tuple[Mixing, ...] = ("exp3", "ucb1", "uniform")
-KEPT = 0.9
+MEAN_DECAY = 0.9
 """Share of a source's mean reward that outlives a new one: what helps changes while the network learns."""
 
 
@@ -22,11 +22,11 @@ class Bandit(Protocol):
         """The next arm."""
 
     def reward(self, arm: int, value: float) -> None:
-        """What the arm brought."""
+        """Learn the reward of an arm."""
 
 
 class Uniform:
-    """Every arm equally often, whatever it brings."""
+    """Every arm equally often, whatever its rewards."""
 
     def __init__(self, arms: int, rng: np.random.Generator) -> None:
         self._arms, self._rng = arms, rng
@@ -53,7 +53,7 @@ class Exp3:
         return int(self._rng.choice(len(self._gains), p=self._chances()))
 
     def reward(self, arm: int, value: float) -> None:
-        """Add what the arm brought, divided by how likely it was drawn."""
+        """Add the reward, divided by the probability of the draw."""
         self._gains[arm] += value / self._chances()[arm]
         self._drawn += 1
 
@@ -78,8 +78,8 @@ class Ucb1:
         return int(np.argmax(self._means + np.sqrt(2 * np.log(self._drawn.sum()) / self._drawn)))
 
     def reward(self, arm: int, value: float) -> None:
-        """Move the arm's mean towards what it brought."""
-        kept = KEPT if self._drawn[arm] else 0.0
+        """Move the arm's mean towards its reward."""
+        kept = MEAN_DECAY if self._drawn[arm] else 0.0
         self._means[arm] = kept * self._means[arm] + (1 - kept) * value
         self._drawn[arm] += 1
 

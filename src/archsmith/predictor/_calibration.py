@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from archsmith.predictor._data import Array
 
-ENOUGH = 8
+LEAST_LEFT_OUT = 8
 """Pairs below which nothing is left out: then only the residuals of the fit itself are known."""
 
 
 def folds(n: int, members: int, seed: int) -> NDArray[np.bool_]:
     """Which pairs each member leaves out, ``(members, n)``: every pair one member, where there are enough."""
-    if n < ENOUGH:
+    if n < LEAST_LEFT_OUT:
         return np.zeros((members, n), dtype=bool)
     place = np.random.default_rng(seed).permutation(n) % members
     return np.asarray(np.arange(members)[:, None] == place)
@@ -23,12 +23,12 @@ def folds(n: int, members: int, seed: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """An affine map of the ensemble's mean, and what is left over as noise.
+    """An affine map of the ensemble's mean, and the noise of its residuals.
 
     Args:
         slope: of the map.
         offset: of the map.
-        noise: standard deviation of what the map leaves over.
+        noise: standard deviation of the residuals.
     """
 
     slope: float
@@ -42,7 +42,7 @@ class Calibration:
 
 
 def calibrated(scores: Array, target: Array, left_out: NDArray[np.bool_]) -> Calibration:
-    """The least squares map from what members say about pairs that they left out to the ``target``.
+    """The least squares map from members' scores of pairs that they left out to the ``target``.
 
     Args:
         scores: of every member for every pair, ``(members, n)``.
@@ -54,7 +54,7 @@ def calibrated(scores: Array, target: Array, left_out: NDArray[np.bool_]) -> Cal
     guess = np.where(left_out, scores, 0.0).sum(axis=0) if left_out.any() else scores.mean(axis=0)
     centred = guess - guess.mean()
     power = float(centred @ centred)
-    # A member that says the opposite of the truth has learnt nothing: the map may flatten, but not turn, the order.
+    # A negative slope is noise: the map may flatten the order, but not reverse it.
     slope = float(np.clip(centred @ target / power, 0.05, 1.5)) if power > 0 else 1.0
     offset = float(target.mean() - slope * guess.mean())
     return Calibration(slope, offset, float(np.sqrt(np.mean((target - slope * guess - offset) ** 2))))

@@ -16,16 +16,16 @@ from archsmith.predictor._data import Array
 FEATURE = -1
 """The group of columns that are real features and not codes of choices."""
 ROOT5 = float(np.sqrt(5.0))
-Floats = NDArray[np.floating[Any]]  # single precision where there are many
+Reals = NDArray[np.floating[Any]]  # single precision where there are many
 
 
 @dataclass(frozen=True)
 class Data:
     """``codes (n, d)`` as they are and ``centred``, standardised ``features (n, f)``, the choice of each code."""
 
-    codes: Floats
-    centred: Floats
-    features: Floats
+    codes: Reals
+    centred: Reals
+    features: Reals
     index: NDArray[np.intp]
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Frame:
     def __len__(self) -> int:
         return len(self.known)
 
-    def of(self, x: Floats) -> Data:
+    def of(self, x: Reals) -> Data:
         """Encodings ``(k, w)`` on the scale of those learnt from, in their own precision."""
         codes, features = x[:, self._codes], self._marked(x)
         centred = (codes - self._code_centre.astype(x.dtype)) / x.dtype.type(self._code_scale)
@@ -85,7 +85,7 @@ class Frame:
         np.nan_to_num(scaled, copy=False)
         return Data(codes, centred, scaled, self._index)
 
-    def apart(self, data: Data) -> Floats:
+    def apart(self, data: Data) -> Reals:
         """Distances of features of ``data (k,)`` from those learnt from, ``(k, n)``, in single precision."""
         return _root(_left(data.features) @ self._right.T)
 
@@ -100,7 +100,7 @@ class Frame:
         known = self.known
         return known.centred @ known.centred.T, known.features @ known.features.T
 
-    def _marked(self, x: Floats) -> Floats:
+    def _marked(self, x: Reals) -> Reals:
         """The feature columns, and one that marks each pattern of gaps."""
         features = x[:, self._features]
         if not len(self._gaps):
@@ -124,7 +124,7 @@ class Covariance:
         self._codes = _right(data.codes * self._roots)
         self._lines = self._scaled(data)
 
-    def __call__(self, data: Data, apart: Floats | None = None) -> Floats:
+    def __call__(self, data: Data, apart: Reals | None = None) -> Reals:
         """Covariances ``(k, n)`` in the precision of the data.
 
         Args:
@@ -134,7 +134,7 @@ class Covariance:
         left = _left(data.codes * self._roots)
         np.negative(left, out=left)
         left[:, -1] += np.log(self._product)  # the variance, as a part of the exponent
-        total: Floats = left @ self._codes.T
+        total: Reals = left @ self._codes.T
         np.minimum(total, np.log(self._product), out=total)  # of rounding
         np.exp(total, out=total)
         if apart is not None:
@@ -148,35 +148,35 @@ class Covariance:
         total += self._scaled(data) @ self._lines.T
         return total
 
-    def diagonal(self, data: Data) -> Floats:
+    def diagonal(self, data: Data) -> Reals:
         """Variances of ``k`` encodings, ``(k,)``."""
         lines = self._scaled(data)
         matern = self._matern if data.features.shape[1] else 0.0
         return np.asarray(np.einsum("ij,ij->i", lines, lines) + self._product + matern)
 
-    def _scaled(self, data: Data) -> Floats:
+    def _scaled(self, data: Data) -> Reals:
         """What is linear in the codes and in the features, side by side."""
         parts = [np.sqrt(self._additive) * data.centred]
         parts += [np.sqrt(self._trend) * data.features] if data.features.shape[1] else []
         return np.concatenate(parts, axis=1)
 
 
-def distances(a: Floats, b: Floats) -> Floats:
+def distances(a: Reals, b: Reals) -> Reals:
     """Squared Euclidean distances of ``a (k, d)`` from ``b (n, d)``, ``(k, n)``."""
-    squares: Floats = _left(a) @ _right(b).T
+    squares: Reals = _left(a) @ _right(b).T
     return np.maximum(squares, 0.0, out=squares)
 
 
-def _left(a: Floats) -> Floats:
+def _left(a: Reals) -> Reals:
     """``_left(a) @ _right(b).T`` are the squared distances: one product of matrices, no pass over the result."""
     return np.concatenate([a, np.ones((len(a), 1), a.dtype), np.einsum("ij,ij->i", a, a)[:, None]], axis=1)
 
 
-def _right(b: Floats) -> Floats:
+def _right(b: Reals) -> Reals:
     return np.concatenate([-2 * b, np.einsum("ij,ij->i", b, b)[:, None], np.ones((len(b), 1), b.dtype)], axis=1)
 
 
-def _root(squares: Floats) -> Floats:
+def _root(squares: Reals) -> Reals:
     """Distances from their squares, in place."""
     np.maximum(squares, 0.0, out=squares)
     return np.asarray(np.sqrt(squares, out=squares))

@@ -1,4 +1,4 @@
-"""Encodings made fit for predictors that measure distances: gaps filled, scales equalled, tails drawn in."""
+"""Encodings made fit for predictors that measure distances: gaps filled, scales equalled, tails shortened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from archsmith.predictor._data import Array, normal_scores
 
-STEPS = 8
+COUNTED_VALUES = 8
 """A column with more than so many different values is a measured quantity, one with fewer counts something."""
 
 
@@ -33,7 +33,7 @@ class Columns:
         if scores:
             for j in np.flatnonzero(~codes):
                 values = np.unique(known[j])
-                if len(values) > STEPS:
+                if len(values) > COUNTED_VALUES:
                     places = np.searchsorted(values, known[j])
                     score_of = normal_scores(known[j])
                     scores_of_values = np.zeros(len(values))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from archsmith.errors import InvalidData
 
 Array = NDArray[np.float64]
+TUNED_ON = 200
+"""Pairs, the latest given, that choose between settings."""
 
 
 def checked(x: Array, y: Array, *, missing: bool = False) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The evidence of a Gaussian process whose prior variance is at its best."""
+"""The evidence of a Gaussian process at its best prior variance."""
 
 from __future__ import annotations
 

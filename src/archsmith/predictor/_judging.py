@@ -49,7 +49,7 @@ def _correlation(measure: Callable[..., tuple[float, float]], predicted: Array, 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a predictor said of pairs that it had not seen.
+    """Predictions of pairs that the predictor had not seen.
 
     Args:
         mean: predicted of each pair by the model that did not learn from it, ``(n,)``.
@@ -58,7 +58,7 @@ class CrossValidation:
         kendall_tau: mean over the folds.
         spearman_rho: mean over the folds.
         rmse: root mean square error over all pairs, in the unit of the values.
-        covered: share of the pairs whose value lies within two standard deviations; about 0.95 where they are honest.
+        covered: share of the pairs whose value lies within two standard deviations; about 0.95 where they are right.
     """
 
     mean: Array

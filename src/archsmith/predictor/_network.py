@@ -16,6 +16,8 @@ from archsmith.predictor._data import Array
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+RANKING_WEIGHT = 20.0
+"""Of the ranking loss beside the squared error."""
 Rates = tuple[float, float]
 """The learning rate and the weight decay, per step and times the rate."""
 
@@ -49,13 +51,13 @@ class Scaling:
 
     @classmethod
     def of(cls, x: Array) -> Scaling:
-        """As ``x (n, d)`` asks for."""
+        """That of ``x (n, d)``."""
         spread = x.std(axis=0)
         flat = spread <= 1e-12 * np.maximum(1.0, np.abs(x).max(axis=0, initial=0.0))
         return cls(x.mean(axis=0), np.where(flat, 0.0, 1 / np.where(flat, 1.0, spread)))
 
     def __call__(self, x: Array) -> Array:
-        # Far outside of what was seen a network says nothing; the clip keeps one wild column from ruling.
+        # Far outside the data a network is meaningless; the clip keeps one wild column from ruling.
         return np.asarray(np.clip((np.asarray(x, dtype=float) - self.centre) * self.factor, -5.0, 5.0))
 
 
@@ -150,7 +152,7 @@ def ranking_loss(torch: ModuleType, scores: Tensor, target: Tensor, share: Tenso
     Args:
         torch: the package.
         scores: ``(members, n)``.
-        target: ``(n,)``; pairs of equal target say nothing.
+        target: ``(n,)``; pairs of equal target do not count.
         share: weight of each pair of target and member, ``(members, n)``.
 
     Returns:

@@ -11,7 +11,7 @@ from types import ModuleType
 def one_thread(torch: ModuleType) -> Iterator[None]:
     """One thread and gradients inside the block: for so small a network a second thread only costs time.
 
-    It also rounds otherwise, from one call to the next.
+    With several threads, sums are also rounded differently from one call to the next.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

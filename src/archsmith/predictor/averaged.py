@@ -15,7 +15,7 @@ from archsmith.predictor.base import Predictor
 class Averaged(Predictor):
     """The mean of several predictors; they differ where they err, so that it ranks better than the best of them.
 
-    The spread is that of a mixture: what the members say of themselves, and how far they disagree.
+    The spread is that of a mixture: the members' own variances, and how far the members disagree.
 
     **Departures from the paper.** Equal weights, instead of weights by cross-validation: with a few dozen pairs, learnt
     weights are noise.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
-from numpy.typing import NDArray
-
 from archsmith.method import Method
-
-Array = NDArray[np.float64]
+from archsmith.predictor._data import Array
+from archsmith.predictor._posterior import Posterior
 
 
 class Predictor(Method):
@@ -22,3 +19,21 @@ class Predictor(Method):
     @abstractmethod
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
+
+    def posterior(self, x: Array) -> Posterior:
+        """The predictions of ``x (n, d)`` as one :class:`~archsmith.predictor.Posterior` of one value."""
+        mean, std = self.predict(x)
+        return Posterior(mean[:, None], std[:, None])
+
+
+class JointPredictor(Predictor):
+    """A predictor that knows how its predictions hang together, so that they can be sampled jointly."""
+
+    @abstractmethod
+    def covariance(self, x: Array) -> Array:
+        """That of the values of encodings ``x (n, d)``, ``(n, n)``; its diagonal are the variances predicted."""
+
+    def posterior(self, x: Array) -> Posterior:
+        """The predictions of ``x (n, d)``; their covariance is computed when it is asked for."""
+        mean, std = self.predict(x)
+        return Posterior(mean[:, None], std[:, None], lambda: self.covariance(x)[None])

@@ -12,22 +12,23 @@ from scipy.optimize import minimize
 
 from archsmith.errors import InvalidOption
 from archsmith.method import OURS
-from archsmith.predictor._choice_kernel import FEATURE, ROOT5, Covariance, Data, Floats, Frame, distances
+from archsmith.predictor._choice_kernel import FEATURE, ROOT5, Covariance, Data, Frame, Reals, distances
 from archsmith.predictor._data import Array, checked, checked_values, standardised
-from archsmith.predictor.base import Predictor
+from archsmith.predictor._posterior import Posterior
+from archsmith.predictor.base import JointPredictor
 
-__all__ = ["FEATURE", "ChoiceGaussianProcess", "Frame", "predict_together"]
+__all__ = ["FEATURE", "ChoiceGaussianProcess", "Frame", "posterior_together"]
 
 PRIOR_DEVIATION = 1.5
 """Of the logarithm of every hyper-parameter about its expected value."""
-SHARES = (0.3, 0.5, 0.5, 0.1)
+PRIOR_SHARES = (0.3, 0.5, 0.5, 0.1)
 """Expected variances of the additive, the product, the feature and the feature trend kernel; the target has 1."""
 NOISE = 0.01
 LEAST_NOISE = 1e-4
 _BLOCK = 256  # candidates whose covariances stay in the processor's cache
 
 
-class ChoiceGaussianProcess(Predictor):
+class ChoiceGaussianProcess(JointPredictor):
     r"""Gaussian process on the codes of choices and on features, its hyper-parameters by marginal likelihood.
 
     .. math:: k = a_0\, \tilde c^T \tilde c' + a_1 \prod_j e^{-w_j d_j(c, c')}
@@ -86,8 +87,18 @@ class ChoiceGaussianProcess(Predictor):
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each; in single precision."""
-        means, deviations = predict_together([self], x)
-        return means[:, 0], deviations[:, 0]
+        together = posterior_together([self], x)
+        return together.mean[:, 0], together.std[:, 0]
+
+    def covariance(self, x: Array) -> Array:
+        """That of the values of encodings ``x (n, d)``, ``(n, n)``."""
+        data = self._frame.of(np.asarray(x, dtype=float))
+        featured = data.features.shape[1] > 0
+        kernel = self._covariance(data.single(), self._frame.apart(data.single()) if featured else None)
+        half = self._inverse @ kernel.T
+        apart = np.sqrt(distances(data.features, data.features)) if featured else None
+        prior = Covariance(data, self._parameters)(data, apart)
+        return np.asarray(self._scale**2 * (prior - half.T @ half))
 
     @property
     def left_out(self) -> float:
@@ -116,7 +127,8 @@ class ChoiceGaussianProcess(Predictor):
 
     def _solve(self, target: Array) -> None:
         assert self._theta is not None
-        known, parameters = self._frame.single, np.exp(self._theta)
+        known, self._parameters = self._frame.single, np.exp(self._theta)
+        parameters = self._parameters
         self._covariance = Covariance(known, parameters)
         apart = self._frame.apart(known) if known.features.shape[1] else None
         noise = parameters[-1] + LEAST_NOISE
@@ -132,7 +144,7 @@ class ChoiceGaussianProcess(Predictor):
         self._floor = 1e-3 * noise
         self._single = self._weights.astype(np.float32)
 
-    def _moments(self, data: Data, apart: Floats | None) -> tuple[Array, Array]:
+    def _moments(self, data: Data, apart: Reals | None) -> tuple[Array, Array]:
         """Mean and standard deviation of the values of candidates, ``(k,)`` each."""
         kernel = self._covariance(data, apart)
         mean = kernel @ self._single
@@ -141,7 +153,7 @@ class ChoiceGaussianProcess(Predictor):
         return self._shift + self._scale * mean, self._scale * np.sqrt(np.maximum(variance, self._floor))
 
 
-def _factor(kernel: Floats, noise: float) -> Array | None:
+def _factor(kernel: Reals, noise: float) -> Array | None:
     """The lower Cholesky factor, in double precision, with ``noise`` on the diagonal; ``None`` where there is none."""
     kernel = kernel.astype(float)
     kernel[np.diag_indices_from(kernel)] += noise
@@ -151,8 +163,8 @@ def _factor(kernel: Floats, noise: float) -> Array | None:
         return None
 
 
-def predict_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> tuple[Array, Array]:
-    """Means and standard deviations of several processes for encodings ``x (k, w)``, ``(k, processes)`` each.
+def posterior_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> Posterior:
+    """The predictions of several processes for encodings ``x (k, w)``, a value each; in single precision.
 
     Those that share a frame share the distances of features, too.
     """
@@ -167,7 +179,7 @@ def predict_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> tu
             apart = frame.apart(data) if data.features.shape[1] else None
             for j, process in members:
                 means[part, j], deviations[part, j] = process._moments(data, apart)
-    return means, deviations
+    return Posterior(means, deviations, lambda: np.stack([process.covariance(x) for process in processes]))
 
 
 # Hyper-parameters, as logarithms: four variances, the feature length, a weight a choice, the noise.
@@ -175,7 +187,7 @@ def predict_together(processes: Sequence[ChoiceGaussianProcess], x: Array) -> tu
 
 def _expected(data: Data) -> Array:
     weights = np.full(data.choices, 2.0 / max(data.choices, 1))
-    shares = np.array(SHARES)
+    shares = np.array(PRIOR_SHARES)
     if not data.features.shape[1]:
         shares[2:] = 1e-12
     if not data.codes.shape[1]:
@@ -185,13 +197,13 @@ def _expected(data: Data) -> Array:
 
 def _tuned(frame: Frame, target: Array, start: Array, steps: int) -> Array:
     """Hyper-parameters of the highest posterior density that L-BFGS finds from ``start`` in ``steps`` steps."""
-    posterior = _Posterior(frame, target)
-    bounds = [(t - 6, t + 6) for t in posterior.expected]
+    density = _Density(frame, target)
+    bounds = [(t - 6, t + 6) for t in density.expected]
     options = {"maxiter": steps, "maxfun": 2 * steps}
-    return np.asarray(minimize(posterior, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
+    return np.asarray(minimize(density, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
 
 
-class _Posterior:
+class _Density:
     """The negative logarithm of the posterior density of hyper-parameters, and its gradient.
 
     Args:

@@ -10,9 +10,9 @@ from scipy.linalg import cho_solve, solve_triangular
 from archsmith.errors import InvalidOption
 from archsmith.method import Paper
 from archsmith.predictor._columns import Columns
-from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor._data import TUNED_ON, Array, checked, standardised
 from archsmith.predictor._evidence import solved
-from archsmith.predictor.base import Predictor
+from archsmith.predictor.base import JointPredictor
 
 REACHES = (0.2, 0.4, 0.8, 1.6)
 """Length scales compared, in medians of the squared distance between encodings."""
@@ -20,11 +20,9 @@ LINEAR_SHARES = (0.0, 0.3, 0.7)
 """Shares of the linear kernel in the prior variance that are compared."""
 NOISES = (1e-3, 1e-2, 1e-1)
 """Noise variances compared, as shares of the prior variance."""
-TUNED_ON = 200
-"""Pairs, the latest given, that choose between the settings."""
 
 
-class GaussianProcess(Predictor):
+class GaussianProcess(JointPredictor):
     r"""Gaussian process with a linear and an exponential kernel, chosen by evidence from a small grid.
 
     .. math:: k(x, x') = s\, \tilde x^T \tilde x' + (1 - s)\, \exp(-\lVert x - x' \rVert^2 / \ell)
@@ -71,7 +69,7 @@ class GaussianProcess(Predictor):
         distances = _squared_distances(x, x)
         far = distances[np.triu_indices(len(x), k=1)]
         self._median = float(np.median(far)) if far.size and np.median(far) > 0 else 1.0
-        linear = self._linear(x)
+        linear = self._linear(x, x)
         self._reach, self._share, noise = _chosen(
             linear[-TUNED_ON:, -TUNED_ON:], distances[-TUNED_ON:, -TUNED_ON:] / self._median, target[-TUNED_ON:]
         )
@@ -81,16 +79,27 @@ class GaussianProcess(Predictor):
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
-        x = self._columns(np.asarray(x, dtype=float))
-        kernel = _mixed(self._linear(x), _squared_distances(x, self._x) / self._median, self._reach, self._share)
+        x, kernel, half = self._against_known(x)
         prior = self._share * ((x - self._centre) ** 2).sum(axis=1) / self._power + (1 - self._share)
-        half = solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
         left = np.maximum(prior - (half**2).sum(axis=0), 1e-12)
         mean = self._shift + self._scale * (kernel @ self._weights)
         return mean, self._scale * np.sqrt(self._variance * left)
 
-    def _linear(self, x: Array) -> Array:
-        product: Array = (x - self._centre) @ (self._x - self._centre).T
+    def covariance(self, x: Array) -> Array:
+        """That of the values of encodings ``x (n, d)``, ``(n, n)``."""
+        x, _, half = self._against_known(x)
+        prior = _mixed(self._linear(x, x), _squared_distances(x, x) / self._median, self._reach, self._share)
+        return self._scale**2 * self._variance * (prior - half.T @ half)
+
+    def _against_known(self, x: Array) -> tuple[Array, Array, Array]:
+        """``x`` prepared, its kernel with what was learnt ``(k, n)``, and that solved for by the factor ``(n, k)``."""
+        x = self._columns(np.asarray(x, dtype=float))
+        distances = _squared_distances(x, self._x) / self._median
+        kernel = _mixed(self._linear(x, self._x), distances, self._reach, self._share)
+        return x, kernel, solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
+
+    def _linear(self, a: Array, b: Array) -> Array:
+        product: Array = (a - self._centre) @ (b - self._centre).T
         return product / self._power
 
 

@@ -1,4 +1,4 @@
-"""Trees that each mend what the ones before left over."""
+"""Trees that each fit the residuals of the ones before."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class GradientBoosting(Predictor):
 
     Each run draws its own half of the pairs for every tree. Built by scikit-learn's exact trees rather than its faster
     histogram ones, which need hundreds of pairs before they split well. A missing value counts as average and as
-    missing. The spread says how far the runs disagree; it holds no noise.
+    missing. The spread is the disagreement of the runs; it holds no noise.
 
     Args:
         runs: how many.
         trees: of each run.
-        rate: how much of what is left over each tree may mend.
+        rate: share of the residuals that each tree removes.
         depth: of the trees.
         seed: of the draws.
 
@@ -64,7 +64,7 @@ class GradientBoosting(Predictor):
         x, y = checked(x, y, missing=True)
         self._columns = Columns(x)
         self._shift, self._scale, target = standardised(y)
-        # A subsample of a half has to hold somebody.
+        # A subsample of one half must hold a pair.
         times = 2 if len(x) == 1 else 1
         for run in self._runs:
             run.fit(np.repeat(self._columns(x), times, axis=0), np.repeat(target, times))

@@ -17,8 +17,8 @@ from archsmith.predictor.base import Predictor
 if TYPE_CHECKING:
     from torch import Tensor
 
-RATES = (0.02, 3.0)
-BATCH = 256
+SEPARATION_RATES = (0.02, 3.0)
+UNLABELLED_A_STEP = 256
 BALANCE = 0.03
 """Weight of the rule that as many unlabelled architectures are called good as labelled ones are."""
 STEEPNESS = 3.0
@@ -35,7 +35,7 @@ class LowDensitySeparation(Predictor):
     that a member left out, is what :meth:`predict` returns.
 
     Departures from the paper: embedding and border are learnt together, not in turns with pseudo-labels; an ensemble
-    takes the place of several restarts; the answer is a value and its spread, not a class.
+    takes the place of several restarts; the prediction is a value and its spread, not a class.
 
     Args:
         good: share of the labels that count as good, those with the largest (or, with ``smallest=True``, the
@@ -132,14 +132,14 @@ class LowDensitySeparation(Predictor):
             found: Tensor = ((margin * share).sum(dim=1) / share.sum(dim=1).clamp(min=1)).sum()
             if around is None:
                 return found
-            part = around[torch.randint(len(around), (BATCH,), generator=generator)]
+            part = around[torch.randint(len(around), (UNLABELLED_A_STEP,), generator=generator)]
             far = self._networks(weights, part)[:, :, 0]
             near = torch.exp(-STEEPNESS * far**2).mean(dim=1).sum()
             balance = (torch.tanh(far).mean(dim=1) - wanted.mean()).square().sum()
             total: Tensor = found + self._density * (step / self._steps) * near + BALANCE * balance
             return total
 
-        self._weights = minimise(torch, self._networks.weights, loss, rates=RATES, steps=self._steps)
+        self._weights = minimise(torch, self._networks.weights, loss, rates=SEPARATION_RATES, steps=self._steps)
 
     def _inputs(self, x: Array) -> Tensor:
         found: Tensor = self._torch.as_tensor(self._scaling(x), dtype=self._torch.float32)

@@ -14,8 +14,8 @@ from archsmith.predictor.base import Predictor
 
 Score = Literal["borda", "chamberlin_courant", "harmonic"]
 SCORES: tuple[Score, ...] = ("borda", "chamberlin_courant", "harmonic")
-CAUTION = 2.0
-"""Pairs of prior belief that a ranking says nothing; its weight grows with the labels that support it."""
+PRIOR_PAIRS = 2.0
+"""Labels that a weight of zero counts as, before any is known: a weight grows with the labels that support it."""
 
 
 class MergedRanking(Predictor):
@@ -64,7 +64,7 @@ class MergedRanking(Predictor):
         wanted = _positions(y[:, None])[:, 0] - 0.5 if target.any() else target
         lengths = np.sqrt((centred**2).sum(axis=0)) * np.sqrt((wanted**2).sum())
         together = np.divide(wanted @ centred, lengths, out=np.zeros(x.shape[1]), where=lengths > 1e-12)
-        self._weights = together * len(y) / (len(y) + CAUTION)
+        self._weights = together * len(y) / (len(y) + PRIOR_PAIRS)
         merged = places @ self._weights
         power = float(((merged - merged.mean()) ** 2).sum())
         self._slope = float((merged - merged.mean()) @ target / power) if power > 1e-12 else 0.0
@@ -84,7 +84,7 @@ class MergedRanking(Predictor):
     ) -> NDArray[np.intp]:
         """Indices of ``k`` of the rows of ``x (n, d)``, best first.
 
-        Before :meth:`fit` all rankings have one vote and larger is better; after it they have what the labels said.
+        Before :meth:`fit` all rankings have one vote and larger is better; then signs and weights count.
 
         Args:
             x: the rankings, one a column, of everything that may be picked.

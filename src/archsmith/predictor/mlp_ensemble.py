@@ -9,17 +9,15 @@ import numpy as np
 from archsmith.method import Paper
 from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, standardised
-from archsmith.predictor._network import Networks, Scaling, at_least, minimise, ranking_loss, torch_for
+from archsmith.predictor._network import RANKING_WEIGHT, Networks, Scaling, at_least, minimise, ranking_loss, torch_for
 from archsmith.predictor._threads import one_thread
 from archsmith.predictor.base import Predictor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RATES = (0.03, 3.0)
-RANKING = 20.0
-"""Weight of the ranking loss beside the squared error."""
-PAIRED = 160
+MLP_RATES = (0.03, 3.0)
+PAIRS_COMPARED = 160
 """Pairs a step: the ranking loss compares each with each, so that more are drawn anew for every step."""
 
 
@@ -27,8 +25,8 @@ class MlpEnsemble(Predictor):
     """Several perceptrons with two hidden layers, trained on the order of pairs and on their values together.
 
     The loss is the softplus of every pair's difference in the wrong direction (a smooth form of the papers' hinge)
-    plus the squared error, so that the network orders well *and* answers in the target's unit. Each member leaves out
-    a part of the data; what members say about pairs that they did not see gives an affine map and an honest noise,
+    plus the squared error, so that the network orders well *and* predicts in the target's unit. Each member leaves out
+    a part of the data; their scores of pairs that they did not see give an affine map and a noise,
     which is added to the spread of the members.
 
     Departures from the paper: pairs that are compared come from the whole range rather than from one with a threshold
@@ -75,15 +73,19 @@ class MlpEnsemble(Predictor):
         share = torch.as_tensor(~left_out, dtype=torch.float32)
 
         def loss(weights: Tensor, step: int) -> Tensor:  # noqa: ARG001 - drawn anew, not by number
-            part = slice(None) if len(y) <= PAIRED else torch.randperm(len(y), generator=generator)[:PAIRED]
+            part = (
+                slice(None)
+                if len(y) <= PAIRS_COMPARED
+                else torch.randperm(len(y), generator=generator)[:PAIRS_COMPARED]
+            )
             scores = self._networks(weights, inputs[part])[:, :, 0]
             kept = share[:, part]
             error = ((scores - wanted[part]) ** 2 * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
-            found: Tensor = error.sum() + RANKING * ranking_loss(torch, scores, wanted[part], kept)
+            found: Tensor = error.sum() + RANKING_WEIGHT * ranking_loss(torch, scores, wanted[part], kept)
             return found
 
         with one_thread(torch):
-            self._weights = minimise(torch, self._networks.weights, loss, rates=RATES, steps=self._steps)
+            self._weights = minimise(torch, self._networks.weights, loss, rates=MLP_RATES, steps=self._steps)
         self._map = calibrated(self._scores(x), target, left_out)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
@@ -92,7 +94,7 @@ class MlpEnsemble(Predictor):
         return self._shift + self._scale * mean, self._scale * std
 
     def _scores(self, x: Array) -> Array:
-        """What each member says, ``(members, n)``."""
+        """The score that each member gives, ``(members, n)``."""
         torch = self._torch
         with one_thread(torch), torch.no_grad():
             inputs = torch.as_tensor(self._scaling(x), dtype=torch.float32)

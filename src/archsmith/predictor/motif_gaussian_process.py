@@ -1,4 +1,4 @@
-"""A Gaussian process on motifs of operator graphs, and which motifs it believes in."""
+"""A Gaussian process on motifs of operator graphs, and which motifs it found to matter."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from archsmith.method import Paper
 from archsmith.predictor._columns import Columns
 from archsmith.predictor._data import Array, checked, standardised
 from archsmith.predictor._evidence import solved
-from archsmith.predictor.base import Predictor
+from archsmith.predictor.base import JointPredictor
 
 OTHER = -1
 """The group of columns that are no motifs."""
-SHARES = (0.0, 0.25, 0.5, 0.75)
+OTHER_SHARES = (0.0, 0.25, 0.5, 0.75)
 """Shares of the other columns in the prior variance that are compared."""
-NOISES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+MOTIF_NOISES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Noise variances compared, as shares of the prior variance."""
 
 
-class MotifGaussianProcess(Predictor):
+class MotifGaussianProcess(JointPredictor):
     r"""Gaussian process with a Weisfeiler-Lehman kernel; rounds, noise and mixture by marginal likelihood.
 
     .. math:: k(x, x') = (1 - s)\, \frac{\phi_h^T \phi'_h}{\lVert\phi_h\rVert \lVert\phi'_h\rVert}
@@ -72,15 +72,15 @@ class MotifGaussianProcess(Predictor):
         z = self._columns(x[:, self._other])
         self._distance = 4 * float(z.var(axis=0).sum()) or 1.0
         self._z = z
-        other = self._others(z)
+        other = self._others(z, z)
         best = -np.inf
         # Without motifs one pass, with an empty kernel, is left.
         for depth in sorted(set(groups[groups != OTHER].tolist())) or [0]:
             motifs = np.flatnonzero((groups >= 0) & (groups <= depth))
             unit = _unit(x[:, motifs])
             similar = unit @ unit.T
-            shares = SHARES if motifs.size and self._other.size else (0.0,) if motifs.size else (1.0,)
-            for share, noise in itertools.product(shares, NOISES):
+            shares = OTHER_SHARES if motifs.size and self._other.size else (0.0,) if motifs.size else (1.0,)
+            for share, noise in itertools.product(shares, MOTIF_NOISES):
                 kernel = (1 - share) * similar + share * other
                 factor, variance, evidence = solved(kernel, noise, target)
                 if evidence > best + 1e-9:
@@ -92,15 +92,25 @@ class MotifGaussianProcess(Predictor):
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the value of each encoding, ``(n,)`` each."""
-        x = np.asarray(x, dtype=float)
-        unit = _unit(x[:, self._motifs])
-        kernel = (1 - self._share) * (unit @ self._unit.T)
-        kernel += self._share * self._others(self._columns(x[:, self._other]))
+        unit, _, kernel, half = self._against_known(x)
         prior = (1 - self._share) * (unit**2).sum(axis=1) + self._share
-        half = solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
         left = np.maximum(prior - (half**2).sum(axis=0), 1e-12)
         mean = self._shift + self._scale * (kernel @ self._weights)
         return mean, self._scale * np.sqrt(self._variance * left)
+
+    def covariance(self, x: Array) -> Array:
+        """That of the values of encodings ``x (n, d)``, ``(n, n)``."""
+        unit, z, _, half = self._against_known(x)
+        prior = (1 - self._share) * (unit @ unit.T) + self._share * self._others(z, z)
+        return self._scale**2 * self._variance * (prior - half.T @ half)
+
+    def _against_known(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """Motifs and other columns of ``x``, its kernel with what was learnt ``(k, n)``, and that solved for."""
+        x = np.asarray(x, dtype=float)
+        unit, z = _unit(x[:, self._motifs]), self._columns(x[:, self._other])
+        kernel = (1 - self._share) * (unit @ self._unit.T)
+        kernel += self._share * self._others(z, self._z)
+        return unit, z, kernel, solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
 
     def effects(self) -> Array:
         """How the mean changes with one more of each motif, averaged over what was learnt, ``(d,)``.
@@ -115,8 +125,8 @@ class MotifGaussianProcess(Predictor):
         found[self._motifs] = self._scale * slopes.mean(axis=0)
         return found
 
-    def _others(self, z: Array) -> Array:
-        squares = (z**2).sum(axis=1)[:, None] + (self._z**2).sum(axis=1) - 2 * (z @ self._z.T)
+    def _others(self, a: Array, b: Array) -> Array:
+        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
         near: Array = np.exp(-squares.clip(0.0) / self._distance)
         return near
 

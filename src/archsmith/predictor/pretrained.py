@@ -14,6 +14,7 @@ from archsmith.predictor._bandit import MIXINGS, Mixing, bandit
 from archsmith.predictor._calibration import calibrated, folds
 from archsmith.predictor._data import Array, checked, normal_scores, standardised
 from archsmith.predictor._network import (
+    RANKING_WEIGHT,
     Adam,
     Networks,
     Scaling,
@@ -30,11 +31,9 @@ if TYPE_CHECKING:
 
 PRETRAINING = (0.01, 0.3)
 TUNING = (0.005, 3.0)
-RANKING = 20.0
-"""Weight of the ranking loss beside the squared error of the target."""
-AUXILIARY = 1.0
+AUXILIARY_WEIGHT = 1.0
 """Weight of the source that is trained beside the target, in gradients of the target's length."""
-BATCH = 128
+PAIRS_A_STEP = 128
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Pretrained(Predictor):
     source's gradient of the hidden layers and the target's. Without sources it is a plain ensemble.
 
     Departures from the papers: encodings of all sources have the same columns; sources count by their order (normal
-    scores), because their units say nothing; the target's loss has a ranking part (see ``mlp_ensemble``); FLAD's
+    scores), because their units are unrelated; the target's loss has a ranking part (see ``mlp_ensemble``); FLAD's
     rewards come from a language model's gradients, ours are exact for the target's labels.
 
     Args:
@@ -165,7 +164,7 @@ class Pretrained(Predictor):
     def _auxiliary(self, weights: Tensor, source: int, generator: Generator) -> Tensor:
         """The squared error on one batch of one source; the target's output is the first, a source's comes after."""
         data = self._sources[source]
-        part = self._torch.randint(len(data.y), (min(BATCH, len(data.y)),), generator=generator)
+        part = self._torch.randint(len(data.y), (min(PAIRS_A_STEP, len(data.y)),), generator=generator)
         error = (self._encoders(weights, data.x[part])[:, :, 1 + source] - data.y[part]) ** 2
         return error.mean(dim=1).sum()
 
@@ -183,11 +182,15 @@ class Pretrained(Predictor):
         weights, body = self._start, len(self._start) - self._encoders.head
         adam = Adam(torch, len(weights), TUNING, self._steps)
         for _ in range(self._steps):
-            part = slice(None) if len(wanted) <= BATCH else torch.randperm(len(wanted), generator=generator)[:BATCH]
+            part = (
+                slice(None)
+                if len(wanted) <= PAIRS_A_STEP
+                else torch.randperm(len(wanted), generator=generator)[:PAIRS_A_STEP]
+            )
             free = weights.detach().requires_grad_()
             scores, kept = self._encoders(free, inputs[part])[:, :, 0], share[:, part]
             error = (((scores - wanted[part]) ** 2 * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)).sum()
-            loss = error + RANKING * ranking_loss(torch, scores, wanted[part], kept)
+            loss = error + RANKING_WEIGHT * ranking_loss(torch, scores, wanted[part], kept)
             (gradient,) = torch.autograd.grad(loss, free)
             if arms is not None:
                 arm = arms.draw()
@@ -195,11 +198,11 @@ class Pretrained(Predictor):
                 ours, theirs = gradient[:body], beside[:body]
                 lengths = float(ours.norm()), float(theirs.norm())
                 arms.reward(arm, float(ours @ theirs) / max(lengths[0] * lengths[1], 1e-12))
-                gradient = gradient + AUXILIARY * lengths[0] / max(lengths[1], 1e-12) * beside
+                gradient = gradient + AUXILIARY_WEIGHT * lengths[0] / max(lengths[1], 1e-12) * beside
             weights = adam.step(weights, gradient)
         return weights
 
     def _scores(self, x: Array) -> Array:
-        """What each member says, ``(members, n)``."""
+        """The score that each member gives, ``(members, n)``."""
         with one_thread(self._torch), self._torch.no_grad():
             return np.asarray(self._encoders(self._weights, self._inputs(x))[:, :, 0].double().numpy())

@@ -10,16 +10,14 @@ import numpy as np
 from archsmith.errors import InvalidOption, require
 from archsmith.method import Paper
 from archsmith.predictor._columns import Columns
-from archsmith.predictor._data import Array, checked, standardised
+from archsmith.predictor._data import TUNED_ON, Array, checked, standardised
 from archsmith.predictor.base import Predictor
 
 COSTS = (0.5, 2.0, 8.0)
 """Prices of an error that are compared."""
-REACHES = (0.7, 1.5, 3.0)
+KERNEL_WIDTHS = (0.7, 1.5, 3.0)
 """Kernel widths that are compared, in mean squared distances between encodings."""
 FOLDS = 5
-TUNED_ON = 200
-"""Pairs, the latest given, that choose between the settings."""
 
 
 class Svr(Predictor):
@@ -57,7 +55,7 @@ class Svr(Predictor):
         latest = slice(-TUNED_ON, None)
         tried = [
             (self._error(x[latest], target[latest], cost, reach), cost, reach)
-            for cost, reach in itertools.product(COSTS, REACHES)
+            for cost, reach in itertools.product(COSTS, KERNEL_WIDTHS)
         ]
         error, cost, reach = min(tried)
         self._error_left = float(np.sqrt(error))

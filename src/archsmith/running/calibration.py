@@ -1,4 +1,4 @@
-"""CalibrationBatch-norm statistics of a subnet: a pure function of weights, architecture and recorded batches."""
+"""Batch-norm statistics of a subnet: a pure function of weights, architecture and recorded batches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def norms_of(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
 
 
 class _Measuring:
-    """A subnet whose norms average the statistics of what they see, while everything else evaluates."""
+    """A subnet whose norms average the statistics of their inputs; everything else is in evaluation mode."""
 
     def __init__(self, subnet: Program, model: nn.Module) -> None:
         self._subnet, self._model = subnet, model
@@ -76,13 +76,13 @@ class _Measuring:
 def statistics(shadow: Shadow, subnet: Program, batches: Iterable[CalibrationBatch]) -> dict[str, NDArray[Any]]:
     """Mean and variance of every batch norm that runs, averaged over the batches with equal weight.
 
-    Dropout and all else that trains is off, gradients and autocast too; nothing of the model changes.
+    Dropout, everything else that only training does, gradients and autocast are off; the model does not change.
 
     Returns:
         Buffer name -> array ``(channels,)`` in the buffer's precision, at least 32 bits.
 
     Raises:
-        InvalidData: for batches with one value a channel.
+        InvalidData: for batches that the network cannot run, and for batches with one value per channel.
     """
     if not norms_of(shadow.model):
         return {}
@@ -118,7 +118,7 @@ def statistics(shadow: Shadow, subnet: Program, batches: Iterable[CalibrationBat
 def weights_version(model: nn.Module, policy_tensors: Iterable[Tensor]) -> tuple[tuple[int, int, int], ...]:
     """Changes whenever a weight is changed in place or replaced; the norms' own statistics do not count.
 
-    Changes through ``tensor.data``, of which torch keeps no record, go unnoticed.
+    Changes through ``tensor.data`` are not seen: torch keeps no record of them.
     """
     ignored = {id(getattr(n, name)) for n in norms_of(model).values() for name in (*STATISTICS, "num_batches_tracked")}
     tensors = [*model.parameters(), *(b for b in model.buffers() if id(b) not in ignored), *policy_tensors]

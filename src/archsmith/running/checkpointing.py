@@ -1,8 +1,8 @@
-"""Activation checkpointing: what backward recomputes, it recomputes in the subnet that ran forward.
+"""Activation checkpointing: backward recomputes activations in the same subnet that ran forward.
 
-``torch.utils.checkpoint`` calls the checkpointed function again during backward, when the shadows are long gone.
-For the length of a call the two names through which that module keeps the function are replaced by ones that
-remember the running subnets and enter them again. Verified against the sources of torch 2.13.
+``torch.utils.checkpoint`` calls the checkpointed function again during backward, when the shadows are already removed.
+For the length of a call, the two names through which that module keeps the function are replaced by wrappers that store
+the running subnets and enter them again. Verified against the sources of torch 2.13.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def _under_running(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function, updated=())
     def again(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as entered:
-            # What making the slices saves for backward was not part of the function: keep it from the checkpoint's
-            # own hooks, which count the tensors that the function saves.
+            # Making the slices saves tensors for backward that the function did not save. Hide them from the
+            # checkpoint's own hooks, which count the tensors that the function saves.
             with torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged):
                 for enter in stack:
                     entered.enter_context(enter())

@@ -21,14 +21,13 @@ def extracted(
 ) -> nn.Module:
     """A plain module in evaluation mode: stock classes and the user's own, slices materialised, no choice left.
 
-    What deep copying would reach is put into its memo first, so that neither full-sized weights nor blocks that do
-    not run are ever copied.
+    The memo of the deep copy is filled first, so that neither full-sized weights nor blocks that do not run are copied.
 
     Args:
-        model: outside of any call.
+        model: not running at the moment.
         plan: with its overrides.
         numbers: option number by choice.
-        policy_tensors: what the weight policies of the plan learn.
+        policy_tensors: learned tensors of the plan's weight policies.
     """
     memo: dict[int, Any] = {}
     for full, part in _slices(model, plan, policy_tensors):
@@ -56,14 +55,14 @@ def extracted(
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a subnet is made of, by the names that modules and tensors have in the extracted largest network.
+    """The parts of a subnet, under the names that modules and tensors have in the extracted largest network.
 
     Args:
-        tensors: parameters and buffers of the modules that run: views of the supernet's, where they can be.
-        attributes: module -> attribute -> its value, where it is another than in the largest network.
-        dropped: modules that are not there: what goes in comes out.
-        silenced: modules in whose place stands one that gives zeros.
-        switched: places where another module stands than in the largest network.
+        tensors: parameters and buffers of the modules that run; views of the supernet's where possible.
+        attributes: module -> attribute -> its value, where it differs from the largest network's.
+        dropped: modules that are left out: their input passes through.
+        silenced: modules that are replaced by one that returns zeros.
+        switched: modules that differ from the largest network's.
     """
 
     tensors: Mapping[str, Tensor]
@@ -74,7 +73,7 @@ class Pieces:
 
 
 def pieces(model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -> Pieces:
-    """What a subnet is made of; see :class:`Pieces`."""
+    """The parts of a subnet; see :class:`Pieces`."""
     dropped = [f"{n}.{i}" for n, d in plan.depths.items() for i in range(d, len(model.get_submodule(n)._modules))]
     silenced: list[str] = []
     for name in plan.skipped:
@@ -107,7 +106,7 @@ def pieces(model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -
 
 
 def _slices(model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each tensor that a plan cuts or replaces, once, with what stands in its place."""
+    """Each tensor that a plan cuts or replaces, once, with its replacement."""
     seen: set[int] = set()
     for name, tensor_plan in plan.tensors.items():
         owner, _, short = name.rpartition(".")

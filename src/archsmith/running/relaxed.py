@@ -19,8 +19,8 @@ from archsmith.running.shadow import PlanProgram, Program
 from archsmith.space import ChoiceSpace
 from archsmith.structure.structure import Structure
 
-DRAWS = 1000
-"""How often a path is drawn anew because a constraint of the space forbids it."""
+MAX_DRAWS = 1000
+"""How many paths are drawn before giving up, where constraints of the space forbid all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Relaxed:
         rng: draws the paths.
 
     Raises:
-        UnknownName: for a rule that there is not.
+        UnknownName: for an unknown rule.
         InvalidOption: for a rule that draws, without ``rng``.
     """
 
@@ -62,13 +62,13 @@ class Relaxed:
 
     @classmethod
     def one_hot(cls, space: ChoiceSpace, architecture: Architecture) -> Relaxed:
-        """All probability on one architecture; of inactive choices on the first option."""
+        """All probability on one architecture; for inactive choices on the first option."""
         [row] = space.rows([architecture])
         sizes = zip(space.choices, row.tolist(), strict=True)
         return cls({c.name: F.one_hot(torch.tensor(k), len(c.options)).float() for c, k in sizes})
 
     def check(self, space: ChoiceSpace) -> None:
-        """Refuse probabilities that are not those of ``space``.
+        """Refuse probabilities that do not fit ``space``.
 
         Raises:
             UnknownName: for a choice that the space does not have.
@@ -96,11 +96,13 @@ class Relaxed:
         """
         rng = self.rng if self.rng is not None else np.random.default_rng(0)
         given = [self.probabilities[c.name].detach().double().cpu().numpy() for c in space.choices]
-        for _ in range(DRAWS):
+        for _ in range(MAX_DRAWS):
             rows = np.array([[rng.choice(len(p), p=p / p.sum()) for p in given]])
             if space.valid(rows)[0]:
                 return space.architectures(rows)[0]
-        raise InvalidArchitecture(f"{DRAWS} draws in a row broke a constraint of the space; change the probabilities")
+        raise InvalidArchitecture(
+            f"{MAX_DRAWS} draws in a row broke a constraint of the space; change the probabilities"
+        )
 
     def program(
         self,
@@ -123,6 +125,6 @@ class Relaxed:
 
 @cache
 def _named(mixing: str) -> Mixing:
-    """A rule by name: relaxations are made anew in every step, and looking a name up takes longer than that."""
+    """A rule by name, cached: every step makes a relaxation, and looking a name up takes longer than that."""
     found: Mixing = make("running.mixing", mixing)
     return found

@@ -1,7 +1,7 @@
 """Running a subnet: sliced views shadow the tensors of the untouched model for the length of one call.
 
-``nn.Module`` looks a parameter up in its own ``__dict__`` before its parameters, so that an entry there is seen by
-``forward`` and by nobody who asks for ``parameters()`` or ``state_dict()``.
+``nn.Module`` looks a parameter up in its own ``__dict__`` before its parameters, so ``forward`` sees an entry there,
+while ``parameters()`` and ``state_dict()`` do not.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TensorSlot:
 
     def write_back(self, part: Tensor) -> None:
         """Copy an index set's values into the full buffer, if the module was training."""
-        if not self.module.training:  # asked of the module: native batch norm bumps no version counter
+        if not self.module.training:  # ask the module: native batch norm does not increase the version counter
             return
         full = self.source[self.name]
         grid = [torch.arange(n, device=full.device) for n in full[self.cut].shape]
@@ -107,13 +107,13 @@ class _Entry:
         self.module = module
         self.place = module.__dict__
         self.static: Attributes = dict(NO_COPY)
-        if isinstance(module, nn.RNNBase):  # collects its weights anew when it sees other ones, and keeps them
+        if isinstance(module, nn.RNNBase):  # it would collect the slices as its weights, and keep them
             self.static |= {name: list(vars(module)[name]) for name in ("_flat_weights", "_flat_weight_refs")}
         self.slots: list[TensorSlot] = []
         self.given: dict[str, Tensor] = {}
 
     def base(self) -> Attributes:
-        """Everything that stays right while the full tensors stay where they are."""
+        """Everything that stays valid as long as the full tensors are not moved or replaced."""
         values = dict(self.static)
         values.update((slot.name, slot.value()) for slot in self.slots if slot.viewed)
         for name, tensor in self.given.items():
@@ -122,7 +122,7 @@ class _Entry:
         return values
 
     def watched(self) -> Iterator[tuple[dict[str, Any], str]]:
-        """Where the tensors stand on which :meth:`base` rests."""
+        """Where the tensors are stored that :meth:`base` depends on."""
         yield from ((slot.source, slot.name) for slot in self.slots if slot.viewed)
         yield from ((self.module._buffers, name) for name in self.given)
 
@@ -130,9 +130,9 @@ class _Entry:
 class PlanProgram:
     """A plan bound to the tensors of a model.
 
-    Views are made once and used again while the full tensors stay where they are: views share changes of values. Only
-    while gradients are recorded does every call slice anew, since each needs a graph of its own. Tensors without plain
-    memory (subclasses, the meta device, ``torch.func``) are sliced in every call.
+    Views are made once and reused until a full tensor is moved or replaced: a view shares changes of values. While
+    gradients are recorded every call slices again, since each needs a graph of its own. Tensors without plain memory
+    (subclasses, the meta device, ``torch.func``) are sliced in every call.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, policy_tensors: Mapping[str, Tensor]) -> None:
@@ -170,7 +170,7 @@ class PlanProgram:
         self._inference = False
 
     def assignments(self) -> Sequence[Assignment]:
-        """Fresh views for one call; those of the last one where the full tensors lie where they lay."""
+        """Views for one call; those of the last call where no full tensor was moved or replaced."""
         if not self._still():
             self._rebuild()
         recording = torch.is_grad_enabled() and self._watched is not None
@@ -187,7 +187,7 @@ class PlanProgram:
         return found
 
     def _still(self) -> bool:
-        """Whether every full tensor is the one, and in the memory, that the views were made of."""
+        """Whether every full tensor is still the object, and in the memory, that the views were made from."""
         if self._watched is None or self._inference != torch.is_inference_mode_enabled():
             return False
         return all(source[name] is full and full.data_ptr() == where for source, name, full, where in self._watched)
@@ -234,7 +234,7 @@ def containers_in(plan: Plan, model: nn.Module) -> Iterator[tuple[str, ChoiceMod
 def dropped_children(plan: Plan, model: nn.Module) -> dict[str, dict[str, Any]]:
     """Module -> those of its own modules that a plan leaves out; ``Optional`` modules stay and do nothing.
 
-    With each goes what :func:`~archsmith.structure.passing.zeros_in_place_of` needs to know of it.
+    Each comes with its place and stand-in for :func:`~archsmith.structure.passing.zeros_in_place_of`.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in plan.skipped:
@@ -247,8 +247,7 @@ def dropped_children(plan: Plan, model: nn.Module) -> dict[str, dict[str, Any]]:
 def remaining(container: nn.Module, dropped: Mapping[str, Any]) -> dict[str, nn.Module | None]:
     """The modules of ``container`` without some of them.
 
-    Lists are counted anew, as if they had been built shorter. Elsewhere the module's place is kept by one that gives
-    zeros.
+    Lists are renumbered, as if they had been built shorter. Elsewhere a module that returns zeros takes the place.
     """
     modules = container._modules
     if isinstance(container, nn.ModuleList | nn.Sequential):
@@ -274,7 +273,7 @@ class Shadow:
 
     @contextmanager
     def running(self, program: Program) -> Iterator[None]:
-        """The model is the subnet of ``program`` inside the ``with``, and as found after it, whatever happens."""
+        """Inside the ``with`` the model is the subnet of ``program``; afterwards it is restored, also after errors."""
         with self.lock:
             outer = self._frames[-1] if self._frames else None
             if outer is not None and outer.program is program:

@@ -1,4 +1,4 @@
-"""A module whose output is weighted, against what is handed on in its place."""
+"""A module whose output is weighted against its stand-in or zeros."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from archsmith.structure.passing import given_at, standing_in, with_stream
 
 
 class Weighted:
-    """A module's ``forward`` whose output is weighted, against its input where that passes through in its place.
+    """A module's ``forward`` that returns ``weight * output``, plus ``(1 - weight) * input`` where that passes through.
 
     Args:
         forward: of the module.
         weight: a scalar.
-        passed: where the input stands that has the rest of the weight, and what else is answered then; ``None`` where
-            zeros have it.
+        passed: place of the input that gets the remaining weight, and the stand-in for the whole output; ``None`` where
+            zeros get the remaining weight.
     """
 
     def __init__(self, forward: Callable[..., Any], weight: Tensor, passed: Passing | None = None) -> None:
@@ -33,7 +33,7 @@ class Weighted:
         return self._mixed(self._forward(*args, **kwargs), handed)
 
     def _mixed(self, output: Any, handed: Any) -> Any:
-        """Every stream of an output against what was handed on; what is both is no stream."""
+        """Every tensor of an output mixed with its stand-in's; objects that are in both stay as they are."""
         if type(output) in (tuple, list):
             return type(output)(self._mixed(y, x) for y, x in zip(output, handed, strict=True))
         if not isinstance(output, Tensor) or not isinstance(handed, Tensor) or output is handed:

@@ -8,13 +8,13 @@ from typing import Any, NotRequired, TypedDict
 from archsmith.errors import InvalidSpace
 
 _MOST_WRITTEN = {"choices": 20_000, "constraints": 2000, "symmetries": 1000}
-"""Of each in a file: far more than networks have; building a space takes more than linear time."""
+"""Most of each in a file: far more than networks have. Building a space takes more than linear time."""
 _MOST_OPTIONS = 10**6
-"""Of all choices of a file together: more take minutes and gigabytes."""
+"""Most options of all choices of a file together: more take minutes and gigabytes."""
 _MOST_TEXT = 2**18
-"""Characters of all constraints of a file together."""
+"""Most characters of all constraints of a file together."""
 _MOST_SWAPPED = 10**7
-"""Names in all symmetries of a file times their number: each is held against each."""
+"""Most names in all symmetries of a file times their number: each is compared with each."""
 
 
 class SpaceForm(TypedDict):

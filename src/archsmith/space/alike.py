@@ -1,4 +1,4 @@
-"""Choices that say the same of different parts of a network."""
+"""Choices that decide the same thing for different parts of a network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from archsmith.space.choice import Choice
 def alike_choices(choices: Sequence[Choice]) -> list[NDArray[np.intp]]:
     """The columns of each group of two or more alike choices, in order of first appearance.
 
-    Alike are choices of one owner and kind with the same options. Ordered ones whose names end alike after a dot need
-    equally many only: the widths of two layers are rarely the same numbers, and yet the same shares.
+    Alike are choices of one owner and kind with the same options. Ordered ones whose names have the same last part
+    (after a dot) only need the same number of options: the widths of two layers are rarely the same numbers, but often
+    the same shares.
     """
     found: dict[tuple[object, ...], list[int]] = {}
     for column, choice in enumerate(choices):

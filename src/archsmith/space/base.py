@@ -1,4 +1,4 @@
-"""The contract of a search space: all that grammars, nested spaces and source-code spaces need."""
+"""The contract of a search space, small enough for grammars, nested spaces and source-code spaces too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archsmith.architecture import Architecture
 
 
 class Space(ABC):
-    """A set of architectures with the operations that strategies change them by."""
+    """A set of architectures, with the operations by which strategies change them."""
 
     @property
     @abstractmethod
@@ -33,11 +33,11 @@ class Space(ABC):
 
     @abstractmethod
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Everything one edit away, each once, in a fixed order."""
+        """All architectures one edit away, each once, in a fixed order."""
 
     @abstractmethod
     def contains(self, architecture: Architecture) -> bool:
-        """Whether it is a canonical point of this space."""
+        """Whether ``architecture`` is a canonical point of this space."""
 
     @abstractmethod
     def canonical(self, architecture: Architecture) -> Architecture:

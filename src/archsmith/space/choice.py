@@ -19,8 +19,8 @@ Kind = Literal["ordinal", "categorical", "subset"]
 Condition = tuple[str, tuple[Option, ...]]
 
 MOST_OPTIONS = 32767  # option indices are int16
-_GREATEST = 2**63
-"""Whole numbers below it are safe in every table that options are put into."""
+_INTEGER_BOUND = 2**63
+"""Bound of whole-number options: every table that holds options can store smaller numbers."""
 
 _Plain = int | float | str | bool | list[int | str]
 
@@ -45,7 +45,7 @@ class Choice:
         kind: ``"ordinal"`` (options have an order that matters), ``"categorical"`` or ``"subset"``.
         when: ``(other, values)``: active only if the choice ``other`` is active and has one of ``values``.
             ``other`` is declared earlier in the space. ``None`` means always active.
-        owner: which part of the system consumes it; products of spaces keep it.
+        owner: which part of the system uses it; products of spaces keep it.
 
     Raises:
         InvalidSpace: for no options, duplicate or unsuitable ones.
@@ -187,7 +187,7 @@ def _plain(value: object, name: str) -> Option:
             check_text(value, "the text")
         except ValueError as error:
             raise InvalidSpace(f"choice {name[:40]!a}: {error}") from None
-    if isinstance(value, int) and abs(value) >= _GREATEST:
+    if isinstance(value, int) and abs(value) >= _INTEGER_BOUND:
         raise InvalidSpace(f"choice {name!r}: whole numbers lie below 2**63, got one of {value.bit_length()} bits")
     if isinstance(value, tuple | list):
         parts = tuple(_plain(v, name) for v in value)

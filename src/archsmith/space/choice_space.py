@@ -44,11 +44,12 @@ class ChoiceSpace(Space):
         symmetries: groups of choices that may be swapped (:class:`Interchangeable`), or a wiring whose isomorphic
             graphs are one architecture (:class:`Isomorphic`); no choice stands in two of them at once.
         name: a label for reports; no part of the fingerprint.
-        wiring: the graph view, for what reads operator graphs (:meth:`graphs`); no part of the fingerprint.
+        wiring: the graph view, for encodings and predictors that read operator graphs (:meth:`graphs`); no part of the
+            fingerprint.
 
     Raises:
         InvalidSpace: for no choices, duplicate names, bad conditions, constraints or symmetries.
-        UnknownName: for a choice or option that a condition, constraint or symmetry names in vain.
+        UnknownName: for an unknown choice or option in a condition, constraint or symmetry.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class ChoiceSpace(Space):
                 architecture of the space. Both reject what the constraints forbid.
 
         Raises:
-            InvalidSpace: when next to nothing meets the constraints.
+            InvalidSpace: when hardly any architecture meets the constraints.
         """
         if uniform not in ("choice", "architecture"):
             raise InvalidOption(f"uniform is 'choice' or 'architecture', got {uniform!r}")
@@ -223,7 +224,7 @@ class ChoiceSpace(Space):
         return variation.crossover(self.rules, self.canonical_rows(a), self.canonical_rows(b), rng)
 
     def neighbour_rows(self, rows: AnyRows) -> Rows:
-        """Everything valid that one edit makes of a row ``(d,)``, or of one of ``rows (n, d)``: ``(k, d)``.
+        """All valid rows one edit away from a row ``(d,)``, or from any of ``rows (n, d)``: ``(k, d)``.
 
         Each once, and none of the rows themselves. An edit moves one active choice to another option; what becomes
         active starts at its first option. Where isomorphic graphs are one, it is an edit of any way to write them.
@@ -334,7 +335,7 @@ class ChoiceSpace(Space):
         """The architecture nearest to these values, which need not be options.
 
         Numbers move to the nearest option (the smaller of two equally near), subsets to the one that shares most
-        items, what is left out to the first option; then the constraints are met by the fewest edits found.
+        items, missing choices take the first option. Then the fewest edits found that meet the constraints are made.
 
         Raises:
             UnknownName: for an unknown choice, or text that is no option.

@@ -44,10 +44,10 @@ _COMPARISON: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _REDUCTION: Mapping[str, Callable[[Any, Any], Any]] = {"min": np.minimum, "max": np.maximum, "sum": np.add}
-_LONGEST = 2000
-_DEEPEST = 200  # more would end in Python's own limit where rows are judged, deep inside a search
-_GREATEST = 2.0**53  # whole numbers beyond are not exact in float64
-_SHOWN = 10  # choices whose options a message names
+_MOST_CHARACTERS = 2000
+_MOST_LEVELS = 200  # more would exceed Python's recursion limit later, in the middle of a search
+_GREATEST_EXACT = 2.0**53  # whole numbers beyond are not exact in float64
+_OPTIONS_SHOWN = 10  # choices whose options a message names
 _ALLOWED = "names of choices, numbers, text, + - * / // %, comparisons, in, and, or, not, min, max, sum, active, value"
 
 
@@ -72,8 +72,10 @@ class Constraint:
     expression: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.expression, str) or len(self.expression) > _LONGEST:
-            raise InvalidSpace(f"a constraint is text of at most {_LONGEST} characters, got {self.expression!r:.80}")
+        if not isinstance(self.expression, str) or len(self.expression) > _MOST_CHARACTERS:
+            raise InvalidSpace(
+                f"a constraint is text of at most {_MOST_CHARACTERS} characters, got {self.expression!r:.80}"
+            )
         names: list[str] = []
         try:
             body = _parse(self.expression)
@@ -101,7 +103,7 @@ class Constraint:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The choices that it speaks of, in order of appearance."""
+        """The choices in the expression, in order of appearance."""
         names: list[str] = []
         self._visit(self._body, names)
         return tuple(dict.fromkeys(names))
@@ -140,9 +142,9 @@ class Constraint:
 
 
 def _check_depth(body: ast.expr, text: str) -> None:
-    """Refuse an expression that is nested too deeply to be read by functions that call themselves."""
+    """Refuse an expression that is nested too deeply for recursive functions."""
     level: list[ast.AST] = [body]
-    for _ in range(_DEEPEST):
+    for _ in range(_MOST_LEVELS):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return
@@ -186,7 +188,7 @@ def _operands(node: ast.expr, text: str) -> list[ast.expr]:  # noqa: PLR0911 - o
     match node:
         case ast.Constant(value=str()):
             return []
-        case ast.Constant(value=int() | float() as number) if abs(number) <= _GREATEST:
+        case ast.Constant(value=int() | float() as number) if abs(number) <= _GREATEST_EXACT:
             return []
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             return [left, right]
@@ -234,7 +236,7 @@ def _check_labels(
     named = [choices[name] for name in dict.fromkeys(names)]
     for operand in operands:
         if isinstance(operand, ast.Constant) and all(choice.index(operand.value) is None for choice in named):
-            known: list[Option] = [option for choice in named[:_SHOWN] for option in choice.options]
+            known: list[Option] = [option for choice in named[:_OPTIONS_SHOWN] for option in choice.options]
             raise unknown(f"option in {ast.unparse(node)!r}", str(operand.value), map(str, known))
     numbers = [n for n in names if choices[n].numeric]
     if numbers or types - {"label", "number"}:

@@ -17,16 +17,17 @@ from archsmith.space.choice import Choice
 Rows = NDArray[np.int16]
 AnyRows = NDArray[np.integer[Any]]
 
-_BLOCK = 65536
+_BLOCK_ROWS = 65536
 _MOST_PAIRS = 10**7
-"""Options of parents over all conditions: each is looked at when a space is counted."""
+"""Most options of parents over all conditions: counting a space visits each."""
 
 
 class Forest:
     """Which columns depend on which, as arrays.
 
     Args:
-        choices: in order; a condition names a choice declared earlier, so that one pass from left to right decides.
+        choices: in order; a condition names a choice declared earlier, so that one pass from left to right decides
+            activity.
 
     Raises:
         InvalidSpace: for duplicate names or a condition that is not on an earlier choice's options.
@@ -78,7 +79,7 @@ class Forest:
 
     @cached_property
     def count(self) -> int:
-        """Canonical rows, constraints and symmetries aside; exact."""
+        """Exact number of canonical rows without constraints and symmetries."""
         return math.prod(sum(self.weights[j]) for j, p in enumerate(self.parents) if p < 0)
 
     def sample(self, n: int, rng: np.random.Generator, *, per_architecture: bool) -> Rows:
@@ -107,8 +108,8 @@ class Forest:
     def _expand(self, rows: Rows, start: int) -> Iterator[Rows]:
         """Every completion of rows whose columns before ``start`` are settled."""
         for j in range(start, len(self.parents)):
-            if len(rows) > _BLOCK:
-                for part in np.array_split(rows, len(rows) // _BLOCK + 1):
+            if len(rows) > _BLOCK_ROWS:
+                for part in np.array_split(rows, len(rows) // _BLOCK_ROWS + 1):
                     yield from self._expand(part, j)
                 return
             repeats = np.where(self._open(rows, j), self.cardinalities[j], 1)

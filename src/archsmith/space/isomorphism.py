@@ -12,23 +12,24 @@ from archsmith.forms import reading
 from archsmith.space.choice import Choice
 from archsmith.space.wiring import Wiring
 
-LARGEST = 2**17
-"""Settings of the choices of a wiring at most: all of them are compared once."""
+MOST_SETTINGS = 2**17
+"""Most settings of the choices of a wiring: all of them are compared once."""
 _MOST_EDGES = 2**29
-"""Pairs of nodes in the graphs of all settings, a byte each."""
+"""Most pairs of nodes in the graphs of all settings: a byte each."""
 
 
 @dataclass(frozen=True)
 class Isomorphic:
     """Settings of the choices of ``wiring``, and of those that they depend on, are one network if their graphs are.
 
-    They are if they are isomorphic: the order of branches does not count, identities are the edges that they stand
-    for, and what lies on no path from the input to the output is left out (:func:`~archsmith.graph.signatures`).
-    The canonical form is the first in lexicographic order. Neighbours and mutants are those of every form, so that an
-    operation can be inserted wherever the graph has an edge, however the network is written.
+    Graphs are one network if they are isomorphic: the order of branches does not count, identities count as edges, and
+    nodes on no path from the input to the output are left out (:func:`~archsmith.graph.signatures`). The canonical form
+    is the first in lexicographic order. Neighbours and mutants are those of every form, so that an operation can be
+    inserted wherever the graph has an edge, however the network is written.
 
-    Only for networks whose quality and costs do not depend on how they are written: tables often hold what was measured
-    of each form. Costs that do call for :class:`~archsmith.space.Interchangeable`, or none.
+    Only for networks whose quality and costs do not depend on how they are written: tables often hold separate
+    measurements for each form. Where costs depend on the form, use :class:`~archsmith.space.Interchangeable`, or no
+    symmetry.
 
     Args:
         wiring: of at most 131,072 settings.
@@ -65,10 +66,10 @@ class Isomorphic:
                     "otherwise; make it part of the wiring"
                 )
         count = math.prod(len(by_name[name].options) for name in inside)
-        if count > LARGEST:
+        if count > MOST_SETTINGS:
             raise InvalidSpace(
                 f"isomorphic graphs are told by comparing all {count:,} settings of the wiring's choices, at most "
-                f"{LARGEST:,}; declare what can be swapped as Interchangeable instead"
+                f"{MOST_SETTINGS:,}; declare what can be swapped as Interchangeable instead"
             )
         if count * (len(self.wiring.nodes) + 2) ** 2 > _MOST_EDGES:
             raise InvalidSpace(

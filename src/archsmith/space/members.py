@@ -1,4 +1,4 @@
-"""What a space holds: drawing from it, listing it and counting it, with constraints and symmetries in force."""
+"""The architectures of a space, drawn, listed and counted, under its constraints and symmetries."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def sample(rules: Rules, n: int, rng: np.random.Generator, *, per_architecture: 
 
 
 def _accepted(rules: Rules, drawn: Rows, per_architecture: bool) -> Rows:  # noqa: FBT001 - private
-    """The canonical rows of what was drawn, less what the rules forbid."""
+    """The canonical rows of drawn ones, without those that the rules forbid."""
     rows = rules.canonical(drawn)
     keep = rules.valid(rows)
     if per_architecture and rules.symmetries:
-        # What has many equal forms is drawn often; accepting one of its forms only makes that good.
+        # An architecture with many equal forms is drawn more often; accepting only one of its forms corrects that.
         keep &= (rows == np.where(rules.forest.active(drawn), drawn, 0)).all(axis=1)
     return rows if keep.all() else rows[keep]
 
@@ -65,7 +65,7 @@ def size(rules: Rules) -> Size:
 
 
 def _members(rules: Rules, block: Rows) -> Rows:
-    """Of rows with inactive choices at 0 those that are canonical and valid."""
+    """Those rows that are canonical and valid; inactive choices must be at 0."""
     if rules.symmetries:
         block = block[(rules.canonical(block) == block).all(axis=1)]
     return block[rules.valid(block)] if rules.constraints else block

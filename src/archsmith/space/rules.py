@@ -1,4 +1,4 @@
-"""Conditions, constraints and symmetries applied to rows; looked up in tables where they are about few choices."""
+"""Conditions, constraints and symmetries applied to rows; looked up in tables where they depend on few choices."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from archsmith.graph import signatures
 from archsmith.space.choice import Choice
 from archsmith.space.constraint import Constraint
 from archsmith.space.forest import AnyRows, Columns, Forest, Rows
-from archsmith.space.isomorphism import LARGEST, Isomorphic
+from archsmith.space.isomorphism import MOST_SETTINGS, Isomorphic
 from archsmith.space.symmetry import Interchangeable
 
 Symmetry = Interchangeable | Isomorphic
-MANY = 256
-"""Rows at once for which a table is made; for fewer it is not worth its making."""
+ROWS_FOR_A_TABLE = 256
+"""From so many rows at once on, a table is made; for fewer it takes longer than it saves."""
 
 
 class Rules:
-    """What the rules of a space make of rows ``(n, d)``.
+    """Applies the rules of a space to rows ``(n, d)``.
 
     Args:
         choices: of the space.
@@ -106,7 +106,7 @@ class Rules:
 
 
 class _Table:
-    """What a function of rows gives for every setting of some columns, and of those that they depend on.
+    """The values of a function of rows for every setting of some columns, and of the columns that they depend on.
 
     Args:
         forest: of the space.
@@ -126,7 +126,7 @@ class _Table:
         self.columns = np.array(sorted(columns), dtype=np.intp)
         self._cardinalities = [int(forest.cardinalities[j]) for j in self.columns]
         strides = [math.prod(self._cardinalities[i + 1 :]) for i in range(len(columns))]
-        self._small = math.prod(self._cardinalities) <= LARGEST
+        self._small = math.prod(self._cardinalities) <= MOST_SETTINGS
         self._strides = np.array(strides if self._small else [0] * len(strides), dtype=np.int64)
         self._width, self._function = len(forest.parents), function
         self._values: NDArray[Any] | None = None
@@ -144,13 +144,13 @@ class _Table:
         return np.asarray(rows[:, self.columns] @ self._strides)
 
     def serves(self, rows: Rows) -> bool:
-        """Whether there is a table, or so many ``rows`` that it is made now."""
-        if self._values is None and self._small and len(rows) >= MANY:
+        """Whether there is a table, or there are enough ``rows`` to make it now."""
+        if self._values is None and self._small and len(rows) >= ROWS_FOR_A_TABLE:
             self._values = self._function(self.settings(), self.columns)
         return self._values is not None
 
     def __call__(self, rows: Rows) -> NDArray[Any]:
-        """What the function gives for ``rows (n, d)``."""
+        """The function's values for ``rows (n, d)``."""
         assert self._values is not None
         return np.asarray(self._values[self.numbers(rows)])
 
@@ -161,7 +161,7 @@ class _Classes:
     Args:
         forest: of the space.
         choices: of the space.
-        symmetry: that says what is one.
+        symmetry: the wiring.
     """
 
     def __init__(self, forest: Forest, choices: Sequence[Choice], symmetry: Isomorphic) -> None:
@@ -174,7 +174,7 @@ class _Classes:
         )
         self._settings = settings[:, self.columns]
         self._first = first[same.ravel()]
-        written = np.flatnonzero((active | (settings == 0)).all(axis=1))  # what is inactive is no other form
+        written = np.flatnonzero((active | (settings == 0)).all(axis=1))  # inactive choices make no other form
         self._members = written[np.argsort(self._first[written], kind="stable")]
         self._ends = np.searchsorted(self._first[self._members], np.arange(len(settings)), side="right")
         self._starts = np.searchsorted(self._first[self._members], np.arange(len(settings)))

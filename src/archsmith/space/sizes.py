@@ -1,4 +1,4 @@
-"""How many architectures a space holds: exactly where that can be said, else an estimate with an interval."""
+"""How many architectures a space holds: exactly if possible, otherwise an estimate with an interval."""
 
 from __future__ import annotations
 

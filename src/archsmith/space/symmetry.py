@@ -58,7 +58,7 @@ class Interchangeable:
         return tuple(name for group in self.groups for name in group)
 
     def check(self, choices: Sequence[Choice]) -> None:
-        """Refuse groups that are not alike.
+        """Refuse groups that cannot be swapped.
 
         Raises:
             UnknownName: for a name that is no choice.
@@ -100,7 +100,7 @@ class Interchangeable:
             )
 
     def overlaps(self, other: Interchangeable | Isomorphic) -> bool:
-        """Whether both hold somewhere at once, with a choice in common."""
+        """Whether both have a choice in common and can hold at the same time."""
         common = set(self.names) & set(other.names)
         if not common or isinstance(other, Isomorphic):
             return bool(common)
@@ -146,6 +146,6 @@ def _hashable(value: Any) -> Option:
 
 
 def _shape(choice: Choice, group: tuple[str, ...]) -> tuple[object, ...]:
-    """All that must agree; a condition inside the group is told by its place in it."""
+    """Everything that must agree between groups; a condition inside the group counts by its place in it."""
     when = choice.when and (group.index(choice.when[0]) if choice.when[0] in group else choice.when[0], choice.when[1])
     return choice.kind, tuple(map(repr, choice.options)), choice.owner, when

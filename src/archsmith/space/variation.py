@@ -10,8 +10,8 @@ from archsmith.space import members
 from archsmith.space.forest import Rows
 from archsmith.space.rules import Rules
 
-_ROUNDS = 20  # redraws before a row falls back on something that surely exists
-_BEAM = 64
+_MOST_REDRAWS = 20  # redraws before a row falls back on its parent or a neighbour
+_BEAM_WIDTH = 64
 _MOST_SEARCHED = 10**6
 
 
@@ -19,7 +19,7 @@ def mutate(rules: Rules, parents: Rows, rng: np.random.Generator, probability: f
     """Canonical rows that each differ from their canonical parent; see :meth:`ChoiceSpace.mutate_rows`."""
     children = parents.copy()
     todo = np.arange(len(parents))
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_REDRAWS):
         if not len(todo):
             return children
         drawn = rules.canonical(_mutants(rules, rules.any_form(parents[todo], rng), rng, probability))
@@ -34,7 +34,7 @@ def mutate(rules: Rules, parents: Rows, rng: np.random.Generator, probability: f
 
 
 def _mutants(rules: Rules, parents: Rows, rng: np.random.Generator, probability: float | None) -> Rows:
-    """Each with at least one active choice at another option; choices that become active get random options."""
+    """Mutants with at least one active choice at another option; choices that become active get random options."""
     active = rules.forest.active(parents)
     open_ = active & (rules.forest.cardinalities > 1)
     if probability is None:
@@ -57,9 +57,9 @@ def crossover(rules: Rules, a: Rows, b: Rows, rng: np.random.Generator) -> Rows:
     if len(a) != len(b):
         raise InvalidArchitecture(f"crossover pairs rows one to one, got {len(a)} and {len(b)}")
     active_a, active_b = rules.forest.active(a), rules.forest.active(b)
-    children = np.where(rng.random((len(a), 1)) < 0.5, a, b)  # what stays where no mixture is valid
+    children = np.where(rng.random((len(a), 1)) < 0.5, a, b)  # kept where no mixture is valid
     todo = np.arange(len(a))
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_REDRAWS):
         if not len(todo):
             break
         # A choice that is inactive in one parent means nothing there: the other parent's value counts.
@@ -98,10 +98,10 @@ def distinct(rows: Rows) -> Rows:
 
 
 def repair(rules: Rules, row: Rows) -> Rows:
-    """A valid row near a canonical ``row (d,)``: itself, else by a beam search over edits, else the nearest known.
+    """A valid row near a canonical ``row (d,)``: itself, else by a beam search over edits, else from all rows.
 
     Raises:
-        InvalidSpace: when there is none, or next to none in a space too large to list.
+        InvalidSpace: when there is none, or hardly any in a space too large to list.
     """
     beam = row[None]
     for _ in range(2 * len(row) + 1):
@@ -112,9 +112,11 @@ def repair(rules: Rules, row: Rows) -> Rows:
         if not len(beam):
             break
         order = np.lexsort((_distance(rules, beam, row), rules.violated(beam)))  # fewest violations first
-        beam = beam[order[:_BEAM]]
+        beam = beam[order[:_BEAM_WIDTH]]
     if rules.forest.count > _MOST_SEARCHED:
-        return _nearest(rules, members.sample(rules, _BEAM, np.random.default_rng(0), per_architecture=False), row)
+        return _nearest(
+            rules, members.sample(rules, _BEAM_WIDTH, np.random.default_rng(0), per_architecture=False), row
+        )
     if not len(every := members.enumerate_rows(rules)):
         written = "; ".join(c.expression for c in rules.constraints)
         raise InvalidSpace(f"no architecture is valid; loosen the constraints: {written}")

@@ -1,4 +1,4 @@
-"""How the choices of a space make an operator graph: declared once, computed for whole populations."""
+"""How the choices of a space define an operator graph: declared once, computed for whole populations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from archsmith.space.choice import Choice
 
 INPUT, OUTPUT = "input", "output"
 SKIPPED = "skipped"
-"""The operation of a node whose choices are inactive: it hands on what it reads."""
+"""The operation of a node whose choices are inactive: it returns its input."""
 MOST_NODES = 1000
-"""Graphs are dense: one holds the square of it."""
+"""Most nodes of a graph: edges are a dense matrix, so memory grows with the square."""
 _MOST_OPERATIONS = 2**15
-"""Combinations of the options of one node; each gets a number of 16 bits."""
+"""Most combinations of the options of one node: each gets a 16-bit number."""
 _Plain = int | float | str | bool | list[int | str]
 
 
@@ -50,13 +50,13 @@ class Node:
     """One operator of the graph.
 
     Args:
-        name: unlike that of any other node.
+        name: unique in the wiring.
         operation: the choices whose options together are its operation. An option called ``input``, ``output`` or
             ``skipped`` is an operation as any other, written in quotes.
         inputs: the nodes that it reads, ``"input"`` or ones declared earlier; with ``link``, those it may read.
         link: a choice with one option for each of ``inputs``: which of them it reads. Without one it reads all.
-        none: options of its first choice with which it is not there at all and nothing flows through.
-        identity: options of its first choice with which it only hands on what it reads.
+        none: options of its first choice that remove the node: nothing passes through it.
+        identity: options of its first choice with which it returns its input.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The graph view of a space: what reads what, and which options are the operations.
+    """The graph view of a space: which node reads which, and which options are the operations.
 
     A node whose choices are inactive is an identity called ``"skipped"``: chains of elastic depth need no rule of
     their own.
@@ -122,11 +122,11 @@ class Wiring:
                 raise unknown("input of the output of the wiring", source, known)
 
     def check(self, choices: Sequence[Choice]) -> None:
-        """Refuse what does not fit the choices of a space.
+        """Refuse a wiring that does not fit the choices of a space.
 
         Raises:
             UnknownName: for a name that is no choice.
-            InvalidSpace: for a link without exactly one option an input.
+            InvalidSpace: for a link that has not exactly one option for each input.
         """
         by_name = {c.name: c for c in choices}
         for node in self.nodes:
@@ -207,7 +207,7 @@ def _labels(
             continue
         text = "/".join(str(option) for option in options)
         if text in (INPUT, OUTPUT, SKIPPED):
-            text = repr(text)  # an operation of the user's own, and no end of the graph
+            text = repr(text)  # an operation of the user's own, not the graph's input or output
         if text not in operations:
             operations[text] = len(operations)
             identities.append(options[0] in node.identity)

@@ -18,32 +18,29 @@ from archsmith.pareto import is_non_dominated
 from archsmith.space.alike import alike_choices
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Recalling
+from archsmith.strategy.kit.choice_models import ChoiceModels, FittedModels
 from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_designs, missing_first
 from archsmith.strategy.kit.group_moves import evened, exchanged
 from archsmith.strategy.kit.history import RowHistory, row_names
-from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
+from archsmith.strategy.kit.hypervolume_improvement import EXACT_OBJECTIVES, REFERENCE, ExpectedImprovement
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.scales import VIEWS, View
-from archsmith.strategy.kit.surrogate import Belief, Surrogate
-from archsmith.strategy.kit.variation import Floats, Rows, best_first, breed, constrained_ranks
+from archsmith.strategy.kit.variation import CROSSOVER, Floats, Rows, best_first, breed, constrained_ranks
 
-REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box around everything measured, or of that around the front."""
 OWN_BOX = 0.5
 """Share of the proposals for which it is the front's own box, where there are limits."""
-SKILL = 0.05
+LEAST_SKILL = 0.05
 """Share of variance explained below which predictions are not followed half of the time."""
-CROSSOVER = 0.9
 NEIGHBOURS, MUTANTS, CROSSED, EXCHANGED, RANDOM = 1000, 600, 400, 100, 1000
 """Candidates near the front, two edits away, between two of its members (by choices, by groups), and anywhere."""
-FEW = 4
+COUNTED_MEMBERS = 4
 """Members of the front whose neighbours are counted, to know how many members are enough."""
-ROUNDS, AROUND = 2, 10
-"""How often, and around how many of the best candidates, neighbours are looked at."""
-FLAT = 1e-6
+EXPANSIONS, EXPANDED = 2, 10
+"""How often neighbours join the candidates, and of how many of the best candidates."""
+LEAST_IMPROVEMENT = 1e-6
 """Expected improvement, as a share of the box around everything measured, below which all candidates are alike."""
-HOPELESS = 0.02
+LEAST_CHANCE = 0.02
 """Predicted chance of holding all limits below which a design is not worth an evaluation."""
 SCREENED = 300
 """Candidates for which the improvement of three objectives is computed."""
@@ -61,12 +58,12 @@ class Auto(Recalling):
 
     What makes it robust:
 
-    * each proposal draws anew on which scale costs are learnt: normal scores, or a logarithm of what is short of the
-      best; costs that add up over a network are learnt as what a line on their own scale leaves, or a sum over how
-      often each option is taken (:class:`~archsmith.strategy.kit.trend.Trend`);
-    * the hypervolume counts in a box around everything measured, which pays for what lies beyond the ends of the
-      front; below limits half of the time in the front's own, which pays for what lies between them;
-    * a share ``local`` of the proposals are random neighbours of the front, as is every one for which no candidate
+    * each proposal draws the scale on which costs are learnt: normal scores, or a logarithm of the distance from the
+      best; of costs that add up over a network a line on their own scale, or a sum over how often each option is taken,
+      is learnt first, and the process learns the residuals (:class:`~archsmith.strategy.kit.trend.Trend`);
+    * the hypervolume counts in a box around everything measured, which rewards designs beyond the ends of the front;
+      with limits, half of the time in the front's own box, which rewards designs between its ends;
+    * a share ``local`` of the proposals are random neighbours of the front; so is every proposal for which no candidate
       promises an improvement;
     * failures and limits are probabilities that multiply the improvement; as long as nothing feasible is known the
       probability alone is maximised;
@@ -113,7 +110,7 @@ class Auto(Recalling):
             PathStatistics(space) if graph and space.wiring is not None else OptionCounts(space)
         ]
         self._history = RowHistory(space, objectives, limits)
-        self._surrogate = Surrogate(
+        self._models = ChoiceModels(
             self._history, [*encodings, *([free] if free else [])], whole("learn_from", learn_from, least=LEAST_FITTED)
         )
         self._space = space
@@ -141,16 +138,16 @@ class Auto(Recalling):
         return self._rng
 
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note of an answer; models are fitted only where asking tuned them, which later fits start from."""
+        """Note what was proposed; models are fitted only where asking tuned them: later fits start from there."""
         known = len(usable(self._history))
         first = missing_first(self._history, n, self._initial)
         if known >= LEAST_FITTED and 0 < first < n:
-            self.ask(n)  # first designs and promising ones in one answer, once in a search: as it was
+            self.ask(n)  # first designs and promising ones at once: happens once in a search
             return
         if known >= LEAST_FITTED and n > 0 and first <= 0:
             view = self._drawn_view()
-            if self._surrogate.is_due(view):
-                self._surrogate.belief(view)
+            if self._models.is_due(view):
+                self._models.fitted(view)
         self._history.recall(given)
 
     # First designs -----------------------------------------------------------------------------------------------
@@ -171,17 +168,17 @@ class Auto(Recalling):
     # Promising designs -------------------------------------------------------------------------------------------
 
     def _promising(self, n: int) -> list[Proposal]:
-        belief = self._surrogate.belief(self._drawn_view())
-        best = belief.rows[constrained_ranks(belief.costs, belief.violations) == 0]
+        models = self._models.fitted(self._drawn_view())
+        best = models.rows[constrained_ranks(models.costs, models.violations) == 0]
         proposals: list[Proposal] = []
         for _ in range(n):
             row = None
-            if belief.skill < SKILL and self._rng.random() < 0.5:
-                row = self._bred(belief)
+            if models.skill < LEAST_SKILL and self._rng.random() < 0.5:
+                row = self._bred(models)
             elif self._rng.random() >= self._local:
-                row = self._best_candidate(belief, best)
+                row = self._best_candidate(models, best)
             if row is None:
-                row = self._neighbour(belief, best)
+                row = self._neighbour(models, best)
             if row is None:
                 break
             proposals += self._history.propose(self._space.architectures(row[None]))
@@ -190,15 +187,15 @@ class Auto(Recalling):
     def _drawn_view(self) -> View:
         return VIEWS[int(self._rng.integers(len(VIEWS)))]
 
-    def _best_candidate(self, belief: Belief, best: Rows) -> Rows | None:
+    def _best_candidate(self, models: FittedModels, best: Rows) -> Rows | None:
         """The candidate of highest expected improvement; None where none promises any."""
-        promise = self._promise(belief)
+        promise = self._promise(models)
         pool = self._pool(best)
         if not len(pool):
             return None
         worth = promise(pool)
-        for _ in range(ROUNDS):
-            top = pool[np.argsort(-worth, kind="stable")[:AROUND]]
+        for _ in range(EXPANSIONS):
+            top = pool[np.argsort(-worth, kind="stable")[:EXPANDED]]
             met = set(row_names(pool))
             near = self._space.neighbour_rows(top)
             near = near[self._history.is_new(near)]
@@ -208,24 +205,24 @@ class Auto(Recalling):
             near = near[self._rng.permutation(len(near))[:NEIGHBOURS]]
             pool, worth = np.concatenate([pool, near]), np.concatenate([worth, promise(near)])
         # A flat improvement says nothing: its first maximum would be an arbitrary design.
-        return pool[int(np.argmax(worth))] if worth.max() > FLAT else None
+        return pool[int(np.argmax(worth))] if worth.max() > LEAST_IMPROVEMENT else None
 
-    def _promise(self, belief: Belief) -> Callable[[Rows], Floats]:
+    def _promise(self, models: FittedModels) -> Callable[[Rows], Floats]:
         """What a candidate promises, for at most three objectives drawn for this proposal."""
-        costs = belief.costs
-        counted = np.sort(self._rng.permutation(costs.shape[1])[:MOST])
-        feasible = belief.violations == 0
+        costs = models.costs
+        counted = np.sort(self._rng.permutation(costs.shape[1])[:EXACT_OBJECTIVES])
+        feasible = models.violations == 0
         if not feasible.any():
-            return lambda rows: 1 / (1 - belief.log_chance(self._surrogate.encode(rows)))
+            return lambda rows: 1 / (1 - models.log_chance(self._models.encode(rows)))
         known = costs[feasible]
         if self._history.open:
             waiting = self._space.rows(list(self._history.open.values()))
-            known = np.concatenate([known, belief.predict(self._surrogate.encode(waiting))[0]])
+            known = np.concatenate([known, models.posterior(self._models.encode(waiting)).mean])
         known, every = known[:, counted], costs[:, counted]
         front = known[is_non_dominated(known)]
-        # The wide box pays for what lies beyond the ends of the front. Below a limit it is too wide by all that breaks
+        # The wide box rewards designs beyond the ends of the front. With a limit it is too wide by all that breaks
         # it: there the front's own box, which pays for what lies between the ends, takes turns with it.
-        own = bool(belief.bounds) and len(front) > FEW and self._rng.random() < OWN_BOX
+        own = bool(models.bounds) and len(front) > COUNTED_MEMBERS and self._rng.random() < OWN_BOX
         box = front if own else every
         low, span = box.min(axis=0), np.ptp(box, axis=0)
         span = np.where(span > 0, span, 1.0)
@@ -233,17 +230,17 @@ class Auto(Recalling):
         improvement = ExpectedImprovement(front, reference)
 
         def promise(rows: Rows) -> Floats:
-            x = self._surrogate.encode(rows)
-            mean, std = (part[:, counted] for part in belief.predict(x))
-            mean, std = (mean - low) / span, std / span
-            if len(counted) < MOST or len(rows) <= SCREENED:
-                return improvement(mean, std) * _likely(belief.log_chance(x))
+            x = self._models.encode(rows)
+            posterior = models.posterior(x)
+            mean, std = (posterior.mean[:, counted] - low) / span, posterior.std[:, counted] / span
+            if len(counted) < EXACT_OBJECTIVES or len(rows) <= SCREENED:
+                return improvement(mean, std) * _likely(models.log_chance(x))
             hopeful = np.prod(np.maximum(reference - mean + std, 0.0), axis=1)
             beaten = (front[None] <= (mean - std)[:, None]).all(axis=2).any(axis=1)
             near = np.argsort(np.where(beaten, 0.0, -hopeful), kind="stable")[:SCREENED]
             worth = np.zeros(len(rows))
             gain = improvement(mean[near], std[near])
-            worth[near] = gain * _likely(belief.log_chance(x[near]))
+            worth[near] = gain * _likely(models.log_chance(x[near]))
             return worth
 
         return promise
@@ -253,7 +250,7 @@ class Auto(Recalling):
         near = self._near(best, NEIGHBOURS)
         two = near[self._rng.integers(0, len(near), MUTANTS)] if len(near) else near
         pairs = best[self._rng.integers(0, len(best), (2, CROSSED))]
-        some = best[self._rng.permutation(len(best))[:AROUND]]
+        some = best[self._rng.permutation(len(best))[:EXPANDED]]
         pool = np.concatenate(
             [
                 near,
@@ -269,30 +266,37 @@ class Auto(Recalling):
     def _near(self, best: Rows, n: int) -> Rows:
         """About ``n`` neighbours of members of the front in random order."""
         order = self._rng.permutation(len(best))
-        near = self._space.neighbour_rows(best[order[:FEW]])
-        if len(near) < n and len(best) > FEW:
-            near = np.concatenate([near, self._space.neighbour_rows(best[order[FEW : FEW * n // max(1, len(near))]])])
+        near = self._space.neighbour_rows(best[order[:COUNTED_MEMBERS]])
+        if len(near) < n and len(best) > COUNTED_MEMBERS:
+            near = np.concatenate(
+                [
+                    near,
+                    self._space.neighbour_rows(best[order[COUNTED_MEMBERS : COUNTED_MEMBERS * n // max(1, len(near))]]),
+                ]
+            )
         return near
 
-    def _neighbour(self, belief: Belief, best: Rows) -> Rows | None:
+    def _neighbour(self, models: FittedModels, best: Rows) -> Rows | None:
         """A new neighbour of the front, rather one that will hold the limits; else any new design."""
         near = self._near(best, NEIGHBOURS)
         near = near[self._history.is_new(near)]
-        if len(near) and (belief.bounds or belief.failing is not None):
-            likely = belief.log_chance(self._surrogate.encode(near)) > np.log(0.5)
+        if len(near) and (models.bounds or models.failing is not None):
+            likely = models.log_chance(self._models.encode(near)) > np.log(0.5)
             near = near[likely] if likely.any() else near
         if not len(near):
             near = self._history.fresh_rows(1, self._rng)
         return near[int(self._rng.integers(len(near)))] if len(near) else None
 
-    def _bred(self, belief: Belief) -> Rows | None:
+    def _bred(self, models: FittedModels) -> Rows | None:
         """A new child of the best rows, as NSGA-II would breed it; None where none is found."""
-        order = best_first(belief.costs, belief.violations, self._initial)
-        children, _ = breed(self._space, belief.rows[order], AROUND, crossover=CROSSOVER, mutation=None, rng=self._rng)
+        order = best_first(models.costs, models.violations, self._initial)
+        children, _ = breed(
+            self._space, models.rows[order], EXPANDED, crossover=CROSSOVER, mutation=None, rng=self._rng
+        )
         children = children[self._history.is_new(children)]
         return children[0] if len(children) else None
 
 
 def _likely(log_chance: Floats) -> Floats:
     """The factor by which chances count, ``(k,)``."""
-    return np.where(log_chance > np.log(HOPELESS), np.exp(log_chance), 0.0)
+    return np.where(log_chance > np.log(LEAST_CHANCE), np.exp(log_chance), 0.0)

@@ -48,7 +48,7 @@ class Strategy(Method):
     def ask(self, n: int) -> list[Proposal]:
         """Up to ``n`` proposals worth evaluating next.
 
-        Fewer or none while answers are outstanding means waiting for them; none with nothing
+        Fewer or none while evaluations are outstanding means waiting for them; none with nothing
         outstanding means finished.
         """
 
@@ -60,9 +60,9 @@ class Strategy(Method):
 class Recalling(Strategy):
     """A strategy that can be put back to where it stood without the work of asking.
 
-    Its answers depend on nothing but the calls so far and its one generator, which nothing but asking moves; what an
-    ask leaves behind beside that, :meth:`recall` leaves behind as well. A search that goes on recalls all that was
-    asked, and asks the last question only again.
+    Its proposals depend on the calls so far and on its one generator alone, and only asking moves the generator.
+    Whatever else an ask changes, :meth:`recall` changes too. A search that goes on recalls all asks but the last, and
+    repeats that one.
     """
 
     @property
@@ -72,22 +72,22 @@ class Recalling(Strategy):
 
     @abstractmethod
     def recall(self, n: int, given: Sequence[Proposal]) -> None:
-        """Take note that ``ask(n)`` gave these proposals, the generator standing where it stood then.
+        """Take note that ``ask(n)`` gave these proposals; the generator is in the state that it had then.
 
-        Where the generator stands afterwards is of no importance: the caller puts it to where the ask left it.
+        The state afterwards does not matter: the caller sets the generator to where the ask left it.
         """
 
 
-def proposals(answer: Any, *, of: Strategy) -> list[Proposal]:
-    """The answer of a strategy that was asked, checked: it may be anybody's.
+def proposals(result: Any, *, of: Strategy) -> list[Proposal]:
+    """What a strategy's ``ask`` gave, checked: the strategy may be the user's own.
 
     Raises:
         InvalidOption: when it is anything but a list of proposals.
     """
-    odd = [x for x in answer if not isinstance(x, Proposal)] if isinstance(answer, list | tuple) else [answer]
+    odd = [x for x in result if not isinstance(x, Proposal)] if isinstance(result, list | tuple) else [result]
     if odd:
         raise InvalidOption(
-            f"{type(of).__module__}:{type(of).__qualname__} was asked and answered with {odd[0]!r:.80}; its ask(n) "
+            f"{type(of).__module__}:{type(of).__qualname__} proposed {odd[0]!r:.80}; its ask(n) "
             "gives a list of archsmith.architecture.Proposal, an empty one where it has nothing to propose"
         )
-    return list(answer)
+    return list(result)

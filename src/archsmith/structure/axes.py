@@ -1,7 +1,7 @@
-"""What a tensor dimension is made of: the data that a declaration, or a tracer, says about a module.
+"""What a tensor dimension is made of: the data in which a declaration, or a tracer, describes a module.
 
 A dimension is a list of *segments* (concatenation), each an ordered product of *factors*: integers, and atoms
-(:class:`Width`) of which a subnet keeps the first so many units.
+(:class:`Width`) of which a subnet keeps the first few units.
 
 >>> heads, size = Width("heads", (2, 4)), Width("head_size", (8, 16))
 >>> qkv = 3 * heads * size                       # three blocks, each heads x head_size
@@ -28,12 +28,12 @@ Numbers = Mapping[str, int]
 """Choice name -> number of the option taken."""
 
 INDICES_KEPT = 32
-"""Indices that an axis remembers."""
+"""How many indices an axis caches."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """An atom: a number of interchangeable units, of which a subnet keeps the first so many.
+    """An atom: a number of interchangeable units, of which a subnet keeps the first few.
 
     Args:
         choice: name of the choice that decides. The same name in several places is one choice; where the sizes
@@ -110,7 +110,7 @@ class Axis:
 
     @cached_property
     def _indices(self) -> dict[tuple[int, ...], Index]:
-        """Option numbers of the widths -> the index, of late: most tensors of a network share few axes."""
+        """Option numbers of the widths -> the index, for recent subnets; most tensors of a network share few axes."""
         return {}
 
     def _index(self, numbers: Numbers) -> Index:
@@ -132,7 +132,7 @@ class Axis:
         return np.concatenate(found)
 
     def __mul__(self, other: AxisLike) -> Axis:
-        """Each unit ``other`` times; ``other`` is one product, since a concatenation would not stay one."""
+        """Each unit repeated ``other`` times. Only an integer can be multiplied by a concatenation."""
         right = as_axis(other)
         if len(right.segments) > 1 and self != Axis(((self.full,),)):
             raise InvalidModel(f"({self}) * ({right}): only an integer can repeat a concatenation; multiply its parts")
@@ -219,7 +219,7 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True)
 class Elastic:
-    """What the dimensions of one module are.
+    """The dimensions of one module.
 
     Args:
         out: of the outputs (units, channels).
@@ -235,7 +235,7 @@ class Elastic:
 
 
 def check_sizes(choice: str, options: tuple[int, ...]) -> None:
-    """Refuse sizes that are no ascending positive integers.
+    """Refuse sizes that are not positive integers in ascending order.
 
     Raises:
         InvalidModel: naming the choice.

@@ -14,17 +14,17 @@ Passing = tuple[Place, StandIn]
 
 @dataclass(frozen=True)
 class Blocks:
-    """How many of a container's blocks run: those that can be left out go one by one, the last of them first.
+    """How many of a container's blocks run. Those that can be left out are dropped one by one, the last of them first.
 
-    A container is a ``ModuleList`` or ``Sequential``: without a block it is the shorter container, its later blocks
-    counted anew, as if it had been built so.
+    A container is a ``ModuleList`` or ``Sequential``. When a block is left out, the later blocks are renumbered, as if
+    the container had been built without it.
 
     Args:
         name: of the choice.
         children: names of all blocks, in order.
-        droppable: of those that can be left out, in order.
+        droppable: names of the blocks that can be left out, in order.
         options: numbers of blocks, ascending; the largest is all of them.
-        passing: block that can be left out -> where the stream enters it, and what it answers then.
+        passing: block that can be left out -> where the stream enters it, and what it returns when it is left out.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Blocks:
 class Branch:
     """Whether a residual branch runs: ``x + f(x)`` or ``x`` alone.
 
-    Without it a module that gives zeros stands in its place: ``nn.Hardshrink`` with an infinite threshold, or a
-    ``torch.fx.GraphModule`` where it is called with several things or gives several.
+    A module that returns zeros replaces a branch that is left out: ``nn.Hardshrink`` with an infinite threshold, or a
+    ``torch.fx.GraphModule`` where the branch has several inputs or outputs.
 
     Args:
         name: of the choice.
-        passing: where the stream enters it, and what it answers when it is left out.
+        passing: where the stream enters it, and what it returns when it is left out.
     """
 
     name: str

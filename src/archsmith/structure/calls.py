@@ -1,4 +1,4 @@
-"""What a network is called with and what it gives back: the forms in which users have both."""
+"""The inputs and outputs of a network, in the forms in which users have them."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def check_call(model: nn.Module, inputs: Any) -> None:
 
 
 def in_order(inputs: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
-    """The inputs of one call in a fixed order, for what knows positions only.
+    """The inputs of one call in a fixed order, for callers that know positions only.
 
     Args:
         inputs: a tensor, a tuple or list, or a mapping by name.
-        names: in which order a mapping's values go; what it holds beyond them (labels, say) is left out.
+        names: the order of a mapping's values; its other entries (labels, say) are left out.
 
     Raises:
         InvalidModel: when inputs are given by name and the names are not known, or the other way round.

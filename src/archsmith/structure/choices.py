@@ -22,7 +22,7 @@ Copy = Callable[[nn.Module], nn.Module]
 
 
 class ChoiceModule(nn.Module):
-    """What the supernet asks of every choice module. ``number`` counts the options of its choice from 0."""
+    """What a supernet needs from every choice module. ``number`` is the number of an option, counted from 0."""
 
     name: str
     kind: Kind
@@ -54,7 +54,7 @@ class ChoiceModule(nn.Module):
 
     @abstractmethod
     def plain(self, number: int, copy: Copy) -> nn.Module:
-        """What extraction leaves in its place."""
+        """The plain module that replaces it on extraction."""
 
     def _gated(self, output: Tensor) -> Tensor:
         return output if self._gate is None else output * self._gate
@@ -107,7 +107,7 @@ class Optional(ChoiceModule):
 
     Args:
         name: of the choice, whose options are ``False`` (skipped) and ``True``.
-        module: what runs, or not; extraction leaves it, or ``nn.Identity``.
+        module: runs or is skipped; extraction replaces the ``Optional`` by it, or by ``nn.Identity``.
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
@@ -138,9 +138,9 @@ class Optional(ChoiceModule):
 
 
 class Depth(ChoiceModule):
-    """The first so many of several blocks, one after the other.
+    """A sequence of blocks of which the first ``depth`` run.
 
-    Its ``state_dict`` keys are those of an ``nn.Sequential`` of the blocks, which is what extraction leaves.
+    Its ``state_dict`` keys are those of an ``nn.Sequential`` of the blocks, which replaces it on extraction.
 
     Args:
         name: of the choice.

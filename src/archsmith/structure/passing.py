@@ -1,11 +1,11 @@
-"""What stands for a module that is left out: a stand-in made of what the module was given.
+"""What replaces a module that is left out: a stand-in built from the module's inputs.
 
 A stand-in is plain data, nested as the module's output is:
 
     ("stream",)            the tensor that passes through: the input whose every dimension the output keeps
     ("input", PLACE)       another input as it was given, such as a position bias that all blocks share
     ("constant", VALUE)    a plain value; also ``None`` for a tensor that nobody reads
-    ("made", NUMBER)       while it is not known what to put there: a tensor that is no input
+    ("made", NUMBER)       a tensor that is no input, as long as its replacement is not known
     ("tuple", A, B, ...)   a tuple of stand-ins, and ``("list", ...)`` a list
 
 A place is where an input stands in the call: ``("args", 0)``, ``("kwargs", "hidden_states")``, or deeper in tuples,
@@ -27,13 +27,13 @@ StandIn = tuple[Any, ...]
 
 STREAM: StandIn = ("stream",)
 ONE_TENSOR: tuple[Place, StandIn] = (("args", 0), STREAM)
-"""Of a module that turns its only tensor into one."""
-PLAIN = bool | int | float | str | None
+"""Place and stand-in for a module with one tensor as input and one as output."""
+PLAIN_TYPES = bool | int | float | str | None
 """Values that a stand-in can hold."""
 
 
 def places(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Any]]:
-    """Everything that a call was given, with its place; tuples, lists and dicts are opened.
+    """Every input of a call, with its place; tuples, lists and dicts are opened.
 
     >>> places((1, [2]), {"a": 3})
     [(('args', 0), 1), (('args', 1, 0), 2), (('kwargs', 'a'), 3)]
@@ -53,15 +53,15 @@ def _opened(place: Place, thing: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def stand_in_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[StandIn, Tensor, list[Tensor]] | None:
-    """How an output would be made of inputs.
+    """How an output could be built from inputs.
 
     Args:
         output: of a module.
-        given: what it was called with.
+        given: inputs of that module, with their places.
 
     Returns:
         The stand-in, the tensor in the output that is the stream (the first), and further tensors that are no inputs,
-        in the order of their numbers; nothing at all where the output has no tensor, or things that cannot be made.
+        in the order of their numbers; ``None`` where the output has no tensor, or holds something that cannot be built.
     """
     stream: list[Tensor] = []
     made: list[Tensor] = []
@@ -76,7 +76,7 @@ def stand_in_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[StandIn, T
         place = next((p for p, x in given if x is thing), None)
         if place is not None and not isinstance(thing, bool | None):
             return "input", place
-        if isinstance(thing, PLAIN):
+        if isinstance(thing, PLAIN_TYPES):
             return "constant", int(thing) if isinstance(thing, int) and not isinstance(thing, bool) else thing
         if isinstance(thing, Tensor):
             made.append(thing)
@@ -88,7 +88,7 @@ def stand_in_of(output: Any, given: list[tuple[Place, Any]]) -> tuple[StandIn, T
 
 
 def settled(stand_in: StandIn, instead: Sequence[StandIn]) -> StandIn:
-    """A stand-in with others for what is made, by number."""
+    """``stand_in`` with each ``("made", NUMBER)`` in it replaced by ``instead[NUMBER]``."""
     if stand_in[0] == "made":
         return instead[stand_in[1]]
     if stand_in[0] in ("tuple", "list"):
@@ -97,7 +97,7 @@ def settled(stand_in: StandIn, instead: Sequence[StandIn]) -> StandIn:
 
 
 def given_at(place: Place, args: Any, kwargs: Any) -> Any:
-    """What a call was given at a place."""
+    """The input of a call at a place."""
     found: Any = args if place[0] == "args" else kwargs
     for key in place[1:]:
         found = found[key]
@@ -105,7 +105,7 @@ def given_at(place: Place, args: Any, kwargs: Any) -> Any:
 
 
 def standing_in(stream: Place, stand_in: StandIn, value: Callable[[Tensor], Any]) -> Callable[..., Any]:
-    """A forward that gives ``stand_in`` and computes nothing, with ``value`` of the stream in the stream's place."""
+    """A ``forward`` that returns ``stand_in``, and computes nothing but ``value`` of the stream in it."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return _built(stand_in, lambda p: given_at(p, args, kwargs), lambda: value(given_at(stream, args, kwargs)))
@@ -114,7 +114,7 @@ def standing_in(stream: Place, stand_in: StandIn, value: Callable[[Tensor], Any]
 
 
 def with_stream(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A module's output with ``change`` of its first tensor in that one's place."""
+    """A module's output in which ``change`` of the first tensor replaces it."""
     done = False
 
     def of(thing: Any) -> Any:
@@ -128,7 +128,7 @@ def with_stream(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def zeros_in_place_of(stream: Place, stand_in: StandIn) -> nn.Module:
-    """A module of torch's own that gives ``stand_in`` with zeros in the stream's place, however it is called."""
+    """A module of torch's own that returns ``stand_in`` with zeros in the stream's place, whatever its inputs."""
     if (stream, stand_in) == ONE_TENSOR:
         return nn.Hardshrink(math.inf)
     graph = fx.Graph()

@@ -16,7 +16,7 @@ from archsmith.structure.axes import Kernel
 
 
 class KernelPolicy(ABC):
-    """Makes kernels smaller. Its own tensors belong to the supernet, train with it and are baked in by extraction.
+    """Makes kernels smaller. The tensors that it learns belong to the supernet; extraction applies them for good.
 
     Attributes:
         views: whether :meth:`apply` gives a view, which shares later changes of the weight.
@@ -85,7 +85,7 @@ def policy_named(name: str) -> KernelPolicy:
     """The policy of that name.
 
     Raises:
-        UnknownName: with those there are.
+        UnknownName: listing the known names.
     """
     if name not in _POLICIES:
         raise unknown("weight policy", name, _POLICIES)

@@ -1,8 +1,8 @@
-"""The size of images as a choice: a subnet gets its images smaller, the deployed network is given small ones.
+"""The size of images as a choice: a supernet resizes images for its subnets, a deployed network expects small ones.
 
-Inside a supernet images of any size are resized_images to the subnet's before the network sees them: bilinear, with
-anti-aliasing, as torchvision resizes. What is extracted is the network alone: it is measured, counted and exported at
-its own image size, and whoever runs it resizes its images before.
+A supernet resizes images of any size to the subnet's before the network sees them: bilinear, with anti-aliasing, as
+torchvision does. Extraction gives the network alone: it is measured, counted and exported at its own image size, and
+its user resizes the images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Resolution:
             plan["inputs"][self.place] = self.size(number)
 
     def option(self, height: int) -> str:
-        """How one option is called where a reason is given for it."""
+        """The name of one option, as the key of a reason."""
         return f"{self.name}={height}"
 
 
@@ -130,10 +130,10 @@ def _times(gate: Tensor, images: Tensor) -> Tensor:
 
 
 class Resizing:
-    """A network's ``forward`` that makes its images smaller before: a shadow for the length of a call.
+    """A network's ``forward`` with smaller images: it replaces the original for the length of a call.
 
     Args:
-        network: whose own ``forward`` is called then.
+        network: its own ``forward`` is called with the resized images.
         sizes: a plan's ``inputs``.
         gates: factors of inputs, for relaxed decisions.
     """

@@ -47,9 +47,9 @@ class Structure:
         declared: module name -> what its rule, or a trace, says of it.
         containers: module name -> choice module, or the blocks of a container of the model's own.
         chains: name of a declared module or container -> the containers around it, for each of its places.
-        reasons: choice, tensor or block that does not vary -> why, as far as somebody asked.
-        spanned: atoms over which some operator normalises, averages or takes a softmax, as far as a trace tells:
-            dropping their units is not zeroing them.
+        reasons: choice, tensor or block that does not vary -> why, as far as a trace tells.
+        spanned: atoms over which some operator normalises, averages or takes a softmax, as far as a trace tells. To
+            drop units of these is not the same as to zero them.
         resolution: the size of images, where that is a choice.
     """
 
@@ -62,7 +62,7 @@ class Structure:
     resolution: Resolution | None = None
 
     def own(self, architecture: Architecture) -> Architecture:
-        """The part of an architecture that is ours: itself, or of a product of our space the choices that we have.
+        """The part of an architecture that is of this space: all of it, or these choices out of a product space's.
 
         Raises:
             InvalidArchitecture: for an architecture of another space.
@@ -73,7 +73,7 @@ class Structure:
                 return self.space.architecture(mine)
             except UserError as error:
                 raise InvalidArchitecture(
-                    f"{architecture} belongs to the space {architecture.space}, which is neither ours, "
+                    f"{architecture} belongs to the space {architecture.space}, which is neither this supernet's, "
                     f"{self.space.fingerprint}, nor a product with it: {error}"
                 ) from error
         return architecture
@@ -81,7 +81,7 @@ class Structure:
     def numbers(self, architecture: Architecture) -> dict[str, int]:
         """Option number by choice; inactive choices have 0.
 
-        An architecture of a product space is read for the choices that are ours.
+        Of an architecture of a product space, only the choices of this space are read.
         """
         row = self.space.rows([self.own(architecture)])[0]
         return dict(zip(self.space.names, row.tolist(), strict=True))
@@ -108,7 +108,7 @@ class Structure:
         return Plan(tensors, attributes, **{**fields, "skipped": tuple(fields["skipped"])})
 
     def _decides(self, path: str, container: Container, numbers: Numbers) -> bool:
-        """Whether nothing around a container leaves it out."""
+        """Whether the containers around this one let it run."""
         return any(all(numbers[c] in runs for c, runs in chain if c != container.name) for chain in self.chains[path])
 
     def policy_tensors(self, model: nn.Module) -> dict[str, nn.Parameter]:
@@ -158,7 +158,7 @@ def assemble(
     symmetries: Sequence[Interchangeable] = (),
     resolution: Resolution | None = None,
 ) -> Structure:
-    """The structure of what is declared, of blocks that can be left out, and of a model's choice modules.
+    """One structure from declared axes, blocks that can be left out, and a model's choice modules.
 
     Raises:
         InvalidModel: where nothing is elastic, or one choice has different options in two places.
@@ -202,13 +202,13 @@ def declare(modules: Mapping[str, nn.Module], elastic: Mapping[str, Elastic]) ->
     return found
 
 
-_REMOVE = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
+_HOW_TO_REMOVE = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm ...)"
 
 
 def check_given(name: str, module: nn.Module, *, parametrised: bool = True) -> None:
     """Refuse tensors without a size, and those that a parametrisation computes, which would ignore a shadow."""
     if parametrised and parametrize.is_parametrized(module):
-        raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {_REMOVE}")
+        raise InvalidModel(f"{name} ({type(module).__name__}) has parametrised weights; {_HOW_TO_REMOVE}")
     if any(isinstance(t, UninitializedParameter | UninitializedBuffer) for t in _own(module).values()):
         raise InvalidModel(f"{name} ({type(module).__name__}) has no size yet; run the model once before")
 
@@ -218,7 +218,7 @@ def _check_held(name: str, module: nn.Module, declared: Declared) -> None:
     held = _own(module)
     for tensor in declared.tensors:
         if held.get(tensor) is None:
-            raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {_REMOVE}")
+            raise InvalidModel(f"{name}: {tensor} is computed by a hook (weight_norm, spectral_norm); {_HOW_TO_REMOVE}")
 
 
 def _own(module: nn.Module) -> dict[str, Tensor | None]:

@@ -1,4 +1,4 @@
-"""The units of an atom in the tensors that it reaches: put in another order, or zeroed."""
+"""Reorder or zero the units of an atom in all tensors that it reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be made a supernet of, and what a supernet cannot be put through."""
+"""Refusals: models that cannot become a supernet, and tools that cannot run on one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def refuse_wrapped(model: nn.Module) -> None:
-    """Refuse what is no module, and wrappers around the model, or in it, that bypass shadows."""
+    """Refuse objects that are no module, and wrappers around or in the model that bypass shadows."""
     if not isinstance(model, nn.Module):
         raise InvalidModel(f"a model is a torch.nn.Module, got {type(model).__name__}: {model!r}")
     for name, module in model.named_modules():
@@ -49,7 +49,7 @@ def refuse_wrapped(model: nn.Module) -> None:
 
 
 def refuse_tracing() -> None:
-    """Refuse to be recorded by a compiler or exporter: what it would keep are slices of one call."""
+    """Refuse compilers and exporters: they would record the slices of one call."""
     if torch.compiler.is_compiling():  # first: the compiler reads this function, and gives up at the next line
         raise InvalidModel(_EXTRACT_FIRST)
     compiler = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # set also where it gave up
@@ -61,7 +61,7 @@ def check_runs(run: Callable[[Architecture], None], smallest: Architecture, larg
     """Refuse a declaration whose smallest architecture does not run, and a model that does not run at all.
 
     Raises:
-        InvalidModel: from what was raised.
+        InvalidModel: from the original error.
     """
     if (error := _failure(run, smallest)) is None:
         return

@@ -1,4 +1,4 @@
-"""Which units of an atom matter: they are put in front once, so that every prefix keeps what matters most."""
+"""Order the units of an atom by importance, once, so that every prefix keeps the most important ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def sort_units(
 
 
 def _lasting(model: nn.Module) -> set[int]:
-    """Tensors that a checkpoint holds: in others a new order would be lost when it is loaded."""
+    """Tensors that a checkpoint holds; in other tensors a new order would be lost on loading."""
     return {id(t) for t in model.state_dict(keep_vars=True).values()}
 
 

@@ -1,4 +1,4 @@
-"""What asks for a supernet and is given something else."""
+"""The refusal of everything that is no supernet where one is needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from archsmith.supernet.supernet import Supernet
 
 
 def refuse_plain(given: object, purpose: str) -> None:
-    """Refuse what is no supernet, such as the module that one is made of.
+    """Refuse everything but a supernet, such as the plain module.
 
     Args:
         given: as the user gave it.
-        purpose: what needs a supernet, as the start of a sentence.
+        purpose: what needs a supernet; the message begins with it.
 
     Raises:
-        InvalidModel: with the way out.
+        InvalidModel: saying how to make one.
 
     >>> refuse_plain(3, "training")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

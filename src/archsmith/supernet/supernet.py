@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Supernet(nn.Module):
-    """A model, what is elastic in it, and the subnets that this makes.
+    """A model, what is elastic in it, and the resulting subnets.
 
     It is a module whose parameters are those of the full model and of its weight policies, inside
     :meth:`active` too: train it with any optimiser. Calls from several threads are correct, one at a time.
@@ -60,7 +60,7 @@ class Supernet(nn.Module):
         copy: work on a deep copy. With ``False`` the model itself is trained: its weights and batch-norm statistics
             change with the supernet's, and while a call runs its modules hold slices; units may be put in another
             order (:meth:`sort_units`); nothing else of it changes.
-        reporter: hears what is being done while a model is traced and proved.
+        reporter: gets progress while a model is traced and proved.
 
     Attributes:
         example_inputs: as a tuple, by position.
@@ -68,7 +68,7 @@ class Supernet(nn.Module):
 
     Raises:
         UnknownName: for a module that the model does not have.
-        InvalidModel: for sizes that do not fit the model, and for what cannot be shadowed.
+        InvalidModel: for sizes that do not fit the model, and for models that cannot be shadowed.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class Supernet(nn.Module):
 
     @cached_property
     def largest(self) -> Architecture:
-        """The one that the model computes as it is."""
+        """The architecture of the model as it is."""
         return self.space.largest()
 
     @cached_property
     def smallest(self) -> Architecture:
-        """The one with the first option everywhere."""
+        """The architecture with the first option of every choice."""
         return self.space.smallest()
 
     def random(self, rng: np.random.Generator) -> Architecture:
@@ -166,19 +166,19 @@ class Supernet(nn.Module):
 
     @property
     def current(self) -> Architecture | Relaxed:
-        """What a call without ``arch`` runs in this thread."""
+        """The architecture or relaxation that a call without ``arch`` runs in this thread."""
         stack: list[Architecture | Relaxed] = getattr(self._local, "stack", [])
         return stack[-1] if stack else self.largest
 
     @contextmanager
     def active(self, arch: T) -> Iterator[T]:
-        """Calls without ``arch`` run this one inside the ``with``, in this thread; nothing of the model changes."""
+        """Inside the ``with``, calls without ``arch`` in this thread run this one; the model is not changed."""
         if not isinstance(arch, Architecture | Relaxed):
             raise InvalidModel(f"active() takes an Architecture or Relaxed, got {arch!r}; space.architecture({{...}})")
         if isinstance(arch, Relaxed):
             arch.check(self.space)
         else:
-            self.plan(arch)  # refuses what does not belong here before anything runs
+            self.plan(arch)  # refuses other spaces before anything runs
         if not hasattr(self._local, "stack"):
             self._local.stack = []
         stack: list[Any] = self._local.stack
@@ -197,7 +197,7 @@ class Supernet(nn.Module):
     # Plans -------------------------------------------------------------------------------------------------------
 
     def plan(self, arch: Architecture) -> Plan:
-        """What ``arch`` means for every tensor; calibrated statistics are not computed for it."""
+        """The plan of ``arch`` for every tensor, without calibrated statistics."""
         with self._shadow.lock:
             return self._bound(arch).plan
 
@@ -221,14 +221,14 @@ class Supernet(nn.Module):
             return extracted(self.model, plan, self.structure.numbers(arch), self._policy_tensors)
 
     def network(self, arch: Architecture) -> nn.Module:
-        """:meth:`extract`, which brings images to the size that ``arch`` chose, where that is a choice."""
+        """:meth:`extract`, with a resize of images to the size in ``arch``, where that is a choice."""
         network = self.extract(arch)
         if sizes := self.plan(arch).inputs:
             vars(network)["forward"] = Resizing(network, sizes)
         return network
 
     def pieces(self, arch: Architecture, *, calibrated: bool = True) -> Pieces:
-        """What :meth:`extract` builds ``arch`` of, without copies: for files that are made without the network."""
+        """The parts from which :meth:`extract` builds ``arch``, without copies: for files made without a network."""
         with self._shadow.lock:
             self._refuse_running()
             plan = self.calibrated_plan(arch) if calibrated else self.plan(arch)
@@ -285,8 +285,8 @@ class Supernet(nn.Module):
     ) -> None:
         """Put the units of every width in the order of their importance, so that smaller widths keep what matters.
 
-        The outputs of the largest architecture stay as they are, up to rounding; every tensor's units are where
-        importance puts them, so load weights of the original model before, not after.
+        The outputs of the largest architecture stay as they are, up to rounding; units of every tensor are reordered,
+        so load weights of the original model before, not after.
 
         Args:
             by: ``"l1"`` or ``"taylor"``, see :func:`archsmith.supernet.importance.sort_units`.
@@ -302,11 +302,11 @@ class Supernet(nn.Module):
             self._calibrated.clear()
 
     def account(self) -> Account:
-        """What became elastic, what stayed rigid and why, and how many architectures that makes; print it."""
+        """What became elastic, what stayed rigid and why, and the number of architectures; print it."""
         return account_of(self.model, self.structure)
 
     def explain(self, name: str) -> str:
-        """All that is known of one choice, module or tensor: what is coupled with it, or why it does not vary.
+        """Everything known about one choice, module or tensor: what is coupled with it, or why it does not vary.
 
         Raises:
             UnknownName: for a name that is none of these.
@@ -340,7 +340,7 @@ class Supernet(nn.Module):
         if not self._calibration:
             return bound
         version = weights_version(self.model, self._policy_tensors.values())
-        key = self.structure.own(arch).key  # what else a product of spaces chooses does not change the statistics
+        key = self.structure.own(arch).key  # choices of other spaces in a product do not change the statistics
         kept = self._calibrated.get(key)
         if kept is None or kept[0] != version:
             overrides = statistics(self._shadow, bound, self._calibration)
@@ -391,7 +391,7 @@ class Supernet(nn.Module):
 
 def _own_modules(wanted: Elasticity) -> Via:
     if wanted.via == "graph":
-        raise InvalidOption("via='graph' replaces modules of the model, which copy=False must not; leave either away")
+        raise InvalidOption("via='graph' replaces modules of the model, which copy=False must not; drop one of the two")
     return "modules"
 
 

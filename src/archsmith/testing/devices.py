@@ -1,8 +1,8 @@
-"""What every device must do: subclass :class:`DeviceLaws` and give it a ``device`` fixture and an ``other``.
+"""What every device must do: subclass :class:`DeviceConformance` and give it a ``device`` fixture and an ``other``.
 
 Example::
 
-    class TestMine(DeviceLaws):
+    class TestMine(DeviceConformance):
         @pytest.fixture
         def device(self):
             return Mine(batch=4)
@@ -78,7 +78,7 @@ class Sees(nn.Module):
         return copied.train(self.training)
 
 
-class DeviceLaws:
+class DeviceConformance:
     """Run over every device by ``tests/hardware/test_devices.py``, and by third parties over theirs."""
 
     def test_prepare_leaves_the_module_as_found(self, device: Device) -> None:

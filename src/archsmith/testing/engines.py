@@ -1,4 +1,4 @@
-"""What every engine keeps to; subclass :class:`EngineContract` and give the fixture ``engine``."""
+"""What every engine keeps to; subclass :class:`EngineConformance` and give the fixture ``engine``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def broken_at_three(proposal: Proposal) -> Evaluation:
     return square(proposal)
 
 
-class EngineContract:
+class EngineConformance:
     """Every proposal is answered once; giving up early is allowed."""
 
     @pytest.fixture

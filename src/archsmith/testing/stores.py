@@ -1,4 +1,4 @@
-"""What every store keeps to; subclass :class:`StoreContract` and give the fixture ``open_store``."""
+"""What every store keeps to; subclass :class:`StoreConformance` and give the fixture ``open_store``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def failure(x: int) -> Evaluation:
     return Evaluation(proposal=proposal(x), values={}, evaluator="toy", status="failed", reason="out of\nmemory ∞")
 
 
-class StoreContract:
+class StoreConformance:
     """Evaluations once, in commit order; journals line by line; one writer a run."""
 
     @pytest.fixture

@@ -4,6 +4,8 @@ Subclass the suite with the name of yours::
 
 class TestMine(StrategyConformance):
     name = "mypackage.mine:Mine"
+
+:class:`StrategyCoreConformance` is its cheaper part, for every day: the same laws over few questions.
 """
 
 from __future__ import annotations
@@ -157,24 +159,30 @@ def _elsewhere(folder: str, path: str) -> subprocess.Popen[str]:
     return child
 
 
-class StrategyConformance:
-    """The tests; pytest runs those of each subclass.
+class StrategyCoreConformance:
+    """The laws over few questions: what every strategy is held to, whatever was changed.
 
     Attributes:
         name: of the strategy, or ``module:Class``.
         options: for all tests; small ones keep them fast.
         budget: evaluations of most searches.
+        steps: of a search that is recalled.
+        batches: of the searches that use a tiny space up.
+        histories: that are made up.
     """
 
     __test__ = False
     name: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    budget: ClassVar[int] = 24
+    budget: ClassVar[int] = 12
+    steps: ClassVar[int] = 14
+    batches: ClassVar[Sequence[int]] = (3,)
+    histories: ClassVar[int] = 3
 
     def __init_subclass__(cls) -> None:
-        """Have pytest collect subclasses, and not this class where it is imported."""
+        """Have pytest collect subclasses with a name, and not the suites where they are imported."""
         super().__init_subclass__()
-        cls.__test__ = True
+        cls.__test__ = hasattr(cls, "name")
 
     def make(
         self, space: ChoiceSpace, objectives: Sequence[Objective], limits: Sequence[Limit] = (), seed: int = 0
@@ -186,14 +194,6 @@ class StrategyConformance:
     def toy(self, seed: int = 0, limits: Sequence[Limit] = ()) -> Strategy:
         """The strategy on the toy problem."""
         return self.make(toy_space(), handled(self.name, TOY_OBJECTIVES), limits, seed)
-
-    def test_same_seed_asks_the_same(self) -> None:
-        again = trajectory(self.name, 3, self.budget, self.options)
-        assert again == _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
-
-    def test_other_seed_asks_otherwise(self) -> None:
-        other = trajectory(self.name, 4, self.budget, self.options)
-        assert other != _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
 
     def test_another_process_asks_the_same(self) -> None:
         """With another hash seed, so that no order of a set or a dictionary of objects decides."""
@@ -207,7 +207,7 @@ class StrategyConformance:
         if not isinstance(recalled, Recalling):
             return
         assert isinstance(live, Recalling)
-        for step in range(22):
+        for step in range(self.steps):
             n = (1, 3, 2)[step % 3]
             asked = live.ask(n)
             if step in (6, 13, 14, 21):
@@ -244,23 +244,6 @@ class StrategyConformance:
         assert asked
         assert len({p.architecture.key for p in asked}) == len(asked)
 
-    def test_answers_in_any_order(self) -> None:
-        strategy, rng = self.toy(), np.random.default_rng(5)
-        waiting: list[Proposal] = []
-        asked: list[str] = []
-        for _ in range(12):
-            new = strategy.ask(3)
-            assert new or waiting
-            asked += [p.architecture.key for p in new]
-            waiting = [(waiting + new)[i] for i in rng.permutation(len(waiting) + len(new))]
-            strategy.tell([toy_evaluate(p) for p in waiting[:2]])
-            waiting = waiting[2:]
-        assert len(set(asked)) == len(asked) > 12
-
-    def test_survives_only_failures(self) -> None:
-        done = run(self.toy(), fail, budget=self.budget, batch=3)
-        assert len({e.architecture.key for e in done}) == self.budget
-
     def test_survives_failures_here_and_there(self) -> None:
         done = run(self.toy(), lambda p: (fail, toy_evaluate)[int(p.architecture.key, 16) % 2](p), budget=self.budget)
         assert len({e.architecture.key for e in done}) == self.budget
@@ -283,22 +266,8 @@ class StrategyConformance:
             with pytest.raises(InvalidOption):
                 self.make(constrained_space(), OBJECTIVES[:m])
             return
-        done = run(self.make(constrained_space(), OBJECTIVES[:m]), evaluate_any, budget=20, batch=2)
-        assert len({e.architecture.key for e in done}) == 20
-
-    def test_metrics_that_never_change(self) -> None:
-        flat = {"accuracy_top1": Value(50.0, "measured"), "latency_ms": Value(0.0, "measured")}
-        limits = (Limit("latency_ms", "<=", 0.0), Limit("accuracy_top1", ">=", 50.0))
-        strategy = self.toy(limits=limits)
-        done = run(strategy, lambda p: Evaluation(proposal=p, values=flat, evaluator="flat"), budget=self.budget)
+        done = run(self.make(constrained_space(), OBJECTIVES[:m]), evaluate_any, budget=self.budget, batch=2)
         assert len({e.architecture.key for e in done}) == self.budget
-
-    def test_a_limit_does_not_drive_it_to_the_infeasible(self) -> None:
-        """A quarter of the toy space is feasible; no strategy may do clearly worse than random draws."""
-        drawn = [toy_evaluate(Proposal(a)) for a in toy_space().sample(400, np.random.default_rng(1))]
-        limit = Limit("latency_ms", "<=", float(np.quantile([e.values["latency_ms"].high for e in drawn], 0.25)))
-        done = run(self.toy(limits=(limit,)), toy_evaluate, budget=48)
-        assert np.mean([e.feasible((limit,)) for e in done]) >= 0.12
 
     def test_limits_that_nothing_meets(self) -> None:
         limits = (Limit("latency_ms", "<=", 1e-6), Limit("accuracy_top1", ">=", 1e6), Limit("unheard_of", "<=", 1.0))
@@ -308,7 +277,7 @@ class StrategyConformance:
     def test_a_tiny_space_is_used_up_and_then_finished(self) -> None:
         space = tiny_space()
         everything = {a.key for a in space.architectures(space.enumerate_rows())}
-        for batch in (1, 3, 50):
+        for batch in self.batches:
             strategy = self.make(space, handled(self.name, OBJECTIVES[:2]))
             done = run(strategy, evaluate_any, budget=50, batch=batch)
             assert {e.architecture.key for e in done} == everything
@@ -317,11 +286,6 @@ class StrategyConformance:
     def test_a_space_of_one(self) -> None:
         strategy = self.make(ChoiceSpace([Choice("only", (1,))]), handled(self.name, OBJECTIVES[:2]))
         assert len(run(strategy, evaluate_any, budget=5)) == 1
-
-    def test_leaves_the_global_generators_alone(self) -> None:
-        before = (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
-        run(self.toy(), toy_evaluate, budget=self.budget)
-        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
 
     def test_refuses_evaluations_of_another_space(self) -> None:
         strategy = self.toy()
@@ -333,12 +297,32 @@ class StrategyConformance:
         """Random interleavings of asking, answering, failing and telling what was not asked."""
         step = st.tuples(st.sampled_from(["ask", "tell", "fail", "unasked", "again"]), st.integers(0, 4))
 
-        @settings(max_examples=12)
+        @settings(max_examples=self.histories)
         @given(steps=st.lists(step, min_size=4, max_size=14), seed=st.integers(0, 99))
         def holds(steps: list[tuple[str, int]], seed: int) -> None:
             assert self._play(steps, seed) == self._play(steps, seed)
 
         holds()
+
+    def test_other_seed_asks_otherwise(self) -> None:
+        other = trajectory(self.name, 4, self.budget, self.options)
+        assert other != _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
+
+    def test_survives_only_failures(self) -> None:
+        done = run(self.toy(), fail, budget=self.budget, batch=3)
+        assert len({e.architecture.key for e in done}) == self.budget
+
+    def test_metrics_that_never_change(self) -> None:
+        flat = {"accuracy_top1": Value(50.0, "measured"), "latency_ms": Value(0.0, "measured")}
+        limits = (Limit("latency_ms", "<=", 0.0), Limit("accuracy_top1", ">=", 50.0))
+        strategy = self.toy(limits=limits)
+        done = run(strategy, lambda p: Evaluation(proposal=p, values=flat, evaluator="flat"), budget=self.budget)
+        assert len({e.architecture.key for e in done}) == self.budget
+
+    def test_leaves_the_global_generators_alone(self) -> None:
+        before = (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
+        run(self.toy(), toy_evaluate, budget=self.budget)
+        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
 
     def _play(self, steps: list[tuple[str, int]], seed: int) -> list[str]:
         space = constrained_space()
@@ -369,3 +353,36 @@ class StrategyConformance:
             strategy.tell(answers)
             told += answers
         return asked
+
+
+class StrategyConformance(StrategyCoreConformance):
+    """All tests; pytest runs those of each subclass."""
+
+    budget = 24
+    steps = 22
+    batches = (1, 3, 50)
+    histories = 12
+
+    def test_same_seed_asks_the_same(self) -> None:
+        again = trajectory(self.name, 3, self.budget, self.options)
+        assert again == _first_trajectory(self.name, self.budget, json.dumps(dict(self.options)))
+
+    def test_answers_in_any_order(self) -> None:
+        strategy, rng = self.toy(), np.random.default_rng(5)
+        waiting: list[Proposal] = []
+        asked: list[str] = []
+        for _ in range(12):
+            new = strategy.ask(3)
+            assert new or waiting
+            asked += [p.architecture.key for p in new]
+            waiting = [(waiting + new)[i] for i in rng.permutation(len(waiting) + len(new))]
+            strategy.tell([toy_evaluate(p) for p in waiting[:2]])
+            waiting = waiting[2:]
+        assert len(set(asked)) == len(asked) > 12
+
+    def test_a_limit_does_not_drive_it_to_the_infeasible(self) -> None:
+        """A quarter of the toy space is feasible; no strategy may do clearly worse than random draws."""
+        drawn = [toy_evaluate(Proposal(a)) for a in toy_space().sample(400, np.random.default_rng(1))]
+        limit = Limit("latency_ms", "<=", float(np.quantile([e.values["latency_ms"].high for e in drawn], 0.25)))
+        done = run(self.toy(limits=(limit,)), toy_evaluate, budget=48)
+        assert np.mean([e.feasible((limit,)) for e in done]) >= 0.12

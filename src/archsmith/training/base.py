@@ -26,10 +26,10 @@ RunSubnet = Callable[[Architecture], Any]
 
 
 class TrainingMethod(Method):
-    """Decides which subnets learn from a batch, and from whom.
+    """Decides which subnets learn from a batch, and from what: targets or another subnet.
 
     Optimiser, schedule, mixed precision, checkpoints and progress belong to the loop that all methods share.
-    Every method is built from keyword options only, and keeps each under its own name.
+    Every method is built from keyword options only, and stores each as an attribute of the same name.
     """
 
     @abstractmethod
@@ -51,7 +51,7 @@ class TrainingMethod(Method):
             targets: what ``loss`` compares with, on the supernet's device.
             loss: the user's.
             rng: the only source of randomness, for which subnets are drawn.
-            scale: to be applied to every loss before ``.backward()`` (mixed precision).
+            scale: apply it to every loss before ``.backward()`` (mixed precision).
 
         Returns:
             Losses by the name of the subnet's part in the batch (``"largest"``, ``"smallest"``, ``"random"`` ...);
@@ -65,6 +65,6 @@ def detached(outputs: Any) -> Any:
 
 
 def is_cross_entropy(loss: Loss) -> bool:
-    """Whether outputs are the logits of classes, as far as the loss tells."""
+    """Whether the loss takes the outputs as logits of classes."""
     loss = inspect.unwrap(loss)
     return loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)

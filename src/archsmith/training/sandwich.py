@@ -26,13 +26,14 @@ class Sandwich(TrainingMethod):
     The largest learns from the labels; the others from its outputs, which are computed anyway. Gradients of all are
     summed into one step.
 
-    Departs from the paper: a loss other than cross-entropy has no soft labels, so that all subnets then learn from the
-    targets, unless ``distill`` says how to imitate.
+    Departs from the paper: with a loss other than cross-entropy there are no soft labels, so all subnets learn from the
+    targets unless ``distill`` is given.
 
     Args:
         random: subnets drawn per batch beside the largest and the smallest (the paper's n - 2).
-        temperature: softens the teacher's and the pupils' classes; 1 in the paper.
-        distill: how pupils imitate the largest network; for logits of classes the cross-entropy with its softmax.
+        temperature: softens the class probabilities of the largest and the other subnets; 1 in the paper.
+        distill: loss between a subnet's outputs and the largest's; by default, for logits of classes, cross-entropy
+            with its softmax.
     """
 
     paper = Paper(
@@ -78,7 +79,7 @@ class Sandwich(TrainingMethod):
     def _soft_cross_entropy(self, outputs: Any, teacher: Any) -> Tensor:
         """Cross-entropy ``(b, k, ...)`` with the teacher's classes; its gradient is that of the KL divergence."""
         logits, fixed = logits_of(outputs), logits_of(teacher)
-        assert logits is not None  # the loss of the largest network has found them
+        assert logits is not None  # the loss of the largest network has checked that there are logits
         assert fixed is not None
         soft = F.softmax(fixed / self.temperature, dim=1)
         return F.cross_entropy(logits / self.temperature, soft) * self.temperature**2

@@ -46,7 +46,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "llama")) for n in MODELS])
 def test_subnets_load_with_the_stock_class(name, tmp_path):
     make, varied = MODELS[name]
     torch.manual_seed(0)

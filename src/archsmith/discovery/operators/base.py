@@ -1,4 +1,4 @@
-"""The contract of an operator family: what its operators say about the dimensions of their inputs and outputs."""
+"""The contract of an operator family: how its operators relate the dimensions of their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the first output."""
+        """Shape of the first output."""
         return tuple(self.outputs[0].shape)
 
     def freeze(self, dims: Sequence[Dim], reason: str) -> None:
-        """None of ``dims`` can vary."""
+        """Forbid ``dims`` to vary."""
         for dim in dims:
             self.algebra.freeze(dim, reason)
 
@@ -82,7 +82,7 @@ class Operators(Method):
     def apply(self, call: Call) -> Sequence[Dims]:
         """The dimensions of every output tensor, after equating those of the inputs.
 
-        An output that is left out, or whose sizes come out wrong, is frozen by the tracer with all inputs.
+        The tracer freezes an output that is missing here or has wrong sizes, together with all inputs.
         """
 
 

@@ -16,8 +16,8 @@ SPATIAL = "a convolution runs along it"
 class Convolutions(Operators):
     """Plain, grouped, depthwise and transposed convolutions.
 
-    With groups both sides are a product that begins with the groups; what a group reads and makes varies apart from
-    their number.
+    With groups both sides are a product that begins with the groups; the channels of a group vary apart from the number
+    of groups.
     """
 
     paper = OURS
@@ -38,7 +38,7 @@ class Convolutions(Operators):
         return [[*batch, out, *positions]]
 
     def _positions(self, call: Call, given: Dims, kernel: Dims) -> Dims:
-        """A window of one position that moves by one leaves the positions alone."""
+        """A window of one position with stride one keeps the positions."""
         found = []
         for i, (dim, window) in enumerate(zip(given, kernel, strict=True)):
             step, pad = (v[i] if len(v) > 1 else v[0] for v in (call["stride"], call["padding"]))
@@ -55,7 +55,7 @@ class Convolutions(Operators):
             return weight[0]
         product = call.algebra.split(weight[0], (groups, call.algebra.size(weight[0]) // groups))
         if product is None:
-            call.freeze([channels, *weight[:2]], "groups that are not one behind the other")
+            call.freeze([channels, *weight[:2]], "groups that are not contiguous")
             return weight[0]
         both = call.algebra.product([product[0], weight[1]])
         if both is None:

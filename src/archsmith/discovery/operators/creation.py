@@ -11,7 +11,7 @@ from archsmith.method import OURS
 
 @final
 class Creation(Operators):
-    """Constants and noise: their sizes are numbers of the network, which may follow what they meet."""
+    """Constants and noise: their sizes are numbers in the code, which may follow the dimensions that they meet."""
 
     paper = OURS
     names = frozenset(

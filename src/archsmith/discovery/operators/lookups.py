@@ -15,7 +15,7 @@ ADDRESSED = "its positions are addressed by number"
 
 @final
 class Lookups(Operators):
-    """Embeddings, gathers and scatters: what is addressed is fixed, what is carried along varies."""
+    """Embeddings, gathers and scatters: the addressed dimension is fixed, the others may vary."""
 
     paper = OURS
     names = frozenset({"embedding", "index", "index_select", "gather", "index_put", "index_put_", "take_along_dim"})

@@ -66,11 +66,11 @@ class Normalisation(Operators):
         groups = call["group"]
         parts = call.algebra.split(x[1], (groups, call.algebra.size(x[1]) // groups))
         if parts is None:
-            call.freeze([x[1]], "groups that are not one behind the other")
+            call.freeze([x[1]], "groups that are not contiguous")
         else:
             call.algebra.span(parts[1])
         return self._with_statistics(call, x)
 
     def _with_statistics(self, call: Call, x: Dims) -> Sequence[Dims]:
-        """The output is like the input; means and deviations are nobody's inputs in inference."""
+        """The output has the dimensions of the input; in inference nothing reads the means and deviations."""
         return [x, *(call.fixed(o.shape, "statistics of a norm") for o in call.outputs[1:])]

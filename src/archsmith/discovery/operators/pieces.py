@@ -14,7 +14,7 @@ PICKED = "single positions of it are picked"
 
 @final
 class Pieces(Operators):
-    """Slices, splits, concatenation, stacking, repetition: dimensions become, and are cut into, segments."""
+    """Slices, splits, concatenation, stacking, repetition: dimensions are joined as segments, or cut into segments."""
 
     paper = OURS
     names = frozenset(
@@ -106,12 +106,12 @@ class Pieces(Operators):
         elif size % step == 0 and start < step and call.shape[where] == size // step:
             part = self._every(call, x[where], step)
         if part is None:
-            call.freeze([x[where]], "a slice cuts it elsewhere than it is made of")
-            part = call.fixed([call.shape[where]], "a slice cuts it elsewhere than it is made of")[0]
+            call.freeze([x[where]], "a slice cuts it inside one of its parts")
+            part = call.fixed([call.shape[where]], "a slice cuts it inside one of its parts")[0]
         return [[*x[:where], part, *x[where + 1 :]]]
 
     def _every(self, call: Call, dim: Dim, step: int) -> Dim | None:
-        """One position of every ``step``: what is sliced so is a product that ends with the step."""
+        """One position of every ``step``: the sliced dimension is a product that ends with the step."""
         parts = call.algebra.split(dim, (call.algebra.size(dim) // step, step))
         if parts is None:
             return None
@@ -124,8 +124,8 @@ class Pieces(Operators):
             stop = start + output.shape[where]
             part = call.algebra.part(x[where], start, stop)
             if part is None:
-                call.freeze([x[where]], "it is split elsewhere than it is made of")
-                part = call.fixed([stop - start], "it is split elsewhere than it is made of")[0]
+                call.freeze([x[where]], "it is split inside one of its parts")
+                part = call.fixed([stop - start], "it is split inside one of its parts")[0]
             found.append([*x[:where], part, *x[where + 1 :]])
             start = stop
         return found

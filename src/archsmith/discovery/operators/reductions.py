@@ -13,7 +13,7 @@ from archsmith.method import OURS
 class Reductions(Operators):
     """Operators that combine the units of a dimension, in whatever order they come.
 
-    A sum over zeros is that without them; everything else spans what it runs along.
+    Zeros do not change a sum; every other operator spans the dimensions that it runs along.
     """
 
     paper = OURS
@@ -38,7 +38,7 @@ class Reductions(Operators):
             if call.name not in ("sum", "nansum"):
                 call.algebra.span(x[i])
             if call.name in ("argmax", "argmin", "max", "min") and len(call.outputs) + call.name.startswith("arg") > 1:
-                call.freeze([x[i]], f"{call.name} gives positions in it")
+                call.freeze([x[i]], f"{call.name} returns positions in it")
         if "softmax" in call.name:
             return [x]
         keep = call.outputs[0].ndim == rank and rank > 0

@@ -13,7 +13,7 @@ SPATIAL = "an operator on maps runs along it"
 
 @final
 class Spatial(Operators):
-    """Pooling, interpolation and padding: channels pass, what lies behind them is fixed."""
+    """Pooling, interpolation and padding: channels pass, the dimensions after them are fixed."""
 
     paper = OURS
     names = frozenset(

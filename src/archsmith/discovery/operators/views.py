@@ -30,7 +30,7 @@ class Views(Operators):
             return [self._permuted(call, name, x)]
         if name == "as_strided":
             same = tuple(call["size"]) == tuple(call.algebra.size(d) for d in x)
-            return [x] if same else []  # torch itself lays the same positions out otherwise
+            return [x] if same else []  # torch itself lays out the same positions in another way
         resized = {
             "unsqueeze": self._unsqueezed,
             "squeeze": self._squeezed,
@@ -80,7 +80,7 @@ class Views(Operators):
 
 
 def reshaped(call: Call, x: Dims, shape: Sequence[int]) -> Dims:
-    """The dimensions of ``x`` viewed as ``shape``: neighbours that fill the same positions are taken together."""
+    """The dimensions of ``x`` viewed as ``shape``: neighbours that cover the same positions are matched."""
     algebra, found = call.algebra, []
     sizes = [algebra.size(d) for d in x]
     i = j = 0
@@ -102,8 +102,8 @@ def reshaped(call: Call, x: Dims, shape: Sequence[int]) -> Dims:
             whole = algebra.product([d for d in x[i:a] if algebra.size(d) != 1])
             parts = None if whole is None else algebra.split(whole, right)
             if parts is None:
-                call.freeze(x[i:a], "a reshape cuts it elsewhere than it is made of")
-                parts = call.fixed(right, "a reshape cuts it elsewhere than it is made of")
+                call.freeze(x[i:a], "a reshape cuts it inside one of its parts")
+                parts = call.fixed(right, "a reshape cuts it inside one of its parts")
             found.extend(parts)
         i, j = a, b
     return found

@@ -17,7 +17,7 @@ from archsmith.value import Value
 
 
 class Composite:
-    """Runs evaluators one after another and records what they found, or why one failed.
+    """Runs evaluators one after another and records their values, or why one failed.
 
     Args:
         evaluators: in the order they run; the cheap and likely failing ones first save time.

@@ -1,4 +1,4 @@
-"""From what is known of a network to its latency: learnt from a few networks that were measured as a whole."""
+"""Models of latency, fitted on a few networks that were measured as a whole."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scipy.special import stdtrit
 from archsmith.predictor.choice_gaussian_process import ChoiceGaussianProcess
 
 Array = NDArray[np.float64]
-LEAST_SPREAD = 1e-2
-"""Relative standard deviation of a predicted latency at least: what one measurement differs from the next by."""
-SCORED = 8
-"""Parts of the cross-validation at most."""
+MIN_DEVIATION = 1e-2
+"""Smallest relative standard deviation of a predicted latency: that of repeated measurements."""
+MOST_FOLDS = 8
+"""Most folds of the cross-validation."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of ``n`` networks without measuring them as a whole.
+    """Values of ``n`` networks that are known without measuring them as a whole.
 
     Args:
         codes: of the choices, ``(n, d)``, as :class:`~archsmith.encoding.thermometer.Thermometer` gives them.
@@ -48,10 +48,10 @@ class Known:
 
 
 class LatencyModel(Protocol):
-    """Learns latencies ``(n,)`` of known networks, and says the mean and the relative deviation of others, ``(k,)``."""
+    """Fits latencies ``(n,)`` of networks, and predicts mean and relative deviation of others, ``(k,)`` each."""
 
     def fit(self, known: Known, latency: Array) -> None:
-        """Learn; forgets what was learnt before."""
+        """Fit; an earlier fit is discarded."""
 
     def predict(self, known: Known) -> tuple[Array, Array]:
         """Mean in milliseconds and standard deviation as a share of it."""
@@ -60,10 +60,10 @@ class LatencyModel(Protocol):
 class Mixture:
     r"""``latency = sum_j a_j * sums_j + b * blocks + c`` by least squares of the relative errors, every a at least 0.
 
-    With the sum over blocks this is what blocks do not show: runtimes fuse over their borders (an a below 1), and
-    every block that is measured alone pays for entering the runtime and for changing layouts (a b below 0). With
-    latencies on other devices it is a new device as a mixture of known ones. With few networks the sums are only
-    scaled, and nothing is added to them.
+    For the sum over blocks it corrects effects between blocks: runtimes fuse operators across their borders (``a``
+    below 1), and a block measured alone includes entering the runtime and changing layouts (``b`` below 0). For
+    latencies on other devices it describes a new device as a mixture of known ones. With few networks the sums are only
+    scaled: ``b`` and ``c`` are 0.
     """
 
     def fit(self, known: Known, latency: Array) -> None:
@@ -77,11 +77,11 @@ class Mixture:
         self._weights[self._kept] = weights
         errors = self._mean(terms) / latency - 1
         free = max(len(latency) - int((weights > 0).sum()), 1)
-        self._spread = max(float(np.sqrt(errors @ errors / free)), LEAST_SPREAD)
-        self._spread *= float(stdtrit(free, 0.975)) / 1.96  # of few networks the deviation itself is uncertain
+        self._spread = max(float(np.sqrt(errors @ errors / free)), MIN_DEVIATION)
+        self._spread *= float(stdtrit(free, 0.975)) / 1.96  # with few networks the deviation itself is uncertain
 
     def predict(self, known: Known) -> tuple[Array, Array]:
-        """Mean and relative deviation, which is that of all."""
+        """Mean and relative deviation, the same for all networks."""
         return self._mean(self._terms(known)), np.full(len(known), self._spread)
 
     def _mean(self, terms: Array) -> Array:
@@ -98,7 +98,7 @@ class Process:
     """A Gaussian process of the logarithm of the latency over all choices, and how often each option is taken.
 
     Args:
-        on: a mixture of the sums, of which the process learns what is left; without it, the whole latency.
+        on: a mixture of the sums, whose residuals the process models; without it, the whole latency.
     """
 
     def __init__(self, on: Mixture | None = None) -> None:
@@ -115,7 +115,7 @@ class Process:
     def predict(self, known: Known) -> tuple[Array, Array]:
         """Mean and relative deviation."""
         mean, deviation = self._process.predict(self._encoded(known)[0])
-        return np.exp(mean + self._base(known)), np.maximum(deviation, LEAST_SPREAD)
+        return np.exp(mean + self._base(known)), np.maximum(deviation, MIN_DEVIATION)
 
     def _base(self, known: Known) -> Array:
         return np.zeros(len(known)) if self._on is None else np.log(self._on.predict(known)[0])
@@ -134,21 +134,21 @@ MODELS: dict[str, Callable[[], LatencyModel]] = {
     "both": lambda: Process(on=Mixture()),
     "operators": Mixture,
 }
-"""The sum over blocks corrected, a process over choices, a process of what the corrected sum leaves; and the sum over
-operators corrected."""
-AUTO = ("blocks", "learned", "both")
+"""The corrected sum over blocks, a process over choices, a process over residuals of that sum; the corrected sum over
+operators."""
+AUTO_MODELS = ("blocks", "learned", "both")
 """Those among which cross-validation chooses: a table of operators takes more measurements."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A model, and how far it was from networks that it had not seen.
+    """A fitted model and its error on held-out networks.
 
     Args:
         name: of the model.
         model: fitted on everything.
         error: median relative error of the cross-validation.
-        least: half of an interval at least, relative: 95 % of the networks of the cross-validation are within it.
+        least: smallest half-width of an interval, relative: 95 % of the networks of the cross-validation lie within it.
     """
 
     name: str
@@ -164,14 +164,14 @@ class Judged:
 
 
 def judged(known: Known, latency: Array, names: Sequence[str]) -> Judged:
-    """Of the models named that one which predicts best what it has not seen, fitted on everything.
+    """The named model with the best predictions of held-out networks, fitted on all of them.
 
     Args:
         known: of ``n`` networks.
         latency: measured, ``(n,)``.
         names: in ``MODELS``.
     """
-    parts = np.arange(len(latency)) % min(SCORED, len(latency))
+    parts = np.arange(len(latency)) % min(MOST_FOLDS, len(latency))
     found = []
     for name in names:
         errors = np.empty(len(latency))

@@ -1,4 +1,4 @@
-"""What one forward pass computes and moves, operator by operator, on shapes alone."""
+"""Multiply-adds and memory of one forward pass, operator by operator, from shapes alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OperatorCounts:
 
     Args:
         operations: in the order in which they run.
-        live_bytes: of inputs and activations, the most that are alive at one time.
+        live_bytes: the most bytes of inputs and activations that are alive at one time.
         weight_bytes: of all parameters and buffers, shared ones once.
     """
 
@@ -48,12 +48,12 @@ class OperatorCounts:
 
 
 def count_operators(module: nn.Module, example_inputs: tuple[Any, ...]) -> OperatorCounts:
-    """Run ``module`` on shapes without data; one that looks at its data is run with it.
+    """Run ``module`` on shapes without data, or with data where its control flow depends on them.
 
     Attention is taken apart into its matrix products, as runtimes without a fused kernel do it.
 
     Args:
-        module: lent, in evaluation mode; takes its inputs by position.
+        module: in evaluation mode, takes its inputs by position; not changed.
         example_inputs: of one call; counted as they are, whatever their batch.
     """
     named: dict[str, Tensor] = dict((*module.named_parameters(), *module.named_buffers()))

@@ -1,4 +1,4 @@
-"""A network as exporters and runtimes want it: inputs by position, outputs as tensors one after the other."""
+"""A network in the form that exporters and runtimes need: inputs by position, outputs as a flat tuple of tensors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from archsmith.errors import InvalidModel
 
 
 class Positional(nn.Module):
-    """Calls ``network`` by name with what it is given by position, and returns its tensors as a flat tuple.
+    """Takes inputs by position, passes them to ``network`` by name, and returns its tensors as a flat tuple.
 
-    Only for measuring and exporting: what users get are their own classes.
+    Only for measuring and exporting: users get their own classes.
 
     Args:
         network: shared, not copied.
@@ -43,13 +43,13 @@ class Positional(nn.Module):
         return found[0] if len(found) == 1 else found
 
     def outputs(self, *inputs: Any) -> Any:
-        """What the network itself returns."""
+        """The outputs as the network itself returns them."""
         named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
         return self.network(*(() if self.names else inputs), **named)
 
 
 def positional(network: nn.Module, names: Sequence[str]) -> nn.Module:
-    """``network`` for inputs by position: itself, where it takes them so."""
+    """``network`` for inputs by position; unchanged where it takes them by position anyway."""
     return Positional(network, names) if names else network
 
 

@@ -1,4 +1,4 @@
-"""How far the outputs of two networks that should be equal are apart."""
+"""How far the outputs of two networks differ that should be equal."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from torch import nn
 from archsmith.export.onnx_tools.by_position import Positional, flattened
 
 OPSET = 20
-"""Of every ONNX file that archsmith makes."""
+"""Operator set of every ONNX file that archsmith makes."""
 _refused: set[type[nn.Module]] = set()
-"""Classes of networks that the fast exporter refused once: it is not asked again for each of their subnets."""
+"""Classes of networks that the fast exporter refused once; it is not tried again for each of their subnets."""
 
 
 def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
@@ -30,7 +30,7 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
     Networks that the fast exporter refuses go through the other one.
 
     Args:
-        module: lent; a copy is exported.
+        module: not changed; a copy is exported.
         inputs: tensors of one call.
 
     Raises:
@@ -42,7 +42,7 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
     kind = type(copied.network if isinstance(copied, Positional) else copied)
     buffer = io.BytesIO()
     with quiet_exporter():
-        copied, _ = flattened(copied, inputs)  # a network that does not run says why in its own words
+        copied, _ = flattened(copied, inputs)  # if the network does not run, its own error is the best message
         if kind not in _refused:
             try:
                 with plain_attention():
@@ -58,9 +58,9 @@ def candidate_onnx(module: nn.Module, inputs: tuple[Any, ...]) -> bytes:
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep torch's remarks about its own exporters from the user: warnings and log lines, here and only here.
+    """Hide torch's warnings and log lines about its own exporters, only inside the ``with``.
 
-    Among them is the whole graph of a network that the fast exporter refuses, which torch prints whatever is asked for.
+    torch prints the whole graph of a network that the fast exporter refuses, whatever its log level.
     """
     import torch
 

@@ -54,7 +54,7 @@ def resized(inputs: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
 
 
 def some_of(inputs: tuple[Any, ...], start: int, count: int) -> tuple[Any, ...]:
-    """``inputs`` with ``count`` items from ``start`` on, or what is left of them; what has no batch stays."""
+    """``inputs`` with up to ``count`` items from ``start`` on; inputs without a batch stay."""
     size = batch_size(inputs)
     return tuple(x[start : start + count] if has_batch(x, size) else x for x in inputs)
 

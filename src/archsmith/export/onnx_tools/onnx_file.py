@@ -39,8 +39,8 @@ class OnnxFile:
         runtime = require("onnxruntime", extra="onnx", purpose="Running an ONNX file")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised as well; names in files are printed as they are
-        if isinstance(source, Path) and not source.is_file():  # a pipe would be waited for
+        options.log_severity_level = 4  # errors are raised as well; the runtime would print names in files unescaped
+        if isinstance(source, Path) and not source.is_file():  # reading a pipe would block
             raise DamagedFile(f"{source} is missing, or no file")
         given = source if isinstance(source, bytes) else str(source)
         try:

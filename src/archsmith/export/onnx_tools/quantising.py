@@ -1,9 +1,9 @@
-"""ONNX files with some layers quantised: which layers a file has, what their inputs range over, the QDQ file.
+"""ONNX files with some layers quantised: the layers of a file, the ranges of their inputs, the QDQ file.
 
-What int8 layers read and give is quantised with scales that calibration on the user's data finds, their weights with a
-scale for each channel (post-training static quantisation, Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2021,
-arXiv:2106.08295). int4 layers have weights in blocks of 32 with a scale each and compute in the precision of the
-network. Scales and nodes are ONNX Runtime's own quantiser's; which nodes, and from what ranges, is decided here.
+Inputs and outputs of int8 layers are quantised with scales from calibration on the user's data, their weights with one
+scale per channel (post-training static quantisation, Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2021,
+arXiv:2106.08295). int4 layers have weights in blocks of 32 with one scale each and compute in the precision of the
+network. ONNX Runtime's own quantiser computes scales and nodes; this module decides which nodes, and from what ranges.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from archsmith.export.onnx_tools.inputs import as_arrays
 from archsmith.export.onnx_tools.scopes import NAME_SCOPES, place_of
 from archsmith.export.onnx_tools.simplifying import session_of, simplified
 
-FULL = "fp32"
-"""A layer that is left as it is."""
-PRECISIONS = (FULL, "int8", "int4")
-"""Of a layer, the widest first."""
-BLOCK = 32
-"""Weights of an int4 layer that share a scale."""
+FULL_PRECISION = "fp32"
+"""Precision of a layer that is left as it is."""
+PRECISIONS = (FULL_PRECISION, "int8", "int4")
+"""Precisions of a layer, the widest first."""
+INT4_BLOCK = 32
+"""How many weights of an int4 layer share a scale."""
 ESTIMATORS = ("minmax", "percentile")
-"""How ranges are read off what was seen: all of it, or all but the outermost in 10,000."""
-_TAIL = 1e-4
-_WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
-"""Operators with weights, and which input these are."""
-_CARRIED = frozenset({"Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten"})
-"""Operators between int8 layers that stay in int8 where all that they read is."""
+"""How ranges follow from the values seen: their minimum and maximum, or without the outermost in 10,000."""
+_TAIL_SHARE = 1e-4
+_WEIGHT_INPUTS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
+"""Operators with weights -> the number of the input that holds these."""
+_INT8_PASSING = frozenset({"Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten"})
+"""Operators between int8 layers that stay in int8 if all their inputs are in int8."""
 
 Estimator = Literal["minmax", "percentile"]
 Ranges = Mapping[str, tuple[float, float]]
@@ -48,12 +48,12 @@ class Policy:
     """The precision of every layer.
 
     Args:
-        by: name of a module -> precision of all layers in it; the longest name that fits counts.
+        by: name of a module -> precision of all layers in it; the longest matching name counts.
         default: of layers that are in none of them.
     """
 
     by: Mapping[str, str] = field(default_factory=dict)
-    default: str = FULL
+    default: str = FULL_PRECISION
 
     def of(self, layer: str) -> str:
         """The precision of one layer.
@@ -68,15 +68,15 @@ class Policy:
     @property
     def full(self) -> bool:
         """Whether nothing is quantised."""
-        return {*self.by.values(), self.default} == {FULL}
+        return {*self.by.values(), self.default} == {FULL_PRECISION}
 
 
 class Quantisable:
-    """One network's file, made ready once and then quantised by as many policies as are asked for.
+    """One network's file, prepared once and then quantised by any number of policies.
 
     Args:
-        content: of an fp32 file.
-        modules: names of the network's modules: an exporter may have put all of them into one more.
+        content: bytes of an fp32 file.
+        modules: names of the network's modules, since an exporter may have wrapped all of them in one more.
 
     Attributes:
         layers: name of a layer -> the precisions that it can have, in the order in which layers run.
@@ -91,16 +91,18 @@ class Quantisable:
         _unshare(self._model)
         nodes = self._model.graph.node
         weights = {w.name: tuple(w.dims) for w in self._model.graph.initializer}
-        self._weighted = {n.name: n for n in nodes if _WEIGHTED.get(n.op_type, 9) < len(n.input) and _has(n, weights)}
+        self._weighted = {
+            n.name: n for n in nodes if _WEIGHT_INPUTS.get(n.op_type, 9) < len(n.input) and _has(n, weights)
+        }
         possible: dict[str, list[set[str]]] = defaultdict(list)
         for name, node in self._weighted.items():
-            possible[_layer(name)].append({FULL, "int8"} | ({"int4"} if _blocks(node, weights) else set()))
+            possible[_layer(name)].append({FULL_PRECISION, "int8"} | ({"int4"} if _blocks(node, weights) else set()))
         self.layers = {
             layer: tuple(p for p in PRECISIONS if p in set.intersection(*found)) for layer, found in possible.items()
         }
 
     def ranges(self, batches: Iterable[tuple[Any, ...]], estimator: Estimator = "minmax") -> dict[str, Any]:
-        """What every tensor that may be quantised ranges over: name -> lowest and highest value.
+        """The range of every tensor that may be quantised: name -> lowest and highest value.
 
         Args:
             batches: inputs of one call each, as the file takes them.
@@ -112,7 +114,7 @@ class Quantisable:
         if estimator not in ESTIMATORS:
             raise InvalidOption(f"ranges={estimator!r} must be one of {', '.join(ESTIMATORS)}")
         known = {w.name for w in self._model.graph.initializer}
-        nodes = [n for n in self._model.graph.node if n.name in self._weighted or n.op_type in _CARRIED]
+        nodes = [n for n in self._model.graph.node if n.name in self._weighted or n.op_type in _INT8_PASSING]
         wanted = list(dict.fromkeys(t for n in nodes for t in (*n.input, *n.output) if t and t not in known))
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
         names = [i.name for i in self._model.graph.input]
@@ -133,13 +135,16 @@ class Quantisable:
 
     def precisions(self, policy: Policy) -> dict[str, str]:
         """Layer -> the precision that it gets: that of the policy where it can have it, else fp32."""
-        return {layer: wanted if (wanted := policy.of(layer)) in can else FULL for layer, can in self.layers.items()}
+        return {
+            layer: wanted if (wanted := policy.of(layer)) in can else FULL_PRECISION
+            for layer, can in self.layers.items()
+        }
 
     def quantised(self, policy: Policy, ranges: Ranges, *, weight_bits: int = 8) -> bytes:
         """The file with the layers of ``policy`` quantised, by QuantizeLinear and DequantizeLinear (QDQ).
 
         Args:
-            policy: for layers that the file has; one that cannot be so precise or coarse stays as it is.
+            policy: precision of the layers; a layer that cannot have its precision stays as it is.
             ranges: of :meth:`ranges`.
             weight_bits: of int8 layers: 7 on processors whose sums of 8-bit products saturate.
 
@@ -164,7 +169,7 @@ class Quantisable:
         return content
 
     def _carried(self, eights: Sequence[str], ranges: Ranges) -> set[str]:
-        """Nodes between int8 layers that can stay in int8: all that they read comes from there, and has a range."""
+        """Nodes between int8 layers that can stay in int8: all their inputs come from there, and have a range."""
         constants = {w.name for w in self._model.graph.initializer}
         inside, given = set(), set()
         for node in self._model.graph.node:
@@ -172,7 +177,7 @@ class Quantisable:
             bounds = node.op_type == "Clip"  # beyond the first, its inputs are the bounds
             sources = reads[:1] if bounds else reads
             if node.name in eights or (
-                node.op_type in _CARRIED
+                node.op_type in _INT8_PASSING
                 and all(n in given and n not in constants for n in sources)
                 and all(np.isfinite(ranges[n]).all() for n in node.output if n in ranges)
             ):
@@ -203,9 +208,9 @@ def _renamed(content: bytes, modules: frozenset[str]) -> Any:
 
 
 def _place(node: Any, owners: Mapping[str, str], modules: frozenset[str]) -> str:
-    """The module that a node's weights belong to; else the one that made it, as either exporter tells it.
+    """The module that a node's weights belong to; else the module that either exporter names as its origin.
 
-    An exporter that puts a batch norm into the convolution before it calls the two after the batch norm.
+    An exporter that merges a batch norm into the convolution before it names both after the batch norm.
     """
     for name in node.input:
         if (owner := owners.get(name, "")) and {owner, owner.removeprefix("network.")} & modules:
@@ -222,22 +227,22 @@ def _layer(name: str) -> str:
 
 def _has(node: Any, weights: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a node computes with weights: a matrix product may be of two tensors, a lookup may be in shapes."""
-    return len(weights.get(node.input[_WEIGHTED[node.op_type]], ())) > 1
+    return len(weights.get(node.input[_WEIGHT_INPUTS[node.op_type]], ())) > 1
 
 
 def _blocks(node: Any, weights: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether the weights can be int4: of a matrix product, in whole blocks."""
-    shape = weights[node.input[_WEIGHTED[node.op_type]]]
-    return bool(node.op_type == "MatMul" and len(shape) == 2 and shape[0] % BLOCK == 0)
+    shape = weights[node.input[_WEIGHT_INPUTS[node.op_type]]]
+    return bool(node.op_type == "MatMul" and len(shape) == 2 and shape[0] % INT4_BLOCK == 0)
 
 
 def _unshare(model: Any) -> None:
-    """Weights and biases of their own for every operator: what two of them share could have one scale only."""
+    """Give every operator its own weights and biases: shared ones could have one scale only."""
     constants = {w.name: w for w in model.graph.initializer}
     taken: set[str] = set()
     for node in model.graph.node:
         for place, name in enumerate(node.input):
-            if node.op_type in _WEIGHTED and name in constants:
+            if node.op_type in _WEIGHT_INPUTS and name in constants:
                 if name in taken:
                     own = model.graph.initializer.add()
                     own.CopyFrom(constants[name])
@@ -258,7 +263,7 @@ def _giving(model: Any, wanted: Sequence[str]) -> Any:
 def _span(x: NDArray[Any], estimator: Estimator) -> tuple[float, float]:
     if estimator == "minmax":
         return float(x.min()), float(x.max())
-    low, high = np.quantile(x, (_TAIL, 1 - _TAIL))
+    low, high = np.quantile(x, (_TAIL_SHARE, 1 - _TAIL_SHARE))
     return float(low), float(high)
 
 
@@ -288,7 +293,7 @@ def _in_eight_bits(model: Any, nodes: Iterable[str], ranges: Ranges, weight_bits
         tensors_range=TensorsData(CalibrationMethod.MinMax, spans),
         nodes_to_quantize=sorted(nodes),
         nodes_to_exclude=[],
-        op_types_to_quantize=[*_WEIGHTED, *_CARRIED],
+        op_types_to_quantize=[*_WEIGHT_INPUTS, *_INT8_PASSING],
         extra_options={},
     )
     quantiser.quantize_model()
@@ -302,7 +307,7 @@ def _in_blocks(model: Any, nodes: Sequence[str]) -> Any:
     quantiser = MatMulNBitsQuantizer(
         model,
         bits=4,
-        block_size=BLOCK,
+        block_size=INT4_BLOCK,
         is_symmetric=True,
         nodes_to_exclude=[n.name for n in model.graph.node if n.name not in nodes],  # to include only adds
         quant_format=QuantFormat.QDQ,
@@ -314,7 +319,7 @@ def _in_blocks(model: Any, nodes: Sequence[str]) -> Any:
 
 @contextmanager
 def _silent() -> Any:
-    """Keep the quantiser from telling about every node, and from configuring the logging of the user when it loads."""
+    """Keep the quantiser from logging every node, and from configuring the user's logging when it is imported."""
     root = logging.getLogger()
     disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
     logging.disable(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Where an ONNX file says from which module of the network an operator comes."""
+"""Where an ONNX file records from which module of the network an operator comes."""
 
 from __future__ import annotations
 

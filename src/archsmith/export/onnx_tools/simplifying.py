@@ -1,4 +1,4 @@
-"""ONNX models as runtimes see them, before they choose kernels."""
+"""ONNX models after the basic rewrites of a runtime, before it chooses kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archsmith.errors import InvalidModel, require
 
 
 def simplified(model: Any) -> Any:
-    """The same network by ONNX Runtime's basic rules: batch norms in the convolutions before them, constants computed.
+    """The same network after ONNX Runtime's basic rewrites: batch norms merged into convolutions, constants computed.
 
     Operators stay standard ones, nodes keep their names, and matrix products are not hidden in a ``Gemm``.
 
@@ -49,5 +49,5 @@ def _options() -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised as well; names in files are printed as they are
+    options.log_severity_level = 4  # errors are raised as well; the runtime would print names in files unescaped
     return options

@@ -1,7 +1,7 @@
-"""ONNX files put together from parts: nodes that are ready, nodes with other numbers, weights as they lie in memory.
+"""ONNX files assembled from parts: unchanged nodes, nodes with other numbers, weights straight from memory.
 
-A file is a message of messages, each a number, a length and its bytes; weights are joined to it without being copied
-into another object first.
+A file is a protobuf message of messages, each a field number, a length and its bytes; weights are appended without
+being copied into another object first.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from archsmith.export.onnx_tools.fast_exporter import OPSET
-from archsmith.export.slicing.onnx_graph import UNKNOWN, Graph, GraphValue, NotSliceable, OnnxNode
+from archsmith.export.slicing.onnx_graph import UNKNOWN_SIZE, Graph, GraphValue, NotSliceable, OnnxNode
 from archsmith.export.slicing.symbolic_sizes import Key
 from archsmith.export.slicing.template import Make
 
 Array = NDArray[Any]
 Part = bytes | memoryview
 LARGEST_FILE = 2**31 - 1
-"""Bytes that a message can have."""
+"""Largest size of a message in bytes."""
 GRAPH, NODE, INITIALIZER, RAW = 7, 1, 5, 9
-"""Numbers of fields: of the graph in a model, of nodes and weights in a graph, of the values in a weight."""
+"""Field numbers: of the graph in a model, of nodes and weights in a graph, of the values in a weight."""
 
 
 class Assembly:
@@ -31,8 +31,8 @@ class Assembly:
 
     Args:
         graph: without marks.
-        numbers: of each node, to find what varies; -1 for nodes in which nothing does.
-        makers: number of a node -> attribute -> how it is made.
+        numbers: of each node, by which ``makers`` knows it; -1 for nodes that do not vary.
+        makers: number of a node -> attribute -> function that computes it.
         outputs: number of the first output.
     """
 
@@ -77,7 +77,7 @@ class Assembly:
 def _described(name: str, value: GraphValue) -> Any:
     import onnx
 
-    shape = [None if size == UNKNOWN else size for size in value.shape]
+    shape = [None if size == UNKNOWN_SIZE else size for size in value.shape]
     return onnx.helper.make_tensor_value_info(name, value.kind, shape)
 
 
@@ -94,7 +94,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _tag(number: int, length: int) -> bytes:
-    """How a part of a message begins: which one it is, and its length, seven bits a byte."""
+    """Start of a part of a message: its field number, and its length in seven bits per byte."""
     found = bytearray([number << 3 | 2])
     while length > 127:
         found.append(length & 127 | 128)

@@ -15,7 +15,7 @@ def cut(graph: Graph, dropped: Sequence[str], silenced: Sequence[str], zeros: Gr
     Args:
         graph: of the largest network, marked.
         dropped: modules whose input takes the place of their output.
-        silenced: modules in whose place ``zeros`` stands.
+        silenced: modules that ``zeros`` replaces.
         zeros: a graph with one input and one output.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Constants of a graph put into a form in which two networks can be compared number by number."""
+"""Bring the constants of a graph into a form in which two networks can be compared number by number."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from archsmith.export.onnx_tools.fast_exporter import OPSET
 from archsmith.export.slicing.onnx_graph import Attribute, Graph, OnnxNode, Shapes
 
 Array = NDArray[Any]
-SMALL = 4096
-"""Larger constants stay computed in the file, as the exporter computes them."""
+MAX_FOLDED_VALUES = 4096
+"""Constants with more values stay as the nodes that compute them."""
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"})
 
 
 def plain(graph: Graph) -> Graph:
-    """The same network with small constants computed, one of its own for every use, and transpositions joined."""
+    """The same network with small constants computed, a separate constant for every use, and transpositions joined."""
     before = -1
     shapes: Shapes = {}
-    while before != (before := sum(n.op == "Constant" for n in graph.nodes)):  # what is folded tells more shapes
+    while before != (before := sum(n.op == "Constant" for n in graph.nodes)):  # folding makes more shapes known
         shapes = graph.shapes()
         graph = replace(graph, nodes=tuple(_folded(graph.nodes, shapes)))
     nodes = _unshared(graph.nodes, graph.outputs)
@@ -40,7 +40,7 @@ def _shaped(output: OnnxNode, shapes: Shapes) -> OnnxNode:
 def joined(
     nodes: Sequence[tuple[OnnxNode, int]], outputs: Sequence[OnnxNode]
 ) -> tuple[list[tuple[OnnxNode, int]], tuple[OnnxNode, ...]]:
-    """Transpositions one after the other become one, or none: the exporter joins them where no module stands between.
+    """Join successive transpositions into one, or none: the exporter does so where no module lies between them.
 
     Args:
         nodes: with numbers; one that is new has -1.
@@ -75,7 +75,7 @@ def _composed(first: OnnxNode, second: OnnxNode) -> OnnxNode:
 
 
 def _folded(nodes: Sequence[OnnxNode], shapes: Shapes) -> list[OnnxNode]:
-    """Nodes that compute small numbers from constants become constants: sizes are put together so.
+    """Replace nodes that compute a few numbers from constants, such as sizes, by constants.
 
     Runtimes do the same when they load a file.
     """
@@ -95,7 +95,7 @@ def _folded(nodes: Sequence[OnnxNode], shapes: Shapes) -> list[OnnxNode]:
 
 
 def _constant(node: OnnxNode, known: Mapping[str, Array], shapes: Shapes) -> Array | None:
-    """What a node computes, where that is small and needs no more than constants."""
+    """The value of a node, where it is small and depends on constants only."""
     from onnx.reference import ReferenceEvaluator
 
     if node.op == "Constant" and "value" in node.attributes:
@@ -105,18 +105,18 @@ def _constant(node: OnnxNode, known: Mapping[str, Array], shapes: Shapes) -> Arr
     if node.domain or len(node.outputs) != 1 or node.op in _RANDOM or not node.inputs:
         return None
     inputs = {name: known.get(name) for name in node.inputs if name}
-    if any(value is None or value.size > SMALL for value in inputs.values()):
+    if any(value is None or value.size > MAX_FOLDED_VALUES for value in inputs.values()):
         return None
     try:
         runner = ReferenceEvaluator(node.proto(), opsets={"": OPSET})
         value = np.asarray(runner.run(None, inputs)[0])  # type: ignore[index] # said to be a string
     except Exception:  # noqa: BLE001 - what cannot be computed here is computed where the file runs
         return None
-    return value if value.size <= SMALL else None
+    return value if value.size <= MAX_FOLDED_VALUES else None
 
 
 def _unshared(nodes: Sequence[OnnxNode], outputs: Sequence[OnnxNode]) -> list[OnnxNode]:
-    """Every use has a constant of its own: in one network two sizes may be equal, and one constant, by chance."""
+    """Give every use its own constant: two sizes that are equal by chance may share one."""
     constants = {n.outputs[0]: n for n in nodes if n.op == "Constant"}
     found = []
     for node in nodes:

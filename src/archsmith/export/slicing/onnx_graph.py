@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 class NotSliceable(ArchsmithError):
-    """Subnets of a supernet cannot be cut out of its largest file; the text says why."""
+    """Subnets of a supernet cannot be cut out of its largest file; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Attribute:
 class OnnxNode:
     """One operator call; an output of the graph is one too, with its shape as an attribute.
 
-    ``place`` is the module that made it, as far as the exporter tells.
+    ``place`` is the module that made it, if the exporter names it.
     """
 
     op: str
@@ -53,11 +53,11 @@ class OnnxNode:
 
     @property
     def is_mark(self) -> bool:
-        """Whether it only says where a module begins or ends."""
+        """Whether it only marks where a module begins or ends."""
         return f"{self.domain}::{self.op}" == MARK
 
     def proto(self, made: Mapping[str, Array] | None = None) -> Any:
-        """As ONNX has it, with the values of some attributes instead of its own."""
+        """The node as a protobuf message, with ``values`` in place of some attributes."""
         import onnx
 
         name = f"/{self.place}/{self.op} {''.join(self.outputs[:1]).replace('/', '.')}"  # one of its own for each
@@ -97,7 +97,7 @@ class Graph:
     outputs: tuple[OnnxNode, ...]
 
     def shapes(self) -> Shapes:
-        """Of what nodes compute, by the rules of ONNX; the exporter's own know less, and not always the same."""
+        """Shapes of the outputs of nodes by ONNX's shape inference; the exporter's own knows fewer, and may differ."""
         import onnx
 
         def info(name: str, value: GraphValue) -> Any:
@@ -108,18 +108,18 @@ class Graph:
         graph = onnx.helper.make_graph(nodes, "shapes", inputs, [])
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
         found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
-        return {i.name: shape for i in found if UNKNOWN not in (shape := _value(i).shape)}
+        return {i.name: shape for i in found if UNKNOWN_SIZE not in (shape := _value(i).shape)}
 
 
 Shapes = Mapping[str, tuple[int, ...]]
 OUTPUT = "output"
-UNKNOWN = -1
-"""A dimension of an output that the exporter does not know."""
+UNKNOWN_SIZE = -1
+"""Stands for a dimension of an output that the exporter does not know."""
 MARK = "archsmith::Mark"
 
 
 class _Mark(torch.autograd.Function):
-    """Where a module begins and ends: seen in the exported graph, otherwise nothing."""
+    """Marks where a module begins and ends in the exported graph; computes nothing."""
 
     @staticmethod
     def forward(_context: Any, x: Tensor, _name: str, _side: str, _shape: list[int]) -> Tensor:
@@ -134,10 +134,10 @@ class _Mark(torch.autograd.Function):
 def exported(
     network: nn.Module, inputs: tuple[Any, ...], *, names: Sequence[str] = (), marked: Sequence[str] = ()
 ) -> Graph:
-    """What torch's fast exporter makes of ``network``, with nothing folded: every weight keeps its name.
+    """``network`` as torch's fast exporter writes it, with nothing folded: every weight keeps its name.
 
     Args:
-        network: plain, in evaluation mode; it has hooks while this runs.
+        network: plain, in evaluation mode; it has hooks during the export.
         inputs: of one call.
         names: of the inputs, where the network takes them by name.
         marked: names of modules before and after which the graph has a node ``archsmith::Mark``.
@@ -175,7 +175,7 @@ def exported(
 
 
 def _watched(module: nn.Module, name: str) -> list[Any]:
-    """Hooks that mark the first tensor that goes in and the one that comes out."""
+    """Hooks that mark the first input tensor and the first output tensor."""
 
     def mark(x: Tensor, side: str) -> Any:
         return _Mark.apply(x, name, side, [int(n) for n in x.shape])  # type: ignore[no-untyped-call]
@@ -234,7 +234,7 @@ def _read(content: bytes, held: set[str], prefix: int) -> Graph:
 
 def _value(info: Any) -> GraphValue:
     tensor = info.type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else UNKNOWN for d in tensor.shape.dim)
+    shape = tuple(d.dim_value if d.HasField("dim_value") else UNKNOWN_SIZE for d in tensor.shape.dim)
     return GraphValue(tensor.elem_type, shape)
 
 

@@ -61,7 +61,7 @@ class Pairing:
 
 
 def _sort(name: str, graph: Graph) -> int:
-    """Nothing, a weight, an input of the network, or what a node computes."""
+    """What a name stands for: nothing, a weight, an input of the network, or the output of a node."""
     return 0 if not name else 1 if name in graph.weights else 2 if name in graph.inputs else 3
 
 

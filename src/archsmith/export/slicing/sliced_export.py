@@ -2,8 +2,8 @@
 
 The largest network is exported once. A subnet's file has the same nodes without those of the modules that do not run;
 its weights are the slices that the plan makes of the supernet's; and the numbers that forward methods wrote into the
-graph (sizes of reshapes, groups, scales) follow sizes of the plan. Which number follows what is found by exporting a
-few probe subnets directly, and proved on others: file against file, number by number, and by running them.
+graph (sizes of reshapes, groups, scales) are formulas of sizes of the plan. The formulas are found by exporting a few
+probe subnets directly, and proved on others: file against file, number by number, and by running them.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from archsmith.progress import SILENT, Reporter
 
 __all__ = ["Doubtful", "NotSliceable", "SlicedExport", "Subnets"]
 
-POOL = 48
-"""Random subnets among which the probe subnets are looked for."""
+POOL_SUBNETS = 48
+"""How many random subnets the probe subnets are chosen from."""
 PROBE_SUBNETS = 10
-"""Subnets that are exported to find what the numbers follow, at most."""
-PROVED = 3
-"""Subnets in a row that must come out right."""
-EXPORTED = 24
-"""Exports after which it is given up."""
-FORMS = 64
-"""Sets of modules that run, of which the nodes are kept ready."""
-CLOSE = 1e-6
-"""Floating-point numbers in a graph are equal up to this share."""
+"""How many subnets at most are exported to find the formulas of the numbers."""
+PROVED_IN_A_ROW = 3
+"""How many random subnets in a row must equal their direct export."""
+MAX_EXPORTS = 24
+"""How many exports are made at most."""
+FORMS_KEPT = 64
+"""For how many sets of running modules the nodes are cached."""
+RELATIVE_TOLERANCE = 1e-6
+"""Relative difference up to which floating-point numbers in a graph count as equal."""
 
 
 class SubnetPieces(Protocol):
-    """What a subnet is made of, by names of the largest network; see :class:`archsmith.running.extraction.Pieces`."""
+    """The parts of a subnet, under names of the largest network; see :class:`archsmith.running.extraction.Pieces`."""
 
     @property
     def tensors(self) -> Mapping[str, Tensor]: ...
@@ -69,7 +69,7 @@ class SubnetPieces(Protocol):
 
 
 class Subnets(Protocol):
-    """What is needed of a supernet."""
+    """What this module needs from a supernet."""
 
     @property
     def largest(self) -> Architecture:
@@ -86,7 +86,7 @@ class Subnets(Protocol):
         """One as a network of its own."""
 
     def pieces(self, arch: Architecture, /, *, calibrated: bool = True) -> SubnetPieces:
-        """What it is built of, without copies."""
+        """The parts of one, without copies."""
 
 
 class SlicedExport:
@@ -97,7 +97,7 @@ class SlicedExport:
         inputs: tensors of one call, for which all files are made.
         names: of the inputs, where the network takes them by name.
         seed: of the subnets on which it is proved.
-        reporter: hears what is being done.
+        reporter: gets progress.
 
     Raises:
         NotSliceable: when files cut out of the largest are not those of a direct export, with the reason.
@@ -116,7 +116,9 @@ class SlicedExport:
         self._forms: OrderedDict[Any, Assembly] = OrderedDict()
         self.exports = 0
         rng = np.random.default_rng(seed)
-        pool = {a.key: a for a in (subnets.largest, subnets.smallest, *(subnets.random(rng) for _ in range(POOL)))}
+        pool = {
+            a.key: a for a in (subnets.largest, subnets.smallest, *(subnets.random(rng) for _ in range(POOL_SUBNETS)))
+        }
         self._pool = list(pool.values())
         pieces = [subnets.pieces(a, calibrated=False) for a in self._pool]
         reporter.progress("exporting the largest network and a few others")
@@ -125,13 +127,13 @@ class SlicedExport:
         self._numbers, self._looked = Numbers(self._graph), [0]
         self._learn()
         self._prove(rng)
-        del self._numbers, self._rows  # arrays of all subnets that were looked at
+        del self._numbers, self._rows  # arrays of all exported subnets
 
     def __call__(self, arch: Architecture) -> bytes:
         """The file of a subnet with the supernet's weights as they are now.
 
         Raises:
-            Doubtful: for one whose numbers the subnets that were seen do not tell.
+            Doubtful: where two formulas fit all exported subnets and differ in this one.
             NotSliceable: for one whose file would be larger than 2 GiB.
         """
         return self._file(self._subnets.pieces(arch))
@@ -139,7 +141,7 @@ class SlicedExport:
     # Learning ----------------------------------------------------------------------------------------------------
 
     def _template(self, pool: Sequence[SubnetPieces]) -> Graph:
-        """The largest network's graph, and what is needed to read the others'."""
+        """The largest network's graph; also notes what is needed to read the others'."""
         if switched := sorted({name for p in pool for name in p.switched}):
             raise NotSliceable(f"{switched[0]} holds one of several modules, and the largest network has but one")
         network = self._subnets.extract(self._subnets.largest, calibrated=False)
@@ -161,21 +163,21 @@ class SlicedExport:
 
     @cached_property
     def _zeros(self) -> Graph | None:
-        """What stands in place of a branch that gives zeros."""
+        """The graph that replaces a branch that is left out: it returns zeros."""
         return plain(exported(nn.Hardshrink(inf), (torch.ones(2),))) if self._silent else None
 
     def _learn(self) -> None:
-        """Export probe subnets until it is certain what every number follows in all of the pool."""
+        """Export probe subnets until each number's formula is certain for the whole pool."""
         for row in dict.fromkeys((min(1, len(self._pool) - 1), *Sizes(self._rows).probes(PROBE_SUBNETS))):
             if row:
                 self._look(row)
-        while (doubted := self._solve()) is not None and self.exports < EXPORTED - PROVED:
+        while (doubted := self._solve()) is not None and self.exports < MAX_EXPORTS - PROVED_IN_A_ROW:
             self._look(doubted)
 
     def _prove(self, rng: np.random.Generator) -> None:
-        """Export random subnets until some in a row are as their files."""
+        """Export random subnets until some in a row equal their cut files."""
         right = 0
-        while right < PROVED:
+        while right < PROVED_IN_A_ROW:
             arch = self._subnets.random(rng)
             pieces = self._subnets.pieces(arch, calibrated=False)
             network = self._subnets.extract(arch, calibrated=False)
@@ -187,7 +189,7 @@ class SlicedExport:
                 wrong = str(doubt)
             if not wrong:
                 continue
-            if self.exports >= EXPORTED:
+            if self.exports >= MAX_EXPORTS:
                 raise NotSliceable(f"after {self.exports} exports there are still subnets that come out wrong: {wrong}")
             self._pool.append(arch)
             self._rows.append(self._sizes(pieces))
@@ -195,7 +197,7 @@ class SlicedExport:
             self._solve()
 
     def _look(self, row: int, graph: Graph | None = None) -> None:
-        """Note every number of a subnet that is exported directly."""
+        """Export a subnet directly and note its numbers."""
         pieces = self._subnets.pieces(self._pool[row], calibrated=False)
         if graph is None:
             graph = self._exported(self._subnets.extract(self._pool[row], calibrated=False))
@@ -207,7 +209,7 @@ class SlicedExport:
     def _paired(
         self, pieces: SubnetPieces, graph: Graph
     ) -> tuple[list[tuple[int, OnnxNode, OnnxNode]], dict[str, str]]:
-        """Nodes as they should be, by number in the largest graph, beside those of the subnet; names of its weights."""
+        """Pairs of nodes, cut and exported, with their number in the largest graph; and pairs of names of weights."""
         mine, numbers = cut(self._graph, pieces.dropped, pieces.silenced, self._zeros)
         at = {id(node): i for node, i in zip(mine.nodes, numbers, strict=True)}
         at |= {id(node): len(self._graph.nodes) + i for i, node in enumerate(mine.outputs)}
@@ -215,7 +217,7 @@ class SlicedExport:
         return [(at[id(one)], one, other) for one, other in pairs.nodes], pairs.weights
 
     def _solve(self) -> int | None:
-        """Find what the numbers follow; the row that would tell most of what is in doubt."""
+        """Find the formulas of the numbers; returns the row that would settle most doubts, or ``None``."""
         search = Search(Sizes(self._rows), self._looked)
         tensors = [_Arrays(self._subnets.pieces(self._pool[row], calibrated=False)) for row in self._looked]
         self._makers = self._numbers.makers(search, tensors)
@@ -226,7 +228,7 @@ class SlicedExport:
         return int(np.argmax(tells)) if tells.any() else None
 
     def _wrong(self, pieces: SubnetPieces, graph: Graph, network: nn.Module) -> str:
-        """What of a subnet's file is not as in the direct export; empty where all is."""
+        """How a subnet's file differs from its direct export; empty where it does not."""
         sizes, arrays = self._sizes(pieces), _Arrays(pieces)
         nodes, weights = self._paired(pieces, graph)
         for number, one, other in nodes:
@@ -257,7 +259,7 @@ class SlicedExport:
         if form not in self._forms:
             graph, numbers = cut(self._graph, *form, self._zeros)
             self._forms[form] = Assembly(graph, numbers, self._makers, len(self._graph.nodes))
-            if len(self._forms) > FORMS:
+            if len(self._forms) > FORMS_KEPT:
                 self._forms.popitem(last=False)
         try:
             return self._forms[form](self._sizes(pieces), pieces.tensors, _Arrays(pieces))
@@ -265,7 +267,7 @@ class SlicedExport:
             raise Doubtful(f"a number of its file follows {error}, which does not run") from error
 
     def _sizes(self, pieces: SubnetPieces) -> dict[Key, int]:
-        """Every size of a subnet by where it stands."""
+        """Every size of a subnet, by its place."""
         found: dict[Key, int] = {
             (name, i, -1): size for name, tensor in pieces.tensors.items() for i, size in enumerate(tensor.shape)
         }
@@ -288,7 +290,7 @@ def _there(network: nn.Module, name: str) -> bool:
 
 
 class _Arrays(Mapping[str, NDArray[Any]]):
-    """Tensors of a subnet as arrays, made when they are asked for."""
+    """Tensors of a subnet as arrays, made on first use."""
 
     def __init__(self, pieces: SubnetPieces) -> None:
         self._tensors = pieces.tensors
@@ -308,7 +310,7 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
     if one.shape != other.shape or one.dtype.kind != "f":
         return np.array_equal(one, other)
-    return np.allclose(one, other, rtol=CLOSE, atol=0, equal_nan=True)
+    return np.allclose(one, other, rtol=RELATIVE_TOLERANCE, atol=0, equal_nan=True)
 
 
 def _shown(value: Any) -> str:

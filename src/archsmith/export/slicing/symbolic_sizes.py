@@ -1,4 +1,4 @@
-"""Which sizes of a subnet a number in its file follows, found from a few: ``3 * a``, ``a * b``, ``a + b`` ..."""
+"""Numbers in a subnet's file as formulas of its sizes (``3 * a``, ``a * b``, ``a + b``), found from a few subnets."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Key = tuple[str, str | int, int]
 """A dimension of a tensor ``(name, dimension, -1)``, or a number among a module's attributes
 ``(module, attribute, position)``."""
 
-MISSING = -1
-LOCAL = 16
-"""Sizes nearest to a number, of which products and sums are looked at first."""
-CERTAIN_SUBNETS = 4
-"""Subnets after which sums are no rivals of what is none."""
-RIVALS = 50
-"""Formulas in doubt that are kept."""
+NO_SIZE = -1
+NEAREST_SIZES = 16
+"""How many sizes near a number are tried first in products and sums."""
+SUBNETS_AGAINST_SUMS = 4
+"""From so many subnets on, sums are no rivals of a formula without a sum."""
+RIVALS_KEPT = 50
+"""How many rivals of a formula are kept."""
 MAX_FORMULAS = 500
-"""Formulas that fit equally well, of which the numbers are compared."""
-CLOSE = 1e-6
-"""Floating-point numbers that are rounded to 32 bits are equal up to this share."""
+"""How many formulas that fit equally well are compared."""
+RELATIVE_TOLERANCE = 1e-6
+"""Relative difference up to which floating-point numbers, rounded to 32 bits, count as equal."""
 
 
 class Doubtful(NotSliceable):
-    """Two formulas that fit all that was seen give a subnet different numbers."""
+    """Two formulas that fit all exported subnets give different numbers for another one."""
 
 
 @dataclass(frozen=True)
 class Formula:
     """``factor * a ** power * b ** other + share * b + shift`` of two sizes ``a`` and ``b`` at most.
 
-    ``rivals`` are others that fit what was seen and differ from it elsewhere.
+    ``rivals`` are formulas that fit the exported subnets too and differ for other subnets.
     """
 
     sizes: tuple[Key, ...]
@@ -58,8 +58,9 @@ class Formula:
         """
         value = self._value(size)
         for rival in self.rivals:
-            if all(key in size for key in rival.sizes) and abs(rival._value(size) - value) > CLOSE * abs(value):
-                raise Doubtful(f"a number is {value:g} or {rival._value(size):g}, which the subnets seen do not tell")
+            other = rival._value(size) if all(key in size for key in rival.sizes) else value
+            if abs(other - value) > RELATIVE_TOLERANCE * abs(value):
+                raise Doubtful(f"a number is {value:g} or {other:g}, which the exported subnets do not decide")
         return value
 
     def _value(self, size: Mapping[Key, int]) -> float:
@@ -73,7 +74,7 @@ class Formula:
 
 
 class Sizes:
-    """Sizes of some subnets, those that are always alike once.
+    """Sizes of some subnets; sizes that are always equal are kept once.
 
     Args:
         rows: one a subnet, the largest first: the sizes that it has.
@@ -81,13 +82,13 @@ class Sizes:
 
     def __init__(self, rows: Sequence[Mapping[Key, int]]) -> None:
         keys = [key for key in rows[0] if any(row.get(key, rows[0][key]) != rows[0][key] for row in rows)]
-        table = np.array([[row.get(key, MISSING) for key in keys] for row in rows], np.int64).reshape(len(rows), -1)
+        table = np.array([[row.get(key, NO_SIZE) for key in keys] for row in rows], np.int64).reshape(len(rows), -1)
         kept: list[int] = []
         self.places: list[list[str]] = []
-        for column in np.argsort((table == MISSING).sum(axis=0), kind="stable").tolist():
+        for column in np.argsort((table == NO_SIZE).sum(axis=0), kind="stable").tolist():
             mine = table[:, column, None]
-            same = ((table[:, kept] == mine) | (mine == MISSING)).all(axis=0)
-            if same.any():  # one of those before says as much
+            same = ((table[:, kept] == mine) | (mine == NO_SIZE)).all(axis=0)
+            if same.any():  # an earlier one has the same values
                 self.places[int(np.argmax(same))].append(keys[column][0])
             else:
                 kept.append(column)
@@ -96,10 +97,10 @@ class Sizes:
         self.table = table[:, kept]
 
     def probes(self, most: int) -> list[int]:
-        """Rows in which all sizes that differ in any row do so, up to a factor; the largest is among them."""
+        """A few rows, with the largest subnet's, in which all sizes differ that differ in any rows, up to a factor."""
         relative = self.table / np.maximum(self.table[0], 1)
         relative = np.concatenate([relative, np.ones((len(relative), 1))], axis=1)  # what is constant
-        there = np.concatenate([self.table != MISSING, np.ones((len(relative), 1), bool)], axis=1)
+        there = np.concatenate([self.table != NO_SIZE, np.ones((len(relative), 1), bool)], axis=1)
         apart = [
             (np.abs(r[:, None] - r[None, :]) > 1e-9) & t[:, None] & t[None, :]
             for r, t in zip(relative, there, strict=True)
@@ -123,7 +124,7 @@ class Search:
         rows: of the subnets in which numbers were seen.
 
     Attributes:
-        doubts: for each formula that was one of several: by row, whether they give different numbers there.
+        doubts: for each formula with rivals: by row, whether they give different numbers there.
     """
 
     def __init__(self, sizes: Sizes, rows: Sequence[int]) -> None:
@@ -132,28 +133,28 @@ class Search:
         self.doubts: list[Array] = []
 
     def formula(self, seen: Mapping[int, float], near: str) -> Formula | None:
-        """A formula that gives what was seen; ``None`` where none does.
+        """A formula that gives the numbers seen; ``None`` where none does.
 
         Args:
             seen: number by position among the rows.
-            near: module in which the number stands; of formulas that fit alike the one with sizes of modules close
-                by is taken.
+            near: module of the number; of formulas that fit equally well, the one with sizes of nearby modules is
+                taken.
         """
         key = near, *seen.items()
         if key not in self._known:
             found = self._found(np.array(list(seen)), np.array(list(seen.values()), float), near)
             found.sort(key=lambda term: (-self._close(term, near), len(term.columns)))
             inside = near.count(".") + 1 if near else 0
-            if found and self._close(found[0], near) >= inside:  # sizes of the very module: no others come near
+            if found and self._close(found[0], near) >= inside:  # sizes of the module itself: none are nearer
                 found = [t for t in found if self._close(t, near) >= inside]
-            if found and found[0].is_plain and len(seen) >= CERTAIN_SUBNETS:
+            if found and found[0].is_plain and len(seen) >= SUBNETS_AGAINST_SUMS:
                 found = [t for t in found if t.is_plain]
             rivals = tuple(t.formula(self._sizes.keys) for t in self._rivals(found))
             self._known[key] = replace(found[0].formula(self._sizes.keys), rivals=rivals) if found else None
         return self._known[key]
 
     def _close(self, term: Term, near: str) -> float:
-        """Modules that its sizes and the number are both in, in the mean."""
+        """Nearness of its sizes to the number: enclosing modules that both are in, on average."""
         return sum(self._depth(c, near) for c in term.columns) / max(len(term.columns), 1)
 
     def _depth(self, column: int, near: str) -> int:
@@ -163,8 +164,8 @@ class Search:
         if (values == values[0]).all():
             return [Term((), (float(values[0]),))]
         table = self._sizes.table[self._rows[subnets]].astype(float)
-        every = np.flatnonzero((table != MISSING).all(axis=0))
-        local = np.array(sorted(every.tolist(), key=lambda c: -self._depth(c, near))[:LOCAL], np.int64)
+        every = np.flatnonzero((table != NO_SIZE).all(axis=0))
+        local = np.array(sorted(every.tolist(), key=lambda c: -self._depth(c, near))[:NEAREST_SIZES], np.int64)
         whole = bool((values == np.round(values)).all())
         simple = [(_multiples, every), (_shifted, every), (_products, local), (_sums, local)]
         other = [(_powers, every), (_products, every), (_sums, every)]
@@ -183,12 +184,12 @@ class Search:
 
     def _stays_whole(self, term: Term) -> bool:
         """Whether it gives whole numbers in all rows."""
-        table = self._sizes.table[(self._sizes.table[:, term.columns] != MISSING).all(axis=1)]
+        table = self._sizes.table[(self._sizes.table[:, term.columns] != NO_SIZE).all(axis=1)]
         given = term.values(table.astype(float))
         return bool((np.abs(given - np.round(given)) < 1e-6 * np.maximum(1, np.abs(given))).all())
 
     def _rivals(self, terms: Sequence[Term]) -> list[Term]:
-        """Those that differ from the first in some row, and from each other; notes in which rows."""
+        """Formulas that differ from the first in some row, and from each other; notes in which rows."""
         if len(terms) < 2:
             return []
         table = self._sizes.table
@@ -196,14 +197,14 @@ class Search:
         first = terms[0].values(table.astype(float))
         doubts = np.zeros(len(table), bool)
         for term in terms[1:]:
-            there = (table[:, (*terms[0].columns, *term.columns)] != MISSING).all(axis=1)
+            there = (table[:, (*terms[0].columns, *term.columns)] != NO_SIZE).all(axis=1)
             given = term.values(table.astype(float))
-            apart = there & (np.abs(given - first) > CLOSE * np.abs(first))
+            apart = there & (np.abs(given - first) > RELATIVE_TOLERANCE * np.abs(first))
             if apart.any():
                 doubts |= apart
                 found.setdefault(np.where(there, given, 0).tobytes(), term)
         self.doubts.append(doubts)
-        return list(found.values())[:RIVALS]
+        return list(found.values())[:RIVALS_KEPT]
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Term:
         return value + shift
 
     def formula(self, keys: Sequence[Key]) -> Formula:
-        """With the places of the sizes instead."""
+        """The same formula over places of sizes instead of columns."""
         factor, power, other, share, shift = self._fields
         return Formula(tuple(keys[c] for c in self.columns), factor, power, other, share, shift)
 
@@ -295,11 +296,11 @@ def _sums(q: Array, v: Array) -> Iterator[Term]:
 
 
 def _constant(ratio: Array) -> Any:
-    return (np.abs(ratio - ratio[0]) <= CLOSE * np.abs(ratio[0])).all(axis=0)
+    return (np.abs(ratio - ratio[0]) <= RELATIVE_TOLERANCE * np.abs(ratio[0])).all(axis=0)
 
 
 def _neat(value: float) -> float:
-    """Without what rounding left, where it is a small fraction."""
+    """The nearest small fraction, where only rounding differs."""
     for below in (1, 2, 3, 4, 6, 8, 16, 32, 64):
         if abs(value * below - round(value * below)) < 1e-6 * max(1.0, abs(value * below)) and round(value * below):
             return round(value * below) / below

@@ -1,4 +1,4 @@
-"""What of a node's numbers follows the sizes of a subnet, found from the graphs of a few."""
+"""Which numbers of a node depend on the sizes of a subnet, and how, found from the graphs of a few subnets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from archsmith.export.slicing.onnx_graph import Graph, NotSliceable, OnnxNode
 from archsmith.export.slicing.symbolic_sizes import Formula, Key, Search
 
 Array = NDArray[Any]
-LONG = 64
-"""Arrays of more numbers are explained as a whole, not number by number."""
+MAX_SEPARATE_NUMBERS = 64
+"""Arrays of more numbers get one formula as a whole, not one for each number."""
 
 Make = Callable[[Mapping[Key, int], Mapping[str, Array]], Array]
 """Gives the value of an attribute from the sizes of a subnet and its tensors."""
 
 
 class Numbers:
-    """What was seen of every attribute that is a number or an array, by node of the largest graph."""
+    """The values seen of every attribute that is a number or an array, by node of the largest graph."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = [*graph.nodes, *graph.outputs]
@@ -32,10 +32,10 @@ class Numbers:
         }
 
     def see(self, subnet: int, number: int, node: OnnxNode) -> None:
-        """What a node has in a subnet.
+        """Note the numbers of a node in a subnet.
 
         Args:
-            subnet: its position among those that were looked at; the largest is 0.
+            subnet: its position among the exported subnets; the largest is 0.
             number: of the node in the largest graph, outputs after all others.
             node: as the subnet has it.
         """
@@ -44,14 +44,14 @@ class Numbers:
                 self._seen[number, name][subnet] = attribute.value
 
     def makers(self, search: Search, tensors: Sequence[Mapping[str, Array]]) -> dict[int, dict[str, Make]]:
-        """How to make what is not alike in all subnets: number of the node -> attribute -> how.
+        """How to compute what differs between subnets: number of the node -> attribute -> function.
 
         Args:
-            search: over the sizes of the subnets that were looked at.
+            search: over the sizes of the exported subnets.
             tensors: of each of them.
 
         Raises:
-            NotSliceable: for what follows nothing.
+            NotSliceable: for a number that follows no size.
         """
         found: dict[int, dict[str, Make]] = {}
         for (number, name), seen in self._seen.items():
@@ -77,7 +77,11 @@ def _same(one: Array, other: Array) -> bool:
 def _elements(seen: Mapping[int, Array], search: Search, near: str) -> Make | None:
     """Short arrays, number by number."""
     full = seen[0]
-    if full.size > LONG or full.dtype.kind not in "iuf" or any(v.shape != full.shape for v in seen.values()):
+    if (
+        full.size > MAX_SEPARATE_NUMBERS
+        or full.dtype.kind not in "iuf"
+        or any(v.shape != full.shape for v in seen.values())
+    ):
         return None
     flat = {subnet: value.reshape(-1).tolist() for subnet, value in seen.items()}
     formulas = [search.formula({s: v[i] for s, v in flat.items()}, near) for i in range(full.size)]
@@ -116,14 +120,14 @@ def _filled(seen: Mapping[int, Array], search: Search, near: str) -> Make | None
 
 
 def _corner(seen: Mapping[int, Array], search: Search, near: str) -> Make | None:
-    """The first rows and columns of the largest network's: positions, masks."""
+    """The first rows and columns of the largest network's array: positions, masks."""
     full, shape = seen[0], _shape(seen, search, near)
     fits = all(_same(v, full[tuple(map(slice, v.shape))]) for v in seen.values() if v.ndim == full.ndim)
     return (lambda sizes, _: full[tuple(map(slice, shape(sizes)))].copy()) if shape and fits else None
 
 
 def _tensor(seen: Mapping[int, Array], tensors: Sequence[Mapping[str, Array]]) -> Make | None:
-    """A buffer that the exporter writes down as a constant."""
+    """A buffer that the exporter writes as a constant."""
     for name, full in tensors[0].items():
         if _same(full, seen[0]) and all(name in tensors[s] and _same(tensors[s][name], v) for s, v in seen.items()):
             return lambda _, mine: mine[name]

@@ -17,15 +17,15 @@ from archsmith.structure.structure import Structure
 
 @dataclass(frozen=True)
 class RelaxedCall:
-    """What a mixing rule makes the program of one call from.
+    """The inputs of a mixing rule for one call.
 
     Args:
         model: of the supernet.
-        structure: what is elastic in it.
-        policy_tensors: weights of its policies.
+        structure: what is elastic in the model.
+        policy_tensors: learned tensors of the supernet's weight policies.
         probabilities: choice name -> tensor ``(options,)``.
-        draw: an architecture drawn from them.
-        bind: the program of an architecture.
+        draw: gives an architecture drawn from the probabilities.
+        bind: gives the program of an architecture.
     """
 
     model: nn.Module
@@ -37,7 +37,7 @@ class RelaxedCall:
 
 
 class Mixing(Method):
-    """Makes one differentiable call of many options.
+    """Mixes many options into one differentiable call.
 
     Attributes:
         draws: whether it draws options, and so needs a generator.

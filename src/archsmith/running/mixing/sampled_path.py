@@ -1,4 +1,4 @@
-"""One drawn architecture runs; its options pass gates whose gradient is their probability's."""
+"""One drawn architecture runs; a gate on each option passes the gradient to its probability."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SampledPath(Mixing):
     """One option of each choice is drawn and runs alone; in the backward pass its probability stands for the gate.
 
     The gate has the value 1, so that the network computes what the drawn architecture computes; options that were not
-    drawn get no gradients. GDAS draws by the Gumbel trick, here the probabilities are drawn from as they are.
+    drawn get no gradients. GDAS draws with the Gumbel trick; this rule draws from the probabilities as they are.
     """
 
     paper = Paper(
@@ -43,7 +43,7 @@ class SampledPath(Mixing):
 
 
 class _SampledPath:
-    """One architecture runs; its options pass gates of value 1 whose gradient is the probability's."""
+    """One architecture runs; a gate of value 1 on each option passes the gradient to its probability."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class _SampledPath:
         return found + self._images()
 
     def _last(self, path: str, container: Blocks | Branch) -> nn.Module | None:
-        """The module whose output an option of a container's gives, where it runs."""
+        """The last module that the option of a container runs; ``None`` where the container does not run."""
         number = self._numbers[container.name]
         if isinstance(container, Branch):
             return self._model.get_submodule(path) if number and self._structure.live(path, self._numbers) else None
@@ -95,7 +95,7 @@ class _SampledPath:
         return self._model.get_submodule(qualified(path, child)) if runs else None
 
     def _images(self) -> list[Assignment]:
-        """The images pass the gate of their size."""
+        """The gate of the image size, on the images."""
         if (resolution := self._structure.resolution) is None:
             return []
         gates = {resolution.place: self._gate(resolution.name)}

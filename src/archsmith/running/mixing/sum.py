@@ -23,11 +23,11 @@ from archsmith.structure.structure import Structure, policy_prefix, qualified
 
 @final
 class Sum(Mixing):
-    """Every option runs, weighted by its probability; smaller kernels are added up, widths are expected masks.
+    """Every option runs, weighted by its probability; smaller kernels are added up, widths become expected masks.
 
-    Outputs of choice modules are weighted as in DARTS; a block that can be left out is weighted against what it was
-    given, a branch by the probability that it runs. Widths are masks on what reads them, as in FBNetV2 (Wan et al.
-    2020, arXiv:2004.05565), here the expected one.
+    Outputs of choice modules are weighted as in DARTS; a block that can be left out is weighted against its input, a
+    branch by the probability that it runs. Widths are masks on what reads them, as in FBNetV2 (Wan et al. 2020,
+    arXiv:2004.05565), here the expected one.
     """
 
     paper = Paper(
@@ -40,7 +40,7 @@ class Sum(Mixing):
     draws = False
 
     def program(self, call: RelaxedCall) -> Program:
-        """Everything that is mixed is computed anew for each call."""
+        """The program that computes everything mixed, again in each call."""
         if call.structure.resolution is not None:
             raise InvalidModel(
                 f"{call.structure.resolution.name}: images of several sizes cannot be weighted by probabilities; use "
@@ -87,7 +87,7 @@ class _Sum:
         return found
 
     def _weighted(self, path: str, container: Blocks | Branch, probabilities: Tensor) -> Iterator[Assignment]:
-        """Modules that can be left out, each against what stands for it then."""
+        """Modules that can be left out, each weighted against its stand-in."""
         inside = container.passing if isinstance(container, Blocks) else {"": container.passing}
         for child, passing in inside.items():
             module = self._model.get_submodule(qualified(path, child) if child else path)

@@ -16,9 +16,9 @@ from archsmith.pareto import is_non_dominated
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.first_designs import LEAST_FITTED, even_first
-from archsmith.strategy.kit.graph_posterior import GraphBeliefs, Motif
+from archsmith.strategy.kit.graph_models import GraphModels, Motif
 from archsmith.strategy.kit.history import RowHistory
-from archsmith.strategy.kit.hypervolume_improvement import MOST, ExpectedImprovement
+from archsmith.strategy.kit.hypervolume_improvement import EXACT_OBJECTIVES, ExpectedImprovement
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import VIEWS
@@ -26,9 +26,9 @@ from archsmith.strategy.kit.variation import Floats, Rows, best_first
 
 MARGIN = 0.1
 """How far beyond the box of the front the reference point lies, as a share of its range."""
-ENDS = 0.1
+SINGLE_OBJECTIVE_SHARE = 0.1
 """Share of proposals that improve a single objective: an end of the front may lie far from all that is known."""
-FLAT = 1e-9
+NO_IMPROVEMENT = 1e-9
 """Expected improvement, in boxes of the front, that counts as none."""
 
 
@@ -53,7 +53,7 @@ class NasBowl(Strategy):
     * Limits multiply the improvement by the probability that they hold, learnt from the pessimistic end of each
       measured interval; where nothing feasible is known the probability alone counts. So does the chance that an
       evaluation fails.
-    * Open and just picked designs are believed to come out as predicted, so that batches spread.
+    * Open and just picked designs count as measured at their predicted values, so that batches spread.
     * The first designs have the same relative option everywhere, up to half of ``initial``; then come random ones.
     * No architecture is asked twice.
 
@@ -100,7 +100,7 @@ class NasBowl(Strategy):
         self._pool = whole("pool", pool, least=2, most=10**5)
         self._parents = whole("parents", parents, least=1)
         self._history = RowHistory(space, objectives, limits)
-        self._beliefs = GraphBeliefs(
+        self._models = GraphModels(
             self._history,
             rounds=whole("rounds", rounds, least=0, most=6),
             every=whole("every", every, least=1),
@@ -140,7 +140,7 @@ class NasBowl(Strategy):
             raise InvalidOption(f"objective={objective!r} is not one of {', '.join(metrics)}")
         if len(usable(self._history)) < LEAST_FITTED:
             raise InvalidOption(f"motifs are read off {LEAST_FITTED} or more successful evaluations; tell more first")
-        motifs = self._beliefs.motifs(metrics.index(objective) if objective else 0)
+        motifs = self._models.motifs(metrics.index(objective) if objective else 0)
         motifs.sort(key=lambda motif: -motif.effect)
         return motifs if len(motifs) <= 2 * k else motifs[:k] + motifs[-k:]
 
@@ -157,10 +157,10 @@ class NasBowl(Strategy):
         if not len(pool):
             return pool
         opened = self._space.rows(list(history.open.values()))
-        belief = self._beliefs.believe(np.concatenate([pool, opened]), VIEWS[int(rng.integers(len(VIEWS)))])
-        base, mean, std = belief.base, belief.mean[: len(pool)], belief.std[: len(pool)]
-        log_chance = belief.log_chance[: len(pool)]
-        expected = belief.mean[len(pool) :]
+        view = VIEWS[int(rng.integers(len(VIEWS)))]
+        posterior, log_chance = self._models.posterior(np.concatenate([pool, opened]), view)
+        mean, std, log_chance = posterior.mean[: len(pool)], posterior.std[: len(pool)], log_chance[: len(pool)]
+        base, expected = self._models.feasible_costs(view), posterior.mean[len(pool) :]
         picked: list[int] = []
         for _ in range(min(n, len(pool))):
             gain = log_chance
@@ -168,7 +168,9 @@ class NasBowl(Strategy):
                 gain = np.exp(log_chance) * self._improvement(base, expected, mean, std)
             gain = np.where(np.isin(np.arange(len(pool)), picked), -np.inf, gain)
             best_one = int(np.argmax(gain))
-            if len(base) and gain[best_one] <= FLAT:  # it knows nothing better: near the front, not the first of all
+            if (
+                len(base) and gain[best_one] <= NO_IMPROVEMENT
+            ):  # it knows nothing better: near the front, not the first of all
                 left = np.setdiff1d(np.arange(near or len(pool)), picked)
                 best_one = int(rng.choice(left)) if len(left) else best_one
             picked.append(best_one)
@@ -178,8 +180,8 @@ class NasBowl(Strategy):
     def _improvement(self, base: Floats, expected: Floats, mean: Floats, std: Floats) -> Floats:
         """Expected growth of the hypervolume of ``base`` and what is ``expected``, in units of the front's box."""
         rng, m = self._rng, base.shape[1]
-        chosen = np.arange(m) if m <= MOST else np.sort(rng.choice(m, MOST, replace=False))
-        if rng.random() < ENDS:
+        chosen = np.arange(m) if m <= EXACT_OBJECTIVES else np.sort(rng.choice(m, EXACT_OBJECTIVES, replace=False))
+        if rng.random() < SINGLE_OBJECTIVE_SHARE:
             chosen = rng.integers(m, size=1)
         base, expected, mean, std = base[:, chosen], expected[:, chosen], mean[:, chosen], std[:, chosen]
         front = base[is_non_dominated(base)]

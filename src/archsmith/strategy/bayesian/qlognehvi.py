@@ -17,15 +17,14 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
+from archsmith.strategy.kit.hypervolume_improvement import REFERENCE
 from archsmith.strategy.kit.observations import limit_values, usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.scales import warped
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats, Rows, constrained_ranks
 
-REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box around what was measured."""
-CHUNK = 64
+CANDIDATES_AT_ONCE = 64
 """Candidates whose acquisition is computed at once."""
 
 
@@ -126,7 +125,7 @@ class Qlognehvi(Strategy):
         """Which of ``rows`` has the largest acquisition."""
         import torch
 
-        with quiet(self._botorch, int(self._rng.integers(2**31))):
+        with quiet_botorch(self._botorch, int(self._rng.integers(2**31))):
             if self._models is None:
                 self._models = _Models(self._history)
             values = self._models.acquisition(
@@ -138,8 +137,8 @@ class Qlognehvi(Strategy):
 
 
 @contextmanager
-def quiet(botorch: Any, seed: int) -> Iterator[None]:
-    """BoTorch without its warnings, drawing from ``seed`` and not from torch's generator of everybody."""
+def quiet_botorch(botorch: Any, seed: int) -> Iterator[None]:
+    """BoTorch without its warnings, drawing from ``seed`` and not from torch's global generator."""
     import torch
 
     with (
@@ -153,7 +152,7 @@ def quiet(botorch: Any, seed: int) -> Iterator[None]:
 
 
 class _Models:
-    """Gaussian processes of all objectives and of all limited metrics that anybody measured."""
+    """Gaussian processes of all objectives and of all limited metrics that were measured."""
 
     def __init__(self, history: RowHistory) -> None:
         import torch
@@ -201,7 +200,7 @@ class _Models:
                 self._model, ref_point=worst, objective=several, **common
             )
         with torch.no_grad():
-            parts = [acquisition(part[:, None]) for part in rows.split(CHUNK)]
+            parts = [acquisition(part[:, None]) for part in rows.split(CANDIDATES_AT_ONCE)]
         return np.asarray(torch.cat(parts).numpy())
 
 

@@ -19,7 +19,7 @@ from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.variation import Rows
 
-TRIES = 5
+OPTUNA_DRAWS = 5
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 
 
@@ -35,7 +35,7 @@ class Tpe(Strategy):
     * A draw that is known is drawn again a few times; then an untried neighbour of it takes its place.
     * Inactive choices keep their first option, as rows do; ordinal choices are integers, others categories.
     * Limits are Optuna's constraints. Failed evaluations are left out.
-    * Open proposals are unknown to Optuna, so that answers may come in any order.
+    * Open proposals are unknown to Optuna, so that results may come in any order.
 
     Args:
         space: a space of choices.
@@ -128,7 +128,7 @@ class Tpe(Strategy):
     def _draw(self) -> Rows:
         """One new row ``(1, d)``, or none."""
         near = self._space.rows([])
-        for _ in range(TRIES):
+        for _ in range(OPTUNA_DRAWS):
             trial = self._study.ask(self._distributions)
             # The study learns of canonical designs that were told; what it draws is no trial of its own.
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)

@@ -18,7 +18,7 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.breeding import offspring
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import between, number, whole
+from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.variation import Floats, Rows, best_first, tournament
 
 STATES = 2
@@ -50,7 +50,7 @@ class AdaptiveMutation(Strategy):
       classifiers above their layers.
     * Parents come from binary tournaments among the best of everything told; with several objectives these lie in
       order of front and crowding. The paper changes one architecture, with one objective.
-    * Answers may come late and in any order: a mutation is rewarded when its mutant is told.
+    * Results may come late and in any order: a mutation is rewarded when its mutant is told.
     * Further choices move with probability ``further`` each, evenly; no architecture is asked twice.
     * Feasible designs come first, then those that break their limits least; failed ones earn nothing.
 
@@ -93,7 +93,7 @@ class AdaptiveMutation(Strategy):
     ) -> None:
         self._population = whole("population", population, least=2)
         self._learning_rate = number("learning_rate", learning_rate, most=1)
-        self._discount = between("discount", discount, least=0, most=0.99)
+        self._discount = number("discount", discount, least=0, most=0.99)
         self._greed = number("greed", greed, most=50)
         self._further = number("further", further, most=1)
         self._history = RowHistory(space, objectives, limits)

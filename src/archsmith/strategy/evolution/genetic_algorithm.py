@@ -15,7 +15,7 @@ from archsmith.strategy.base import Handles
 from archsmith.strategy.kit.breeding import Breeding
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.observations import Indices, usable
-from archsmith.strategy.kit.options import between, one_objective
+from archsmith.strategy.kit.options import number, one_objective
 from archsmith.strategy.kit.recalling import RecallingHistory
 from archsmith.strategy.kit.variation import Floats
 
@@ -30,7 +30,7 @@ class GeneticAlgorithm(RecallingHistory):
     Departures from Whitley 1989:
 
     * Crossover (uniform, both parents' conditions respected) and mutation are the space's own.
-    * The population is the best of *everything* told, asked for or not, so that answers may come in any order.
+    * The population is the best of *everything* told, asked for or not, so that results may come in any order.
     * Feasible designs come first, then those that break their limits least; failed ones are never parents.
     * No architecture is asked twice.
 
@@ -72,7 +72,7 @@ class GeneticAlgorithm(RecallingHistory):
         one_objective(objectives, "genetic_algorithm")
         self._history = RowHistory(space, objectives, limits)
         self._breeding = Breeding(self._history, population, crossover=crossover, mutation=mutation, rng=rng)
-        self._bias = between("bias", bias, least=1, most=2)
+        self._bias = number("bias", bias, least=1, most=2)
         self._rng = rng
 
     def ask(self, n: int) -> list[Proposal]:

@@ -31,7 +31,7 @@ class Moead(Strategy):
     Departures from Zhang and Li 2007:
 
     * Each subproblem's incumbent is the best of *everything* told for its weight, asked for or not; the paper lets a
-      child replace only those of its neighbourhood, as the order of answers must not matter here.
+      child replace only those of its neighbourhood, as the order of results must not matter here.
     * As many weights as fit into ``population``; with one objective there is one, and its best is the only parent.
     * For each weight feasible designs come first, then those that break their limits least.
     * No architecture is asked twice; crossover and mutation are the space's own; failed ones are never parents.

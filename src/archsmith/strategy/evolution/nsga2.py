@@ -28,7 +28,7 @@ class Nsga2(RecallingHistory):
     Departures from Deb et al. 2002:
 
     * Steady state instead of generations: each ask breeds from the best ``population`` of *everything* told so far, so
-      that answers may come late, in any order and from elsewhere. With batches of ``population`` it is the paper's.
+      that results may come late, in any order and from elsewhere. With batches of ``population`` it is the paper's.
     * No architecture is asked twice: children that are known already are bred again, then become mutants of their
       parents, then random designs. A space that is used up ends the search.
     * Crossover and mutation are the space's own; the paper's simulated binary crossover is for real numbers.

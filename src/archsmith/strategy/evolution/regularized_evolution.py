@@ -1,4 +1,4 @@
-"""Evolution in which everybody dies of old age."""
+"""Evolution in which members leave by age, not by quality."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from archsmith.strategy.kit.variation import Floats
 
 TINY = 1e-8
 LEAST_NORM, LARGEST_NORM = 0.1, 20.0
-"""Beyond these the estimate says nothing, or powers run over."""
+"""Beyond these the estimate is meaningless, or powers overflow."""
 
 
 def survival_scores(costs: Floats, ranks: NDArray[np.integer]) -> Floats:
@@ -35,7 +35,7 @@ def survival_scores(costs: Floats, ranks: NDArray[np.integer]) -> Floats:
 
 
 def _corners(front: Floats) -> list[int]:
-    """For each axis the member nearest to it, each member once; everybody in a front smaller than that."""
+    """For each axis the member nearest to it, each member once; all members of a front smaller than that."""
     n, m = front.shape
     if n <= m:
         return list(range(n))

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.pareto import hypervolume, is_non_dominated
+from archsmith.strategy.kit.hypervolume_improvement import REFERENCE
 from archsmith.strategy.kit.variation import Floats, best_first
 
 CANDIDATES = 200
-REFERENCE = 1.1
-"""The corner of the hypervolume, in units of the box around what was measured."""
 
 
 def spread(costs: Floats, violations: Floats, measured: Floats, broken: Floats, n: int) -> list[int]:

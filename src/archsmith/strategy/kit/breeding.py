@@ -1,4 +1,4 @@
-"""New proposals of evolutionary methods: random designs first, then children that nobody has asked for yet."""
+"""New proposals of evolutionary methods: random designs first, then children that were never proposed."""
 
 from __future__ import annotations
 

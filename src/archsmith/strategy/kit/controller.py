@@ -16,9 +16,9 @@ from archsmith.strategy.kit.variation import Floats, Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPREAD = 0.1
+WEIGHT_RANGE = 0.1
 """Half the range of the first weights."""
-CLIP = 5.0
+LARGEST_GRADIENT = 5.0
 """Largest norm of a gradient."""
 
 
@@ -42,11 +42,11 @@ class Controller:
         self._widths = space.cardinalities.tolist()
         self._starts = one_hot_blocks(space).tolist()
 
-        def weight(*shape: int, spread: float = SPREAD) -> Tensor:
+        def weight(*shape: int, spread: float = WEIGHT_RANGE) -> Tensor:
             drawn = rng.uniform(-spread, spread, shape).astype(np.float32)
             return torch.tensor(drawn, requires_grad=True)  # type: ignore[no-any-return]
 
-        self._first = weight(context, hidden, spread=1.0)  # what is asked for must be heard
+        self._first = weight(context, hidden, spread=1.0)  # the weights of the objectives must show
         self._embedding = weight(self._starts[-1], hidden)
         self._inputs, self._recurrent = weight(hidden, 4 * hidden), weight(hidden, 4 * hidden)
         self._bias = weight(4 * hidden)
@@ -97,7 +97,7 @@ class Controller:
                 gain = gain + self._recollection(last[k:], rows[k:])
             self._optimizer.zero_grad()
             (-gain).backward()
-            torch.nn.utils.clip_grad_norm_(self._parameters, CLIP)
+            torch.nn.utils.clip_grad_norm_(self._parameters, LARGEST_GRADIENT)
             self._optimizer.step()
 
     def _recollection(self, last: Tensor, rows: Rows) -> Tensor:

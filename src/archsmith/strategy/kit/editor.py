@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from archsmith.strategy.kit.variation import Floats
 
-NEVER = -1e9
+IMPOSSIBLE_SCORE = -1e9
 MOMENTS = (0.9, 0.99)
 """Decay of the running mean and the running square of the gradient (Adam)."""
 
@@ -75,7 +75,7 @@ class Editor:
 
     def _forward(self, states: Floats, allowed: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         hidden = np.tanh(states @ self._weights[0] + self._weights[1])
-        scores = np.where(allowed, hidden @ self._weights[2] + self._weights[3], NEVER)
+        scores = np.where(allowed, hidden @ self._weights[2] + self._weights[3], IMPOSSIBLE_SCORE)
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         return hidden, raised / raised.sum(axis=1, keepdims=True)
 

@@ -13,7 +13,7 @@ from archsmith.strategy.kit.variation import Rows
 
 LEAST_FITTED = 3
 """Successful evaluations without which nothing is fitted."""
-EVEN = 0.5
+EVEN_SHARE = 0.5
 """Share of the first designs at most that have the same relative option everywhere."""
 
 
@@ -43,7 +43,7 @@ def even_first(history: RowHistory, n: int, initial: int, rng: np.random.Generat
 def even_designs(history: RowHistory, initial: int) -> Rows:
     """New designs with the same relative option in every choice, ``(k, d)``: the corners of many spaces among them.
 
-    From all first to all last options, as many steps as the longest choice has, and at most about a share ``EVEN`` of
+    From all first to all last options, as many steps as the longest choice has, and at most about ``EVEN_SHARE`` of
     ``initial``. Choices of several owners, such as widths and precisions, stand at levels of their own: every level of
     the first owner's with both ends of the others'.
     """
@@ -51,7 +51,7 @@ def even_designs(history: RowHistory, initial: int) -> Rows:
     most = space.cardinalities.astype(int) - 1
     owners = list(dict.fromkeys(choice.owner for choice in space.choices))
     of = np.array([owners.index(choice.owner) for choice in space.choices])
-    steps = max(2, min(int(most[of == 0].max()) + 1, math.ceil(EVEN * initial / 2 ** (len(owners) - 1))))
+    steps = max(2, min(int(most[of == 0].max()) + 1, math.ceil(EVEN_SHARE * initial / 2 ** (len(owners) - 1))))
     ends = [np.linspace(0, 1, steps), *[np.array([0.0, 1.0])] * (len(owners) - 1)]
     levels = np.stack([level.ravel() for level in np.meshgrid(*ends, indexing="ij")], axis=1)[:, of]
     rows = space.canonical_rows(np.rint(levels * most).astype(np.int16))

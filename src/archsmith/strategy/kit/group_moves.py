@@ -16,8 +16,7 @@ Groups = Sequence[NDArray[np.intp]]
 def evened(space: ChoiceSpace, groups: Groups, rows: Rows) -> Rows:
     """Each of ``rows (n, d)`` with each group of choices set to each of its options: valid ones, ``(k, d)``.
 
-    Dozens of layers that are all to go from one precision to another are dozens of edits apart otherwise, and worth
-    little one by one.
+    To move dozens of layers from one precision to another takes dozens of single edits, each worth little.
     """
     found = []
     for columns in groups:

@@ -15,7 +15,7 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.base import Space
 from archsmith.space.choice_space import ChoiceSpace
 
-DRAWS = 1000
+RANDOM_DRAWS = 1000
 """Random designs that are drawn in vain before the neighbourhood of the known ones is searched."""
 
 
@@ -106,12 +106,12 @@ class History:
         """
         found: dict[str, Architecture] = {}
         drawn, batch = 0, n
-        while len(found) < n and drawn < DRAWS:
+        while len(found) < n and drawn < RANDOM_DRAWS:
             for a in self.space.sample(batch, rng):
                 if a not in self and len(found) < n:
                     found.setdefault(a.key, a)
             drawn += batch
-            batch = min(2 * batch, DRAWS)
+            batch = min(2 * batch, RANDOM_DRAWS)
         if len(found) < n:
             self._add_neighbours(found, n, rng)
         return list(found.values())

@@ -9,8 +9,10 @@ from archsmith.pareto import is_non_dominated
 from archsmith.strategy.kit.variation import Floats
 
 Boxes = NDArray[np.intp]
-MOST = 3
+EXACT_OBJECTIVES = 3
 """Objectives up to which the boxes are few enough."""
+REFERENCE = 1.1
+"""The corner of the hypervolume, in units of the box around what was measured."""
 
 
 class ExpectedImprovement:

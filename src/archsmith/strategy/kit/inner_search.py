@@ -1,4 +1,4 @@
-"""Any strategy at work on predictions: it asks, the predictors answer."""
+"""Any strategy as a search on predictions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from archsmith.strategy.kit.variation import CostFunction, Floats, Rows
 from archsmith.value import Value
 
 VIOLATION = "violation"
-NOBODY = "predictions"
-"""The evaluator of evaluations that nobody stores."""
+PREDICTED_BY = "predictions"
+"""The evaluator named in predicted evaluations, which are never stored."""
 
 
 def check_inner(name: str, objectives: int) -> None:
@@ -79,5 +79,5 @@ def _evaluations(proposals: list[Proposal], costs: Floats, violations: Floats) -
     for proposal, row, broken in zip(proposals, costs.tolist(), violations.tolist(), strict=True):
         values = {f"cost{i}": Value(cost, "predicted") for i, cost in enumerate(row)}
         values[VIOLATION] = Value(broken, "predicted")
-        found.append(Evaluation(proposal=proposal, values=values, evaluator=NOBODY))
+        found.append(Evaluation(proposal=proposal, values=values, evaluator=PREDICTED_BY))
     return found

@@ -41,11 +41,11 @@ def maker(spec: str | Predictor) -> Callable[[], Predictor]:
 
 
 class Inputs:
-    """Rows to the vectors that predictors learn from and are asked about.
+    """Rows to the vectors that predictors learn from and predict.
 
     The columns of ``free`` are scaled to mean 0 and variance 1 over the rows learnt from, because their units
     have nothing to do with those of the encoding. A value that is not known becomes the mean, and a column beside it
-    says so: which values are missing is information (proxies are null on cells with dead operations).
+    marks it: which values are missing is information (proxies are null on cells with dead operations).
 
     Args:
         encoding: of all rows.
@@ -71,7 +71,7 @@ class Inputs:
 
 
 class _Filled:
-    """Fills holes as the vectors ``(n, d)`` learnt from ask for."""
+    """Fills holes by the means of the vectors ``(n, d)`` learnt from."""
 
     def __init__(self, vectors: Floats, *, scaled: bool) -> None:
         known = np.isfinite(vectors)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from archsmith.predictor import Posterior
 from archsmith.strategy.kit.variation import Floats
 
-NOISES = np.geomspace(1e-4, 1.0, 13)
+NOISE_SHARES = np.geomspace(1e-4, 1.0, 13)
 """Noise variances compared, as shares of the prior variance."""
 
 
@@ -31,8 +32,8 @@ KERNELS = (Kernel(1.0, 1.0), Kernel(0.5, 0.5), Kernel(0.5, 2.0), Kernel(0.1, 0.5
 
 
 @dataclass(frozen=True)
-class Posterior:
-    """What one target taught, in the eigenbasis of its process.
+class FittedTarget:
+    """One target as its process learnt it, in the eigenbasis.
 
     Args:
         shift: mean of the target.
@@ -75,51 +76,62 @@ class MotifProcess:
         values, self._vectors = np.linalg.eigh(self._mixed(products, self._squares))
         self._values = np.maximum(values, 0.0)
 
-    def fit(self, y: Floats) -> Posterior:
+    def fit(self, y: Floats) -> FittedTarget:
         """Learn a finite target ``y (n,)`` with the noise of highest evidence."""
         shift, scale = float(y.mean()), float(y.std())
         known = scale > 1e-12 * max(1.0, abs(shift))
         target = self._vectors.T @ ((y - shift) / scale if known else np.zeros(len(y)))
-        spectra = self._values + NOISES[:, None]
+        spectra = self._values + NOISE_SHARES[:, None]
         variances = np.maximum((target**2 / spectra).mean(axis=1), 1e-12)
         evidence = -0.5 * len(y) * np.log(variances) - 0.5 * np.log(spectra).sum(axis=1)
-        best = int(np.argmax(evidence)) if known else len(NOISES) - 1
-        return Posterior(
+        best = int(np.argmax(evidence)) if known else len(NOISE_SHARES) - 1
+        return FittedTarget(
             shift, scale if known else 0.0, spectra[best], target / spectra[best], variances[best], evidence[best]
         )
 
-    def predict(self, x: Floats, posteriors: Sequence[Posterior]) -> tuple[Floats, Floats]:
-        """Means and standard deviations of each target at ``x (k, d)``: ``(k, targets)`` each."""
+    def posterior(self, x: Floats, targets: Sequence[FittedTarget]) -> Posterior:
+        """The predictions of each target at ``x (k, d)``."""
         x = (x - self._centre).astype(np.float32)
         own = np.einsum("ij,ij->i", x, x)
         kernel = self._mixed(np.asarray(x @ self._x.T, dtype=float), own) @ self._vectors
         prior = self._share * own / self._power + 1 - self._share
-        means = np.stack([p.shift + p.scale * (kernel @ p.weights) for p in posteriors], axis=1)
+        means = np.stack([t.shift + t.scale * (kernel @ t.weights) for t in targets], axis=1)
         squares = kernel**2
-        left = [np.maximum(p.variance * (prior - squares @ (1 / p.spectrum)), 1e-12) for p in posteriors]
-        return means, np.stack([p.scale * np.sqrt(v) for p, v in zip(posteriors, left, strict=True)], axis=1)
+        left = [np.maximum(t.variance * (prior - squares @ (1 / t.spectrum)), 1e-12) for t in targets]
+        stds = np.stack([t.scale * np.sqrt(v) for t, v in zip(targets, left, strict=True)], axis=1)
 
-    def slopes(self, posterior: Posterior) -> Floats:
+        def covariance() -> Floats:
+            products = np.asarray(x @ x.T, dtype=float)
+            distances = (own[:, None] + own - 2 * products).clip(0.0)
+            joint = self._share * products / self._power + self._near(distances)
+            known = [t.variance * (joint - (kernel / t.spectrum) @ kernel.T) for t in targets]
+            return np.stack([t.scale**2 * part for t, part in zip(targets, known, strict=True)])
+
+        return Posterior(means, stds, covariance)
+
+    def slopes(self, target: FittedTarget) -> Floats:
         """How the predicted mean grows with each feature, averaged over the designs that have it: ``(d,)``.
 
         In standard deviations of the target; 0 for features that no design has.
         """
-        alpha = self._vectors @ posterior.weights
+        alpha = self._vectors @ target.weights
         linear = self._share * (alpha @ self._x) / self._power
         products = np.asarray(self._x @ self._x.T, dtype=float)
-        near = self._near(products, self._squares) * alpha  # [i, j]: what design j adds to the mean at i
+        # [i, j]: what design j adds to the mean at i
+        near = self._near(self._distances(products, self._squares)) * alpha
         pulled = -2 / self._length * (near.sum(axis=1)[:, None] * self._x - near @ self._x)
         has = self._has
         return np.asarray(linear * has.any(axis=0) + (pulled * has).sum(axis=0) / np.maximum(1, has.sum(axis=0)))
 
     def _mixed(self, products: Floats, squares: Floats) -> Floats:
         """The kernel of centred designs with their scalar ``products (k, n)`` and ``squares (k,)``."""
-        return self._share * products / self._power + self._near(products, squares)
+        return self._share * products / self._power + self._near(self._distances(products, squares))
 
-    def _near(self, products: Floats, squares: Floats) -> Floats:
+    def _near(self, distances: Floats) -> Floats:
+        """The exponential part of the kernel, of squared distances."""
         if self._share == 1:
-            return np.zeros_like(products)
-        return (1 - self._share) * np.asarray(np.exp(-self._distances(products, squares) / self._length))
+            return np.zeros_like(distances)
+        return (1 - self._share) * np.asarray(np.exp(-distances / self._length))
 
     def _distances(self, products: Floats, squares: Floats) -> Floats:
         return (squares[:, None] + self._squares - 2 * products).clip(0.0)

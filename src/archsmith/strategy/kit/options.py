@@ -1,4 +1,4 @@
-"""Ranges of options, in one voice."""
+"""Checks of options against their ranges."""
 
 from __future__ import annotations
 
@@ -19,18 +19,7 @@ def whole(name: str, value: int, *, least: int, most: int = 10**6) -> int:
     return value
 
 
-def number(name: str, value: float, *, most: float) -> float:
-    """``value``, a number from 0 to ``most``.
-
-    Raises:
-        InvalidOption: naming the option and its range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise InvalidOption(f"{name}={value!r} is not a number from 0 to {most:g}")
-    return float(value)
-
-
-def between(name: str, value: float, *, least: float, most: float) -> float:
+def number(name: str, value: float, *, least: float = 0.0, most: float) -> float:
     """``value``, a number from ``least`` to ``most``.
 
     Raises:
@@ -42,7 +31,7 @@ def between(name: str, value: float, *, least: float, most: float) -> float:
 
 
 def one_objective(objectives: Sequence[Objective], strategy: str) -> None:
-    """Nothing, where there is one objective or none (which every history refuses).
+    """Refuse several objectives; none at all is refused by every history.
 
     Raises:
         InvalidOption: for several, with the way out.

@@ -26,7 +26,7 @@ class PickQueue:
 
         Args:
             n: how many.
-            pick: asked for new rows, at least as many as it is told, whenever none is left; none ends the search.
+            pick: gives at least so many new rows, called whenever none is left; none ends the search.
         """
         history, proposals = self._history, list[Proposal]()
         while len(proposals) < n:

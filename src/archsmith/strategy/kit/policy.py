@@ -14,6 +14,8 @@ from archsmith.strategy.kit.variation import Floats, Rows
 
 AUGMENTATION = 0.05
 """Weight of the sum beside the maximum, so that of two equal maxima the one with less of the rest is better."""
+RIDGE = 1.0
+"""Penalty of least squares, in designs: it keeps a model of few designs from following their noise."""
 
 
 def draw_weights(m: int, rng: np.random.Generator) -> Floats:

@@ -15,7 +15,7 @@ from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import whole
 from archsmith.strategy.kit.pick_queue import PickQueue
-from archsmith.strategy.kit.predictions import Forecast, forecast
+from archsmith.strategy.kit.predictions import Predictions
 from archsmith.strategy.kit.scales import VIEWS
 from archsmith.strategy.kit.variation import Rows, best_first
 
@@ -49,11 +49,9 @@ class Predicted:
         """Evaluations that succeeded."""
         return len(usable(self._history))
 
-    def fitted(self) -> Forecast:
+    def fitted(self) -> Predictions:
         """On order alone (normal scores), so that outliers do not rule; needs ``LEAST_FITTED`` evaluations."""
-        return forecast(
-            self._history, self._encoding, self._make, view=VIEWS[0], optimism=0.0, caution=0.0, free=self._free
-        )
+        return Predictions.fitted(self._history, self._encoding, self._make, view=VIEWS[0], free=self._free)
 
 
 class PoolSearch:
@@ -106,10 +104,10 @@ class PoolSearch:
         By front, then by crowding, feasible ones first. The pool is random rows and neighbours of the best measured
         ones; where all of them are known, any that are new.
         """
-        made, history = self._predicted.fitted(), self._history
-        best = made.rows[best_first(made.costs, made.violations, NEIGHBOURED)]
+        predictions, history = self._predicted.fitted(), self._history
+        best = predictions.rows[best_first(predictions.costs, predictions.violations, NEIGHBOURED)]
         near = [history.space.neighbour_rows(row) for row in best]
         rows = np.concatenate([*near, history.space.sample_rows(self._pool, self._rng)])
         rows = rows[history.is_new(rows)]
         rows = rows if len(rows) else history.fresh_rows(NEIGHBOURED, self._rng)
-        return rows[best_first(*made.predict(rows), n)] if len(rows) else rows
+        return rows[best_first(*predictions.predict(rows), n)] if len(rows) else rows

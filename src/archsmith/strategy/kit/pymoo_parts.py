@@ -25,7 +25,7 @@ def pymoo(module: str, strategy: str) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_pymoo() -> Iterator[None]:
     """Undoes what pymoo does to the filters of warnings and to numpy's handling of divisions by zero."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -52,6 +52,6 @@ def surviving(survival: Any, costs: Floats, size: int, rng: np.random.Generator)
     """Which ``size`` rows of feasible ``costs (n, m)`` one of pymoo's survival operators keeps."""
     population = require("pymoo.core.population", extra="moo", purpose="selection").Population.new("F", costs)
     problem = require("pymoo.core.problem", extra="moo", purpose="selection").Problem(n_var=1, n_obj=costs.shape[1])
-    with quiet():
+    with quiet_pymoo():
         kept = survival.do(problem, population, n_survive=size, random_state=rng, return_indices=True)
     return np.asarray(kept, dtype=np.intp)

@@ -27,6 +27,6 @@ class RecallingHistory(Recalling):
         """The only source of randomness."""
         return self._rng
 
-    def recall(self, n: int, given: Sequence[Proposal]) -> None:  # noqa: ARG002 - what was given says it all
+    def recall(self, n: int, given: Sequence[Proposal]) -> None:  # noqa: ARG002 - what was given is enough
         """Note what was proposed."""
         self._history.recall(given)

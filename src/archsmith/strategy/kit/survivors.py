@@ -26,8 +26,8 @@ Select = Callable[[Floats, int], Sequence[int] | NDArray[np.integer]]
 class Survivors:
     """The places in a history of at most ``size`` survivors.
 
-    Everything told competes with them at once, asked for or not; what has failed never lives. The answer depends on
-    the order of telling, as in every steady-state method.
+    Everything told competes with them at once, asked for or not; failed evaluations never survive. Who survives
+    depends on the order of telling, as in every steady-state method.
 
     Args:
         history: of all that is known.
@@ -64,7 +64,7 @@ class Survivors:
 class SurvivorEvolution(Strategy):
     """Evolution in a steady state: whatever is told competes with the survivors at once, and pairs of them breed.
 
-    A method says how survivors are chosen and which pairs breed. Common to all of them: infeasible designs live only
+    A method chooses the survivors and the pairs that breed. Common to all of them: infeasible designs live only
     while feasible ones do not fill the population, those that break least first; no architecture is asked twice;
     crossover and mutation are the space's own; failed ones are never parents.
     """

@@ -1,4 +1,4 @@
-"""What a cost is if it adds up over the parts of a network: a line on its own scale, seen on a warped one."""
+"""Costs that add up over the parts of a network: a line on their own scale, mapped to a warped one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from archsmith.predictor.ridge import Ridge
 from archsmith.strategy.kit.variation import Floats
 
-FOLDS = 5
-TRUSTED = 0.05
-"""Share of the variance on the warped scale that left-out costs may miss a line by, for it to be followed unasked."""
-END = 0.2
+LINE_FOLDS = 5
+LARGEST_MISS = 0.05
+"""Share of the variance, on the warped scale, that the error of left-out costs may have for a line to be followed."""
+END_SHARE = 0.2
 """Share of the known values, at either end, whose slope goes on beyond the end."""
-FLOOR = 0.5
-"""Times the least known cost: no prediction lies below."""
+LEAST_COST_SHARE = 0.5
+"""Share of the least known cost below which no prediction lies."""
 
 
 class Line(Protocol):
@@ -50,7 +50,7 @@ class Counts:
         from scipy.optimize import nnls
 
         self._weights = nnls(self._counts(x) / y[:, None], np.ones(len(y)))[0]
-        self._floor = FLOOR * float(y.min())
+        self._floor = LEAST_COST_SHARE * float(y.min())
 
     def mean(self, x: Floats) -> Floats:
         """The cost of encodings ``(k, w)``, ``(k,)``."""
@@ -76,7 +76,7 @@ class Trend:
         self._line = line
         self._raw, first = np.unique(raw, return_index=True)
         self._warped = warped[first]
-        end = max(1, int(END * len(self._raw)))
+        end = max(1, int(END_SHARE * len(self._raw)))
         self._slopes = [self._slope(0, end), self._slope(-1 - end, -1)]
 
     def __call__(self, x: Floats) -> Floats:
@@ -106,7 +106,7 @@ def best_line(
     """
     spread = float(warped.var())
     line: Line = Ridge()
-    if missed(line, x, raw, warped) > TRUSTED * spread:
+    if missed(line, x, raw, warped) > LARGEST_MISS * spread:
         line = Counts(alike)
         if not raw.min() > 0 or missed(line, x, raw, warped) > min(alone(), spread):
             return None
@@ -116,10 +116,10 @@ def best_line(
 
 def missed(line: Line, x: Floats, raw: Floats, warped: Floats) -> float:
     """Mean squared error of left-out costs on the warped scale; infinite where there are too few, or all are equal."""
-    if len(raw) < 2 * FOLDS or not warped.var() > 0:
+    if len(raw) < 2 * LINE_FOLDS or not warped.var() > 0:
         return np.inf
-    total, fold = 0.0, np.arange(len(raw)) % FOLDS
-    for k in range(FOLDS):
+    total, fold = 0.0, np.arange(len(raw)) % LINE_FOLDS
+    for k in range(LINE_FOLDS):
         seen = fold != k
         line.fit(x[seen], raw[seen])
         total += float(((Trend(line, raw[seen], warped[seen])(x[~seen]) - warped[~seen]) ** 2).sum())

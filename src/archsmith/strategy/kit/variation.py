@@ -12,6 +12,8 @@ from archsmith.space.choice_space import ChoiceSpace
 
 Rows = NDArray[np.int16]
 Floats = NDArray[np.float64]
+CROSSOVER = 0.9
+"""Probability that a child has two parents, in searches on predictions."""
 CostFunction = Callable[[Rows], tuple[Floats, Floats]]
 """Rows ``(n, d)`` -> costs ``(n, m)`` and limit violations ``(n,)``."""
 

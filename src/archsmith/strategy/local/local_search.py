@@ -16,11 +16,9 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.neighbourhood import Vicinity
 from archsmith.strategy.kit.observations import Indices, usable
+from archsmith.strategy.kit.policy import AUGMENTATION
 from archsmith.strategy.kit.survivors import boxed
 from archsmith.strategy.kit.variation import Floats
-
-TIE = 0.05
-"""Weight of the sum beside the maximum, so that of two designs with equal maxima the better one wins."""
 
 
 class LocalSearch(Strategy):
@@ -36,7 +34,7 @@ class LocalSearch(Strategy):
     * The first better neighbour is taken, where the paper looks at a whole neighbourhood before it moves.
     * With several objectives, a climb starts at the best known design for its weights that has untried neighbours,
       not at a random one: what earlier climbs measured is measured for all weights.
-    * Everything told counts, asked for or not: whatever beats the present design takes its place. While answers are
+    * Everything told counts, asked for or not: whatever beats the present design takes its place. While evaluations are
       outstanding and no neighbour is left, random designs fill the batch.
     * Feasible designs come first, then those that break their limits least; failed ones are never moved to.
 
@@ -129,5 +127,5 @@ class LocalSearch(Strategy):
         scaled = np.zeros((len(self._history.keys), len(self._weights)))
         scaled[known] = boxed(self._history.costs[known])
         weighted = self._weights * scaled[np.asarray(places, dtype=np.intp)]
-        scalar: Floats = weighted.max(axis=1) + TIE * weighted.sum(axis=1)
+        scalar: Floats = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
         return scalar

@@ -29,7 +29,7 @@ class ParetoLocalSearch(Strategy):
     Departures from Paquete, Chiarandini and Stützle 2004:
 
     * A member is drawn anew for each proposal, where the paper tries all neighbours of one member before it looks at
-      the archive again: answers count sooner, and batches spread over the front.
+      the archive again: results count sooner, and batches spread over the front.
     * The archive starts from ``initial`` random designs, the paper's from one; everything told may enter it.
     * Where the whole front is explored, the paper ends; here the front behind it follows, and so on.
     * Feasible designs come first; while none is known, the archive holds those that break their limits least. Failed

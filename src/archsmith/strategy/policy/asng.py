@@ -15,10 +15,10 @@ from archsmith.metric import Limit, Objective
 from archsmith.space.choice_space import ChoiceSpace
 from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.history import RowHistory
-from archsmith.strategy.kit.options import between, one_objective, whole
+from archsmith.strategy.kit.options import number, one_objective, whole
 from archsmith.strategy.kit.variation import Floats, Rows
 
-ROUNDS = 30
+DISTRIBUTION_DRAWS = 30
 """Draws for one proposal before a neighbour of the last one, and then a random design, takes its place."""
 ALPHA = 1.5
 """How much clearer than chance the direction of the steps must be before they grow (the paper's alpha)."""
@@ -39,7 +39,7 @@ class Asng(Strategy):
     * ``generation`` designs a step, weighted +1 for the best quarter and -1 for the worst, where the paper has
       two; ``rate`` is larger, since here each design costs an evaluation, there a training step.
     * A draw that is known counts in its generation with its known value, and nothing is asked twice.
-    * Answers form generations in the order told, also those that were not asked for.
+    * Evaluations form generations in the order told, also those that were not asked for.
     * Ordinal choices are treated as categories; choices inactive in a design learn nothing from it.
     * Feasible designs rank first, then those that break their limits least; failed ones rank last.
 
@@ -78,7 +78,7 @@ class Asng(Strategy):
         one_objective(objectives, "asng")
         self._generation = whole("generation", generation, least=2)
         self._history = RowHistory(space, objectives, limits)
-        self._distribution = Distribution(space.cardinalities, between("rate", rate, least=0.001, most=LARGEST_STEP))
+        self._distribution = Distribution(space.cardinalities, number("rate", rate, least=0.001, most=LARGEST_STEP))
         self._waiting: list[int] = []
         self._places: dict[bytes, int] = {}
         self._space = space
@@ -105,7 +105,7 @@ class Asng(Strategy):
     def _draw(self) -> Rows | None:
         """A new row from the distribution, or a neighbour of one that was known."""
         row = None
-        for _ in range(ROUNDS):
+        for _ in range(DISTRIBUTION_DRAWS):
             drawn = self._space.canonical_rows(self._distribution.draw(self._rng)[None])
             if not self._space.valid(drawn)[0]:
                 continue

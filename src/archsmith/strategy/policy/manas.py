@@ -18,13 +18,11 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.policy import draw_new, draw_weights, one_hot_blocks, rewards
+from archsmith.strategy.kit.policy import RIDGE, draw_new, draw_weights, one_hot_blocks, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
 
 Credit = Literal["least_squares", "exp3"]
-RIDGE = 1.0
-"""Penalty of the least squares, in designs."""
-TRIES = 20
+PLAY_ROUNDS = 20
 """Rounds of draws, each from flatter policies than the one before, until a design is new."""
 
 
@@ -43,7 +41,7 @@ class Manas(Strategy):
       an evaluator on a supernet it is the one-shot accuracy.
     * Losses are ranks among everything told (0 best, 1 worst), feasible designs first; with several objectives ranks
       under random weights, drawn for each proposal and applied to the whole history, so that the estimates are always
-      those of one loss. They are summed anew each time: known evaluations are a warm start and answers may come in any
+      those of one loss. They are summed anew each time: known evaluations are a warm start and results may come in any
       order. What was not asked here counts as drawn uniformly.
     * The learning rate is the one that the regret bound asks for after ``t`` rounds, times ``rate``; no horizon is
       needed.
@@ -161,7 +159,7 @@ class Manas(Strategy):
             keys = np.log(flat + 1e-300) + self._rng.gumbel(size=(16, len(flat)))
             return np.stack([np.argmax(keys[:, a:b], axis=1) for a, b in self._blocks()], axis=1).astype(np.int16)
 
-        return draw_new(self._history, self._space, draw, 1, tries=TRIES, rng=self._rng)
+        return draw_new(self._history, self._space, draw, 1, tries=PLAY_ROUNDS, rng=self._rng)
 
     def _softmax(self, scores: Floats) -> Floats:
         """Each agent's own, over the options of its choice."""

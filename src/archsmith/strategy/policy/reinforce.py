@@ -21,10 +21,10 @@ from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_new, draw_weights, rewards_at
 from archsmith.strategy.kit.variation import Floats, Rows
 
-TRIES = 12
+DRAW_ROUNDS = 12
 """Rounds of draws, each warmer than the one before, until a design is new."""
-AT_ONCE = 8
-DECAY = 0.9
+DRAWS_A_ROUND = 8
+BASELINE_DECAY = 0.9
 """Of the moving baseline, an evaluation."""
 
 
@@ -40,7 +40,7 @@ class Reinforce(Strategy):
 
     Departures from Zoph and Le 2017:
 
-    * Steps follow each answer, in any order, in place of batches from parallel replicas; every told design is learnt
+    * Each ``tell`` is one step, in any order, in place of batches from parallel replicas; every told design is learnt
       from, also those that were not asked here, and none is reweighted by how likely it is by now.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank under
       random weights; the controller reads the weights first, so that one network learns the whole front.
@@ -151,11 +151,11 @@ class Reinforce(Strategy):
 
         def draw() -> Rows:
             nonlocal warmth
-            rows = self._controller.draw(np.tile(weights, (AT_ONCE, 1)), self._rng, warmth)
+            rows = self._controller.draw(np.tile(weights, (DRAWS_A_ROUND, 1)), self._rng, warmth)
             warmth *= 1.25
             return rows
 
-        return draw_new(self._history, self._space, draw, 1, tries=TRIES, rng=self._rng)
+        return draw_new(self._history, self._space, draw, 1, tries=DRAW_ROUNDS, rng=self._rng)
 
     def _learn(self, keys: Sequence[str]) -> None:
         history, rng = self._history, self._rng
@@ -169,4 +169,4 @@ class Reinforce(Strategy):
             history.rows[at], weights, reward - self._baseline, entropy=self._entropy, recalled=self._replay
         )
         for value in reward:
-            self._baseline = DECAY * self._baseline + (1 - DECAY) * float(value)
+            self._baseline = BASELINE_DECAY * self._baseline + (1 - BASELINE_DECAY) * float(value)

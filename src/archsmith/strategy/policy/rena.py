@@ -24,9 +24,9 @@ from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.policy import draw_new, draw_weights, one_hot_blocks, rewards, scalarised
 from archsmith.strategy.kit.variation import Floats, Rows, tournament
 
-TRIES = 6
+EDIT_ROUNDS = 6
 """Rounds of editing until one gives a new design; then random mutants, then random designs."""
-AT_ONCE = 8
+PARENTS_A_ROUND = 8
 """Parents that are edited in one round; the first new design of them is asked."""
 
 
@@ -54,7 +54,7 @@ class Rena(Strategy):
       limit, in place of recurrent networks over layers; and one policy draws choice and option, in place of one that
       picks the layer and others that pick the operation and its size.
     * Episodes are one evaluation long and begin with one of the ``parents`` best known (feasible ones first; a
-      tournament) in place of a fixed network: what was told counts as a warm start, answers may come in any order.
+      tournament) in place of a fixed network: what was told counts as a warm start, results may come in any order.
     * The paper's reward is :math:`Q\, p^{v}` throughout; here what keeps the limits is worth more than what does not.
     * The quality is the rank among everything told, with several objectives under random weights that are drawn for
       each proposal and read by the network.
@@ -154,8 +154,8 @@ class Rena(Strategy):
         weights = draw_weights(len(history.objectives), rng)
         merit = rewards(history.costs[ok], history.violations[ok], weights)
         best = ok[np.argsort(-merit, kind="stable")[: self._parents]]
-        for _ in range(TRIES):
-            at = best[tournament(len(best), AT_ONCE, rng)]
+        for _ in range(EDIT_ROUNDS):
+            at = best[tournament(len(best), PARENTS_A_ROUND, rng)]
             rows, traces = self._walked(at, weights)
             rows = self._space.canonical_rows(rows)
             for i in np.flatnonzero(history.is_new(rows) & self._space.valid(rows))[:1]:
@@ -167,7 +167,7 @@ class Rena(Strategy):
         return history.propose(self._space.architectures(row))
 
     def _mutants(self, best: NDArray[np.intp]) -> Rows:
-        return self._space.mutate_rows(self._history.rows[self._rng.choice(best, AT_ONCE)], self._rng)
+        return self._space.mutate_rows(self._history.rows[self._rng.choice(best, PARENTS_A_ROUND)], self._rng)
 
     def _walked(self, at: NDArray[np.intp], weights: Floats) -> tuple[Rows, list[list[Step]]]:
         """What the policy makes of the designs ``at``, and the edits of each."""

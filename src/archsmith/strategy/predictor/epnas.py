@@ -1,4 +1,4 @@
-"""From simple to complex designs, with a surrogate that tempts but does not decide."""
+"""From simple to complex designs, drawn by what a predictor promises."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from archsmith.strategy.kit.pick_queue import PickQueue
 from archsmith.strategy.kit.predicted_search import Predicted
 from archsmith.strategy.kit.variation import Rows, best_first
 
-MOST_HEAT = 100
+LARGEST_TEMPERATURE = 100
 PASSES = 2
 """Passes in vain, from the simplest to the most complex, before random designs are asked for."""
 
 
 class Epnas(Strategy):
-    r"""EPNAS: progressive search whose surrogate gives sampling probabilities instead of a top-k.
+    r"""EPNAS: progressive search whose predictor gives sampling probabilities instead of a top-k.
 
     A pass goes from simple designs to complex ones in ``stages``. In each, the picks of the stage before are expanded,
-    a surrogate orders the expansions, and ``picks`` of them are drawn without replacement with probabilities
+    a predictor orders the expansions, and ``picks`` of them are drawn without replacement with probabilities
     :math:`\propto \exp(z / T)`, where :math:`z` is the normal score of an expansion's place in that order: at
     :math:`T = 0` this is the greedy top-k of progressive search. After the last stage the next pass begins, with
     everything learnt so far and a temperature lower by ``cooling``.
@@ -54,7 +54,7 @@ class Epnas(Strategy):
         picks: measured in each stage.
         stages: of a pass; more than there are choices counts as one a choice.
         pool: expansions that are ordered in each stage.
-        temperature: of the first pass; 0 is greedy, and large values ignore the surrogate.
+        temperature: of the first pass; 0 is greedy, and large values ignore the predictor.
         cooling: factor of the temperature from one pass to the next.
         predictor: a method of the role ``predictor``, or an instance.
         encoding: what it reads, a method of the role ``encoding`` or an instance.
@@ -93,7 +93,7 @@ class Epnas(Strategy):
         self._picks = whole("picks", picks, least=1)
         self._stages = min(whole("stages", stages, least=1), len(space.choices))
         self._pool = whole("pool", pool, least=1)
-        self._temperature = number("temperature", temperature, most=MOST_HEAT)
+        self._temperature = number("temperature", temperature, most=LARGEST_TEMPERATURE)
         self._cooling = number("cooling", cooling, most=1)
         self._history = RowHistory(space, objectives, limits)
         self._predicted = Predicted(self._history, predictor, encoding, free)

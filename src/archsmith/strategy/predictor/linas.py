@@ -23,11 +23,10 @@ from archsmith.strategy.kit.inputs import encoding_of, maker
 from archsmith.strategy.kit.observations import usable
 from archsmith.strategy.kit.options import number, whole
 from archsmith.strategy.kit.pick_queue import PickQueue
-from archsmith.strategy.kit.predictions import Forecast, forecast
+from archsmith.strategy.kit.predictions import Predictions
 from archsmith.strategy.kit.scales import VIEWS
-from archsmith.strategy.kit.variation import Floats, Rows, best_first, evolve
+from archsmith.strategy.kit.variation import CROSSOVER, Floats, Rows, best_first, evolve
 
-CROSSOVER = 0.9
 MOST_DEVIATIONS = 10
 
 
@@ -132,7 +131,7 @@ class Linas(Strategy):
         """``n`` new rows worth measuring, or ``picks``; fewer only where the space is used up."""
         n = max(self._picks, n)
         view = VIEWS[int(self._rng.integers(len(VIEWS)))]
-        made = forecast(
+        predictions = Predictions.fitted(
             self._history,
             self._encoding,
             self._predictor,
@@ -141,39 +140,39 @@ class Linas(Strategy):
             caution=self._caution,
             free=self._free,
         )
-        rows, costs, violations = self._on_predictions(made)
+        rows, costs, violations = self._on_predictions(predictions)
         new = self._history.is_new(rows)
         rows, costs, violations = rows[new], costs[new], violations[new]
-        picked = [rows[i] for i in spread(costs, violations, made.costs, made.violations, n)]
-        return picked + self._near_front(made, n - len(picked), picked)
+        picked = [rows[i] for i in spread(costs, violations, predictions.costs, predictions.violations, n)]
+        return picked + self._near_front(predictions, n - len(picked), picked)
 
-    def _on_predictions(self, made: Forecast) -> tuple[Rows, Floats, Floats]:
+    def _on_predictions(self, predictions: Predictions) -> tuple[Rows, Floats, Floats]:
         """Rows that the inner search met, with predicted costs and violations."""
-        best = best_first(made.costs, made.violations, self._population)
+        best = best_first(predictions.costs, predictions.violations, self._population)
         if self._inner == "nsga2":
             return evolve(
                 self._space,
-                np.concatenate([made.rows[best], self._space.sample_rows(self._population, self._rng)]),
-                made.predict,
+                np.concatenate([predictions.rows[best], self._space.sample_rows(self._population, self._rng)]),
+                predictions.predict,
                 population=self._population,
                 generations=self._generations,
                 crossover=CROSSOVER,
                 rng=self._rng,
             )
-        rows = made.rows[best]
+        rows = predictions.rows[best]
         return searched(
             self._inner,
             self._space,
-            (rows, *made.predict(rows)),
-            made.predict,
+            (rows, *predictions.predict(rows)),
+            predictions.predict,
             evaluations=self._population * self._generations,
             batch=self._population,
             rng=self._rng,
         )
 
-    def _near_front(self, made: Forecast, n: int, taken: list[Rows]) -> list[Rows]:
+    def _near_front(self, predictions: Predictions, n: int, taken: list[Rows]) -> list[Rows]:
         """Up to ``n`` untried mutants of the measured front, then random new rows."""
-        front = made.rows[best_first(made.costs, made.violations, max(1, n))]
+        front = predictions.rows[best_first(predictions.costs, predictions.violations, max(1, n))]
         near = [row for row in front for row in self._space.neighbour_rows(row)]
         rows = np.stack(near) if near else front[:0]
         rows = rows[self._history.is_new(rows)]

@@ -18,11 +18,8 @@ from archsmith.strategy.base import Handles, Strategy
 from archsmith.strategy.kit.first_designs import random_first
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.options import number, whole
-from archsmith.strategy.kit.policy import draw_weights, rewards
+from archsmith.strategy.kit.policy import RIDGE, draw_weights, rewards
 from archsmith.strategy.kit.variation import Floats, Rows
-
-RIDGE = 1.0
-"""Penalty of the linear models, in designs: it keeps the split of a small node from following its noise."""
 
 
 class LaNas(Strategy):
@@ -36,7 +33,7 @@ class LaNas(Strategy):
     Departures from Wang et al. 2021:
 
     * The tree is grown anew for each proposal, and only along the way that is walked: it never lags behind what is
-      known, known evaluations are a warm start, and answers may come in any order; open designs count as visits.
+      known, known evaluations are a warm start, and results may come in any order; open designs count as visits.
     * The reward is the rank among everything told, feasible designs first; with several objectives the rank under
       random weights, drawn for each proposal, so that the splits follow different parts of the front in turn.
     * Rejection from random designs finds few in a deep region, so mutants of the leaf's own designs are candidates

@@ -34,7 +34,7 @@ class MonteCarloTreeSearch(Strategy):
 
     * There is no tree to keep: visits and rewards of a node are counted over *everything* told with its prefix. So
       every step of an earlier design counts and not the walked ones only, known evaluations are a warm start, and
-      answers may come in any order; open designs count as visits of reward 0.
+      results may come in any order; open designs count as visits of reward 0.
     * The reward is the rank among everything told, feasible designs first. With several objectives it is the rank of a
       random weighting of the objectives, drawn for each proposal and applied to the whole tree, so that successive
       walks head for different parts of the front.

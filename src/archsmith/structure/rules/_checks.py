@@ -24,7 +24,7 @@ def axis_of(where: str, side: str, given: AxisLike | None, actual: int) -> Axis 
 
 
 def refuse_fields(where: str, kind: str, elastic: Elastic, *allowed: str) -> None:
-    """Refuse what a family has no use for.
+    """Refuse dimensions that an operator family does not have.
 
     Raises:
         InvalidModel: naming the field and those allowed.

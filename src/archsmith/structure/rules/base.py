@@ -15,7 +15,7 @@ from archsmith.structure.axes import Axis, Elastic, Kernel
 
 @dataclass(frozen=True)
 class Declared:
-    """What a rule says of one module: pure data.
+    """What varies in one module according to a rule: pure data.
 
     Args:
         tensors: parameter or buffer -> its axis per dimension (``None``: fixed).
@@ -51,7 +51,7 @@ class Rule(Method):
         Args:
             where: name of the module, for messages.
             module: one that :meth:`handles` accepts.
-            elastic: what the user, or a tracer, says of it.
+            elastic: its dimensions, from the user or a tracer.
 
         Raises:
             InvalidModel: naming module, dimension, expected and actual size.

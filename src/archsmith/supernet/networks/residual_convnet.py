@@ -20,7 +20,7 @@ WIDTHS = ((8, 12, 16), (12, 18, 24), (20, 30, 40))
 
 
 class Block(nn.Module):
-    """Two convolutions around which the input is added: ``y = relu(f(x) + shortcut(x))``."""
+    """Two convolutions with a shortcut around them: ``y = relu(f(x) + shortcut(x))``."""
 
     def __init__(self, into: int, inner: int, out: int, *, kernel: int, stride: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class _Stage:
             into, step = (before, stride) if i == 0 else (self.out, 1)
             blocks.append(Block(into.full, self.inner.full, self.out.full, kernel=kernel, stride=step))
             if i == 0 and before is not self.out and isinstance(blocks[0].shortcut, nn.Identity):
-                # equal largest widths of two stages: they still vary apart
+                # two stages may have equal largest widths; they still vary separately
                 blocks[0].shortcut = nn.Sequential(
                     nn.Conv2d(into.full, self.out.full, 1, bias=False), nn.BatchNorm2d(self.out.full)
                 )

@@ -1,2 +1,2 @@
 # Parts of methods: no family of its own.
-"""What trainings share: the loop over epochs, batches, optimisers, checkpoints."""
+"""Shared by all trainings: the loop over epochs, batches, optimisers, checkpoints."""

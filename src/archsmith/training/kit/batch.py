@@ -1,4 +1,4 @@
-"""What a loader yields, on the device, and what makes no sense in it."""
+"""The batches of a loader, checked and moved to the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archsmith.training.base import Loss, is_cross_entropy
 
 Loader = Iterable[Any]
 Amp = bool | Literal["bf16"] | None
-"""Mixed precision: where it pays (``None``), always, never, or bfloat16 on any device."""
+"""Mixed precision: on CUDA devices (``None``), required, never, or bfloat16 on any device."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Precision:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Inputs of one call by position and name, and what its outputs are compared with."""
+    """Inputs of one call by position and name, and the targets."""
 
     inputs: tuple[Any, ...]
     named: Mapping[str, Any]
@@ -59,7 +59,7 @@ class TrainingBatch:
 
     @classmethod
     def of(cls, item: Any, device: torch.device) -> TrainingBatch:
-        """From what a loader yields: ``(inputs, targets)``, where inputs are a tensor, a tuple or a dict by name.
+        """Read an item of a loader: ``(inputs, targets)``, where inputs are a tensor, a tuple or a dict by name.
 
         Raises:
             InvalidData: for anything else.
@@ -73,7 +73,7 @@ class TrainingBatch:
         return cls(*moved)
 
     def runner(self, supernet: Supernet, device: torch.device, precision: Precision) -> Callable[[Architecture], Any]:
-        """Computes a subnet's outputs for this batch, in single precision whatever the forward pass was in."""
+        """A function that computes a subnet's outputs for this batch; they are in single precision in any case."""
 
         def run(architecture: Architecture) -> Any:
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
@@ -92,7 +92,7 @@ def epochs_of(loader: Loader, epoch: int) -> Iterator[Any]:
 
 
 def check_loader(loader: Any, called: str, reads: str) -> None:
-    """Refuse what gives no batches, or gives them only once.
+    """Refuse loaders that yield no batches, or can be read only once.
 
     Raises:
         InvalidData: saying how often it is read.
@@ -118,7 +118,7 @@ def steps_in(loader: Loader) -> int:
 
 
 def checked(loss: Loss) -> Loss:
-    """The same loss, with an answer to labels that the network has no output for, and to what is no loss."""
+    """The same loss, with checks: labels need an output of the network, and the result must be one number."""
 
     def compare(outputs: Any, targets: Any) -> Tensor:
         if is_cross_entropy(loss):

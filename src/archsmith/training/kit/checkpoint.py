@@ -1,7 +1,7 @@
 """A training's state after an epoch as one safetensors file: tensors, and everything else as JSON in its header.
 
-Never a pickle. A file is written beside the old one, flushed to disk and renamed over it, so that after a kill at any
-moment the last finished epoch is there; a digest tells when a byte of it changed.
+Never a pickle. A file is written beside the old one, flushed to disk and renamed over it: after a kill at any moment
+the last finished epoch is still there. A digest detects changed bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = "checkpoint.safetensors"
 
 
 class _State(TypedDict):
-    """What a training goes on from; more may stand beside it."""
+    """The state from which a training resumes; it may have more entries."""
 
     history: list[dict[str, Any]]
     scaler: dict[str, Any]
@@ -40,7 +40,7 @@ class _Header(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands.
+    """The state of a training after an epoch.
 
     Args:
         tensors: ``KIND/NAME`` -> tensor, kinds being ``"weights"`` and ``"optimizer"``.
@@ -71,7 +71,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint | None:
-        """What ``folder`` holds; ``None`` where no epoch was finished.
+        """The checkpoint in ``folder``; ``None`` where no epoch was finished.
 
         Raises:
             DamagedFile: when it cannot be read, or was written by a newer version.
@@ -100,7 +100,7 @@ class Checkpoint:
         return cls(tensors, header["recipe"], header["state"])
 
     def check_recipe(self, recipe: Mapping[str, Any], folder: Path) -> None:
-        """Refuse to go on with other options than those it was begun with.
+        """Refuse to resume with other options than those at the start.
 
         Raises:
             RunMismatch: naming every one that differs.

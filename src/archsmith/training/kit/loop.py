@@ -28,14 +28,14 @@ from archsmith.training.kit.checkpoint import NAME, Checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """Where a training is, after a step.
+    """The progress of a training after a step.
 
     Args:
         epoch: from 1.
         epochs: in all.
         step: of the epoch, from 1.
         steps: an epoch.
-        losses: mean of each over the epoch so far, by the part that subnets play in a batch.
+        losses: mean of each over the epoch so far, by the subnet's role in a batch.
         elapsed_s: since this call began.
         remaining_s: estimated from the steps that this call has done.
     """
@@ -51,7 +51,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """What a training did.
+    """The result of a training.
 
     Args:
         completed: whether all epochs are done; ``False`` after ``stop`` asked to stop.
@@ -98,7 +98,7 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
         loader: any collection of ``(inputs, targets)`` that can be read every epoch: a ``DataLoader``, a list,
             ``Data.batches(...)``. Inputs are a tensor, a tuple of them, or a dict by name. Its (or its sampler's)
             ``set_epoch`` is called where there is one.
-        method: which subnets learn from a batch, and from whom; see ``archsmith methods training``.
+        method: which subnets learn from a batch, and from what; see ``archsmith methods training``.
         options: of the method, by name.
         loss: ``loss(outputs, targets) -> scalar``; cross-entropy where ``None``.
         epochs: passes over the loader.
@@ -112,10 +112,11 @@ def train(  # noqa: PLR0913 - keyword options, each with a default
         amp: mixed precision; ``None`` uses it on CUDA devices, ``"bf16"`` is bfloat16 on any device.
         checkpoint: folder in which the state is kept after every epoch, and from which a training goes on.
         on_progress: called after every step.
-        stop: asked after every step; once true, the supernet goes back to the last finished epoch and that is all.
+        stop: called after every step; once it returns true, the supernet goes back to the last finished epoch and the
+            training ends.
 
     Raises:
-        InvalidModel: for what is no supernet.
+        InvalidModel: for anything but a supernet.
         InvalidData: for an empty loader, batches of another form, or labels that the network has no output for.
         InvalidOption: for options out of range.
         TrainingDiverged: when a loss is not finite; the supernet has the weights of the last finished epoch.
@@ -326,7 +327,7 @@ def _check(epochs: int, warmup_epochs: float, clip_norm: float | None, seed: int
 def _move(supernet: Supernet, device: str | torch.device) -> None:
     try:
         supernet.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+    except (RuntimeError, AssertionError) as error:  # torch raises an assertion if it was not built for the device
         raise InvalidOption(f"cannot train on device={str(device)!r}: {str(error).splitlines()[0]}") from error
 
 

@@ -1,4 +1,4 @@
-"""Seeing every operator that runs, below everything that torch takes apart by itself."""
+"""Observe every operator that runs, after torch has split composite operators."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operators that run in a ``with`` block are seen with their results."""
+    """Sees every operator that runs in its ``with`` block, with the result."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would wrap every call so that its compiler leaves it alone: that takes as long as the call
+        return False  # otherwise torch wraps every call to hide it from its compiler, which takes as long as the call
 
     @abstractmethod
     def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:

@@ -1,4 +1,4 @@
-"""One run of a module, during which a watcher sees every operator and every call of a module."""
+"""One run of a module in which a watcher sees every operator and every call of a module."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _leave(watcher: Watcher, name: str, _module: nn.Module, _args: Any, output: 
 
 
 class _Dispatched(Quick):  # type: ignore[no-untyped-call]
-    """Tells a watcher of every operator."""
+    """Passes every operator to a watcher."""
 
     def __init__(self, watcher: Watcher) -> None:
         super().__init__({})

@@ -1,7 +1,7 @@
 """Running a model without memory for the shapes alone, several times faster than torch's own shape functions.
 
-Nearly all of the time of such a run goes into a few operators whose shape functions are written in Python, whatever
-they compute. Their shapes are said here; all other operators run as they are.
+Nearly all of the time of such a run goes into a few operators whose shape functions are written in Python. Their shapes
+are computed here; all other operators run as they are.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from archsmith.graph.readers.kit.observing import Observer
 
 ANCHORS = frozenset({"convolution", "mm", "addmm", "bmm", "baddbmm", "embedding", "cat", "native_layer_norm"})
 ANCHORS |= {"native_group_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "_fused_rms_norm"}
-"""Operators that read weights or put tensors together: what they give shows whether sizes fit."""
+"""Operators that read weights or join tensors: their output shapes show whether sizes fit."""
 
 
 Memory = dict[Any, Any]
 """Operator with the shapes and other arguments of a call -> what came out, as shapes."""
 
-REMEMBERED = 50_000
-"""Calls that a memory holds."""
+CALLS_KEPT = 50_000
+"""How many calls a memory holds."""
 
 
 class Quick(Observer):  # type: ignore[no-untyped-call]
@@ -39,11 +39,11 @@ class Quick(Observer):  # type: ignore[no-untyped-call]
         self._memory = memory
 
     def run(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        said = _saying(func, name) if args and not kwargs else None
-        if said is not None:
+        shapes_of = _shape_function(func, name) if args and not kwargs else None
+        if shapes_of is not None:
             first = args[0][0] if isinstance(args[0], list | tuple) else args[0]
             if isinstance(first, Tensor) and first.device.type == "meta":
-                found = said(args, name)
+                found = shapes_of(args, name)
                 if found is not None:
                     return found
         return self._remembered(func, args, kwargs) if _is_pure(func) else func(*args, **kwargs)
@@ -59,7 +59,7 @@ class Quick(Observer):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         tensors = result if isinstance(result, tuple | list) else [result]
         if all(isinstance(t, Tensor) and t.device.type == "meta" for t in tensors):
-            if len(self._memory) >= REMEMBERED:
+            if len(self._memory) >= CALLS_KEPT:
                 self._memory.clear()
             each = [(tuple(t.shape), t.stride(), t.dtype) for t in tensors]
             self._memory[key] = each[0] if isinstance(result, Tensor) else each
@@ -85,12 +85,12 @@ class Shapes(Quick):  # type: ignore[no-untyped-call]
             self.shapes.append(tuple((result[0] if isinstance(result, tuple | list) else result).shape))
 
 
-READS = frozenset({"slice", "select", "index", "index_select", "embedding", "gather"})
-"""Operators that take a part of a table."""
+TABLE_READERS = frozenset({"slice", "select", "index", "index_select", "embedding", "gather"})
+"""Operators that read a part of a table."""
 
 
 class Tables(Shapes):  # type: ignore[no-untyped-call]
-    """Sees besides what is read out of parameters and buffers by position.
+    """Also sees what is read out of parameters and buffers by position.
 
     Args:
         memory: of earlier runs.
@@ -107,7 +107,7 @@ class Tables(Shapes):  # type: ignore[no-untyped-call]
 
     def seen(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         super().seen(func, name, args, kwargs, result)
-        if name in READS and args and id(args[0]) in self._names:
+        if name in TABLE_READERS and args and id(args[0]) in self._names:
             self.read.append((self._names[id(args[0])], tuple(result.shape)))
 
 
@@ -140,10 +140,10 @@ def _is_pure(func: Any) -> bool:
 
 
 @cache
-def _saying(func: Any, name: str) -> Callable[[Sequence[Any], str], Any] | None:
-    """What says the shapes of an operator, if anything does."""
+def _shape_function(func: Any, name: str) -> Callable[[Sequence[Any], str], Any] | None:
+    """The function that computes the shapes of an operator, or ``None``."""
     pointwise = torch.Tag.pointwise in func.tags or name.rstrip("_") in _ALSO_POINTWISE
-    return _SAID.get(name) or (_pointwise if pointwise and name not in _OTHER_TYPE else None)
+    return _SHAPE_FUNCTIONS.get(name) or (_pointwise if pointwise and name not in _OTHER_TYPE else None)
 
 
 def _pointwise(args: Sequence[Any], name: str) -> Any:
@@ -244,7 +244,7 @@ def _product(args: Sequence[Any], _name: str) -> Any:
     return torch.empty(shape, dtype=left.dtype, device="meta")
 
 
-_SAID: dict[str, Callable[[Sequence[Any], str], Any]] = {
+_SHAPE_FUNCTIONS: dict[str, Callable[[Sequence[Any], str], Any]] = {
     **dict.fromkeys(("_softmax", "_safe_softmax"), _like),
     "native_batch_norm": _channels,
     "convolution": _convolved,
@@ -252,4 +252,4 @@ _SAID: dict[str, Callable[[Sequence[Any], str], Any]] = {
     "native_layer_norm": _last,
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _product),
 }
-"""Operator -> its outputs; ``None`` where it has to run itself, to compute or to complain."""
+"""Operator -> function of its outputs; that returns ``None`` where the operator itself must run, or raise an error."""

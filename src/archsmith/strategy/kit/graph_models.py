@@ -1,4 +1,4 @@
-"""What a Gaussian process on graph features believes of costs, limits and failures."""
+"""Gaussian processes on graph features: of costs, limits and failures."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.one_hot import OneHot
 from archsmith.encoding.weisfeiler_lehman import WeisfeilerLehman
-from archsmith.metric import Limit
+from archsmith.predictor import Posterior
 from archsmith.strategy.kit.history import RowHistory
 from archsmith.strategy.kit.motif_process import KERNELS, Kernel, MotifProcess, best_kernel
-from archsmith.strategy.kit.observations import learnt_from, limit_values
+from archsmith.strategy.kit.observations import learnt_from, limited
 from archsmith.strategy.kit.scales import View, warped
 from archsmith.strategy.kit.variation import Floats, Rows
 
-TUNED_ON = 150
+KERNEL_DESIGNS = 150
 """Designs, the latest, that choose the kernel."""
-LEAST_CHANCE = 0.02
-"""A failure is never certain."""
+SUCCESS_FLOOR = 0.02
+"""Predicted probability of not failing: a failure is never certain."""
 
 
 @dataclass(frozen=True)
@@ -39,41 +39,7 @@ class Motif:
     count: int
 
 
-@dataclass(frozen=True)
-class Belief:
-    """Predictions for some rows; costs are warped, so that dominance is the same.
-
-    Args:
-        base: warped costs of all feasible designs told, ``(h, m)``; none where there is none.
-        mean: of the warped costs, ``(k, m)``.
-        std: of the warped costs, ``(k, m)``.
-        log_chance: logarithm of the probability to succeed and to be feasible, ``(k,)``.
-    """
-
-    base: Floats
-    mean: Floats
-    std: Floats
-    log_chance: Floats
-
-
-@dataclass(frozen=True)
-class _Limited:
-    """One limit with what was measured: where its metric is known, the values there, and the bound on their scale."""
-
-    limit: Limit
-    known: NDArray[np.bool_]
-    values: Floats
-    bound: float
-
-    def log_holds(self, mean: Floats, std: Floats) -> Floats:
-        """Logarithm of the probability that a predicted value keeps the bound, ``(k,)``."""
-        from scipy.special import log_ndtr
-
-        sign = 1.0 if self.limit.sense == "<=" else -1.0
-        return np.asarray(log_ndtr(np.clip(sign * (self.bound - mean) / np.maximum(std, 1e-9), -1e6, 1e6)))
-
-
-class GraphBeliefs:
+class GraphModels:
     """The models of everything told in one search.
 
     Args:
@@ -93,32 +59,36 @@ class GraphBeliefs:
         self._kernel: Kernel = KERNELS[0]
         self._tuned = 0
 
-    def believe(self, rows: Rows, view: View) -> Belief:
-        """What is believed of canonical ``rows (k, d)``, with costs under ``view``; some designs are told."""
+    def feasible_costs(self, view: View) -> Floats:
+        """Costs under ``view`` of all feasible designs told, ``(h, m)``."""
         history = self._history
-        ok = history.succeeded
-        costs: Floats = np.full_like(history.costs, np.inf)
-        costs[ok] = self._warped(history.costs[ok], view)
+        costs: Floats = self._costs(view)[history.succeeded & (history.violations == 0)]
+        return costs
+
+    def posterior(self, rows: Rows, view: View) -> tuple[Posterior, Floats]:
+        """What the models know of canonical ``rows (k, d)``; some evaluation has succeeded.
+
+        Returns:
+            The posterior of their costs under ``view``, and the logarithm of the probability that they succeed within
+            all limits, ``(k,)``.
+        """
+        history, costs = self._history, self._costs(view)
         at = learnt_from(history, self._most)
         self._update(at, costs[at])
         x = self._vectors(rows)
-        process = MotifProcess(self._x[at], self._kernel)
-        limits = [_Limited(limit, *self._limited(limit, at)) for limit in history.limits]
-        shared = [limited for limited in limits if limited.known.all()]
-        targets = [*costs[at].T, *(limited.values for limited in shared)]
-        mean, std = process.predict(x, [process.fit(y) for y in targets])
-        m = costs.shape[1]
-        log_chance = np.zeros(len(x))
-        for j, limited in enumerate(shared, start=m):
-            log_chance += limited.log_holds(mean[:, j], std[:, j])
-        for limited in limits:
-            if limited.known.any() and not limited.known.all():
-                apart = MotifProcess(self._x[at[limited.known]], self._kernel)
-                means, stds = apart.predict(x, [apart.fit(limited.values)])
-                log_chance += limited.log_holds(means[:, 0], stds[:, 0])
-        if not ok.all():
-            log_chance += np.log(self._succeeds(x, ok))
-        return Belief(costs[ok & (history.violations == 0)], mean[:, :m], std[:, :m], log_chance)
+        process, m = MotifProcess(self._x[at], self._kernel), costs.shape[1]
+        limits = limited(history, at)
+        shared = [known for known in limits if len(known.at) == len(at)]
+        targets = [*costs[at].T, *(known.values for known in shared)]
+        found = process.posterior(x, [process.fit(y) for y in targets])
+        log_chance = found.columns(slice(m, None)).log_chance([known.bound for known in shared])
+        for known in limits:
+            if len(known.at) < len(at):
+                apart = MotifProcess(self._x[at[known.at]], self._kernel)
+                log_chance += apart.posterior(x, [apart.fit(known.values)]).log_chance([known.bound])
+        if not history.succeeded.all():
+            log_chance += np.log(self._succeeds(x))
+        return found.columns(slice(m)), log_chance
 
     def motifs(self, objective: int) -> list[Motif]:
         """The effect of each feature that some of the designs have, on the objective of that number."""
@@ -135,6 +105,13 @@ class GraphBeliefs:
             if 0 < count < len(at)
         ]
 
+    def _costs(self, view: View) -> Floats:
+        """Of everything told, under ``view``, ``(n, m)``; infinite for failed ones."""
+        history, ok = self._history, self._history.succeeded
+        costs: Floats = np.full_like(history.costs, np.inf)
+        costs[ok] = self._warped(history.costs[ok], view)
+        return costs
+
     def _warped(self, costs: Floats, view: View) -> Floats:
         goals = [o.goal for o in self._history.objectives]
         return np.stack([warped(c, goal, view) for c, goal in zip(costs.T, goals, strict=True)], axis=1)
@@ -149,20 +126,11 @@ class GraphBeliefs:
             self._x = np.concatenate([self._x, self._vectors(self._history.rows[len(self._x) :])])
         if not self._tuned or known >= self._tuned + self._every:
             self._tuned = known
-            self._kernel = best_kernel(self._x[at[-TUNED_ON:]], list(targets[-TUNED_ON:].T))
+            self._kernel = best_kernel(self._x[at[-KERNEL_DESIGNS:]], list(targets[-KERNEL_DESIGNS:].T))
 
-    def _limited(self, limit: Limit, at: NDArray[np.intp]) -> tuple[NDArray[np.bool_], Floats, float]:
-        """Where the limited metric is known, its pessimistic ends there and the bound, as logarithms if positive."""
-        places, y = limit_values(self._history, limit, at)
-        known = np.zeros(len(at), dtype=bool)
-        known[places] = True
-        if len(y) and y.min() > 0 and limit.bound > 0:
-            return known, np.log(y), float(np.log(limit.bound))
-        return known, y, limit.bound
-
-    def _succeeds(self, x: Floats, ok: NDArray[np.bool_]) -> Floats:
+    def _succeeds(self, x: Floats) -> Floats:
         """The probability that an evaluation does not fail, ``(k,)``."""
-        learnt = slice(-self._most, None)
+        learnt, ok = slice(-self._most, None), self._history.succeeded
         process = MotifProcess(self._x[learnt], self._kernel)
-        mean, _ = process.predict(x, [process.fit(ok[learnt].astype(float))])
-        return np.clip(mean[:, 0], LEAST_CHANCE, 1.0)
+        mean = process.posterior(x, [process.fit(ok[learnt].astype(float))]).mean
+        return np.clip(mean[:, 0], SUCCESS_FLOOR, 1.0)

@@ -1,17 +1,18 @@
-"""What the default strategy believes: Gaussian processes on choices, graph features and free metrics."""
+"""The models of the default strategy: Gaussian processes on choices, graph features and free metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from archsmith.encoding.base import Encoding
 from archsmith.encoding.thermometer import Thermometer
-from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, predict_together
+from archsmith.predictor import LEAST_STD, Bound, Posterior
+from archsmith.predictor.choice_gaussian_process import FEATURE, ChoiceGaussianProcess, Frame, posterior_together
 from archsmith.strategy.kit.history import RowHistory, row_names
-from archsmith.strategy.kit.observations import Indices, learnt_from, limit_values
+from archsmith.strategy.kit.observations import learnt_from, limited
 from archsmith.strategy.kit.scales import View, warped
 from archsmith.strategy.kit.trend import Line, Trend, best_line
 from archsmith.strategy.kit.variation import Floats, Rows
@@ -19,31 +20,29 @@ from archsmith.strategy.kit.variation import Floats, Rows
 FIRST_STEPS, LATER_STEPS = 30, 4
 """Of the optimiser of hyper-parameters."""
 TUNE_EVERY = 4
-"""Pairs more, at least, before hyper-parameters are tuned again."""
-LEAST_CHANCE = 0.01
-"""Of not failing: a model of failures that were never seen elsewhere is not sure."""
-LEAST_SPREAD = 1e-9
-"""Standard deviation of what never changed."""
-REMEMBERED = 100_000
+"""Evaluations, at least, between two tunings of hyper-parameters."""
+LEAST_SUCCESS = 0.01
+"""Predicted probability of not failing: a model of failures that were never seen elsewhere is not sure."""
+ENCODINGS_KEPT = 100_000
 """Encodings that are kept."""
 
 
 @dataclass
 class _Tuned:
-    """A process, how much was told when it was last tuned, and the line that its values were found to follow then."""
+    """A process, how much was told when it was last tuned, and the line that its values followed then."""
 
     process: ChoiceGaussianProcess
     told: int = 0
     line: Line | None = None
 
     def is_due(self, told: int) -> bool:
-        """Whether it is to be tuned once so much is told: first, and after every eighth part more."""
+        """Whether to tune it when ``told`` are known: at first, and whenever an eighth more has come."""
         return not self.told or told >= self.told + max(TUNE_EVERY, self.told // 8)
 
 
 @dataclass(frozen=True)
-class Belief:
-    """The fitted state of one moment.
+class FittedModels:
+    """The models of one moment.
 
     Args:
         rows: learnt from, ``(n, d)``, successful ones.
@@ -51,7 +50,7 @@ class Belief:
         violations: theirs, ``(n,)``.
         processes: one an objective, of what its trend leaves.
         trends: of the objectives that are costs, which add up over a network.
-        bounds: for each limit a process, the bound on its scale and the sign that makes "at most" of it.
+        bounds: for each limited metric that was measured a process, and the bound on its scale.
         failing: predicts failure, where there was one.
     """
 
@@ -60,7 +59,7 @@ class Belief:
     violations: Floats
     processes: Sequence[ChoiceGaussianProcess]
     trends: Sequence[Trend | None]
-    bounds: Sequence[tuple[ChoiceGaussianProcess, float, float]]
+    bounds: Sequence[tuple[ChoiceGaussianProcess, Bound]]
     failing: ChoiceGaussianProcess | None
 
     @property
@@ -70,31 +69,26 @@ class Belief:
         missed = [p.left_out for p in self.processes]
         return min(1 - m / s if s > 0 else 1.0 for m, s in zip(missed, spreads, strict=True))
 
-    def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the costs of encodings ``x (k, w)``, ``(k, m)`` each."""
-        means, deviations = predict_together(self.processes, x)
-        for j, trend in enumerate(self.trends):
-            if trend is not None:
-                means[:, j] += trend(x)
-        return means, np.maximum(deviations, LEAST_SPREAD)
+    def posterior(self, x: Floats) -> Posterior:
+        """Of the costs of encodings ``x (k, w)``."""
+        left = posterior_together(self.processes, x)
+        trends = [np.zeros(len(x)) if trend is None else trend(x) for trend in self.trends]
+        return replace(left, mean=left.mean + np.stack(trends, axis=1), std=np.maximum(left.std, LEAST_STD))
 
     def log_chance(self, x: Floats) -> Floats:
         """Logarithm of the predicted probability of success within all limits, ``(k,)``."""
-        from scipy.special import log_ndtr
-
-        chance = np.zeros(len(x))
+        chance: Floats = np.zeros(len(x))
         if self.bounds:
-            means, deviations = predict_together([process for process, _, _ in self.bounds], x)
-            for j, (_, bound, sign) in enumerate(self.bounds):
-                chance += log_ndtr(sign * (bound - means[:, j]) / np.maximum(deviations[:, j], LEAST_SPREAD))
+            processes, bounds = zip(*self.bounds, strict=True)
+            chance = posterior_together(processes, x).log_chance(bounds)
         if self.failing is not None:
-            chance += np.log(np.clip(1.0 - self.failing.predict(x)[0], LEAST_CHANCE, 1.0))
+            chance += np.log(np.clip(1.0 - self.failing.predict(x)[0], LEAST_SUCCESS, 1.0))
         return chance
 
 
 @dataclass
-class Surrogate:
-    """Encodes rows, keeps hyper-parameters between fits, and gives a belief after each answer.
+class ChoiceModels:
+    """Encodes rows, keeps hyper-parameters between fits, and fits models to what was told so far.
 
     Args:
         history: of the search.
@@ -121,7 +115,7 @@ class Surrogate:
         """Encodings ``(k, w)`` of canonical rows; those met before are remembered."""
         names, seen = row_names(rows), self._seen
         new = {name: i for i, name in enumerate(names) if name not in seen}
-        if len(seen) + len(new) > REMEMBERED:
+        if len(seen) + len(new) > ENCODINGS_KEPT:
             seen.clear()
             new = {name: i for i, name in enumerate(names)}
         if new:
@@ -133,14 +127,14 @@ class Surrogate:
         return np.asarray(self._vectors[[seen[name] for name in names]])
 
     def _make_room(self, n: int) -> None:
-        """For ``n`` encodings; twice as many as there are, so that all the copying stays linear in them."""
+        """For ``n`` encodings: the array doubles, so that copying stays linear in their number."""
         if n > len(self._vectors):
             grown = np.zeros((max(n, 2 * len(self._vectors)), self._vectors.shape[1]), dtype=np.float32)
             grown[: len(self._vectors)] = self._vectors
             self._vectors = grown
 
-    def belief(self, view: View) -> Belief:
-        """Fit to what was told; at least one evaluation has succeeded."""
+    def fitted(self, view: View) -> FittedModels:
+        """The models of what was told; at least one evaluation has succeeded."""
         history = self.history
         at = learnt_from(history, self.most)
         rows, raw = history.rows[at], history.costs[at]
@@ -154,11 +148,14 @@ class Surrogate:
         ]
         left = [y if trend is None else y - trend(x) for y, trend in zip(costs.T, trends, strict=True)]
         processes = [self._fitted((view, str(j)), frame, y) for j, y in enumerate(left)]
-        bounds = self._bounds(at, x, frame)
-        return Belief(rows, costs, history.violations[at], processes, trends, bounds, self._failing())
+        bounds = []
+        for known in limited(history, at):
+            own = frame if len(known.at) == len(at) else Frame(x[known.at], self._groups)
+            bounds.append((self._fitted(("limit", str(known.limit)), own, known.values), known.bound))
+        return FittedModels(rows, costs, history.violations[at], processes, trends, bounds, self._failing())
 
     def is_due(self, view: View) -> bool:
-        """Whether a belief of this view would tune anything; one that does not leaves nothing behind."""
+        """Whether fitting for this view would tune anything; where it would not, it leaves nothing behind."""
         names: list[tuple[str, ...]] = [(view, str(j)) for j in range(len(self.history.objectives))]
         if not self.history.succeeded.all():
             names.append(("failing",))
@@ -167,20 +164,6 @@ class Surrogate:
             if name in self._tuned or any(limit.metric in e.values for e in self.history.told.values()):
                 names.append(name)
         return any(self._known(name).is_due(len(self.history.keys)) for name in names)
-
-    def _bounds(self, at: Indices, x: Floats, frame: Frame) -> list[tuple[ChoiceGaussianProcess, float, float]]:
-        """For each limit whose metric was told: a process, the bound on its scale, the sign of "at most"."""
-        found = []
-        for limit in self.history.limits:
-            known, values = limit_values(self.history, limit, at)
-            if not len(known):
-                continue
-            logarithmic = bool(values.min() > 0 and limit.bound > 0)
-            own = frame if len(known) == len(at) else Frame(x[known], self._groups)
-            process = self._fitted(("limit", str(limit)), own, np.log(values) if logarithmic else values)
-            bound = float(np.log(limit.bound)) if logarithmic else limit.bound
-            found.append((process, bound, 1.0 if limit.sense == "<=" else -1.0))
-        return found
 
     def _failing(self) -> ChoiceGaussianProcess | None:
         failed = ~self.history.succeeded
@@ -191,9 +174,9 @@ class Surrogate:
         return self._fitted(("failing",), frame, failed[latest].astype(float))
 
     def _trend(self, name: tuple[str, ...], frame: Frame, x: Floats, raw: Floats, y: Floats) -> Trend | None:
-        """The trend of this name where left-out costs follow it; which line it is, is asked when its process is tuned.
+        """The trend of this name where left-out costs follow one; the line is chosen when its process is tuned.
 
-        Between two tunings the line stays, and only the scale that it is seen on moves.
+        Between two tunings the line stays, and only its map to the warped scale changes.
         """
         tuned = self._known(name)
         if tuned.is_due(len(self.history.keys)):

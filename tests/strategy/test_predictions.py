@@ -11,7 +11,7 @@ from archsmith.encoding.one_hot import OneHot
 from archsmith.metric import Limit
 from archsmith.predictor.ridge import Ridge
 from archsmith.strategy.kit.history import RowHistory
-from archsmith.strategy.kit.predictions import forecast
+from archsmith.strategy.kit.predictions import Predictions
 from archsmith.strategy.kit.scales import VIEWS, warped
 from archsmith.testing.strategies import fail
 from archsmith.testing.toy import TOY_OBJECTIVES, toy_evaluate, toy_space
@@ -26,7 +26,7 @@ def proposals(n, seed):
 def made(limits=(), told=None, optimism=0.0, caution=0.0):
     history = RowHistory(SPACE, TOY_OBJECTIVES, limits)
     history.tell(told or [toy_evaluate(p) for p in proposals(80, 0)])
-    return forecast(history, OneHot(SPACE), Ridge, view="shape", optimism=optimism, caution=caution)
+    return Predictions.fitted(history, OneHot(SPACE), Ridge, view="shape", optimism=optimism, caution=caution)
 
 
 def unseen():
@@ -67,10 +67,10 @@ def test_violations_follow_the_truth_and_grow_with_caution(limit):
     assert (cautious > 0).sum() > (violations > 0).sum()
 
 
-def test_a_limit_on_a_metric_that_nobody_measured_is_left_to_the_measurements():
-    forecasted = made([Limit("unheard_of", "<=", 1.0)])
-    assert not forecasted.predict(unseen())[1].any()
-    assert np.isinf(forecasted.violations).all()
+def test_a_limit_on_a_metric_that_was_not_measured_is_left_to_the_measurements():
+    predictions = made([Limit("unheard_of", "<=", 1.0)])
+    assert not predictions.predict(unseen())[1].any()
+    assert np.isinf(predictions.violations).all()
 
 
 def test_where_all_failed_a_failure_is_expected():
