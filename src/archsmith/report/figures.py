@@ -1,6 +1,6 @@
-"""Figures as plain data in Plotly's format; colours are names of the page's own, which it turns light or dark.
+"""Figures as plain data in Plotly's format; colours are CSS variables of the page, for light and dark mode.
 
-Building them needs no package. The page that shows them brings Plotly's script.
+Building them needs no package. The page that shows them contains Plotly's script.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ DROPPED = _Look("var(--limit)", "x-thin-open")
 FRONT = _Look("var(--front)", "circle", 11, 1)
 
 ON_A_DEVICE = ("latency_ms", "throughput", "energy_mj")
-"""Metrics whose interval every point shows: that of an accuracy is the sampling of data which all networks share."""
+"""Metrics whose interval every point shows. An accuracy's interval is from the sample of data, which all share."""
 
 REFERENCE = 1.1
-"""The reference point in every objective, where 0 is the best and 1 the worst feasible value met."""
+"""The reference point in every objective, where 0 is the best and 1 the worst feasible value found."""
 
 
 def front(data: ReportData, x: Objective, y: Objective) -> Figure:
-    """All evaluations with the Pareto front above them; limits are lines, what they forbid is shaded."""
+    """All evaluations with the Pareto front on top; limits are lines, the area that they exclude is shaded."""
     best = list(shown(data))
     fine = [e for e, ok in zip(data.evaluations, data.feasible, strict=True) if ok]
     broken = [e for e in data.evaluations if e.ok and not e.feasible(data.limits) and not e.proposal.fidelity]
@@ -116,11 +116,11 @@ def progress(data: ReportData, objective: Objective) -> Figure:
 def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
     """Share of the objective space that the feasible evaluations cover, after each evaluation.
 
-    Search and baselines share ideal and reference point: per objective the best feasible value that any of them met
-    becomes 0, the worst 1, and the reference point is 1.1.
+    Search and baselines share ideal and reference point: in each objective the best feasible value that any of them
+    found becomes 0, the worst 1, and the reference point is 1.1.
 
     Returns:
-        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing was feasible, or values overflow.
+        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing is feasible, or values overflow.
     """
     series = {"search": data.evaluations, **data.baselines}
     counted = {
@@ -134,7 +134,7 @@ def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
     ideal, worst = every.min(axis=0), every.max(axis=0)
     with np.errstate(over="ignore"):
         span = np.where(worst > ideal, worst - ideal, 1.0)
-    if not np.isfinite(span).all():  # values at the ends of what numbers can be: no box holds them
+    if not np.isfinite(span).all():  # the range of enormous values overflows
         return {}
     return {name: _covered(some, data.objectives, ideal, span) for name, some in counted.items()}
 
@@ -157,7 +157,7 @@ def _covered(
 
 
 def hypervolume_figure(data: ReportData) -> Figure:
-    """Hypervolume over evaluations; the baselines' beside it where they were run."""
+    """Hypervolume over evaluations, of the search and of baselines."""
     traces = []
     for i, (name, values) in enumerate(hypervolumes(data).items()):
         line = {"shape": "hv", "width": 2.5, "color": "var(--baseline)" if i else "var(--front)"}
@@ -256,7 +256,7 @@ def _bars(axis: str, values: Sequence[Value], color: str, thickness: float) -> F
 
 
 def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
-    """One measured latency over MACs: every network with its interval, the front marked, telling pairs joined."""
+    """One measured latency over MACs: every network with its interval, the front marked, example pairs joined."""
     x, y = Objective(MACS, "min"), Objective(found.metric, "min")
     best = {e.architecture.key for e in shown(data)}
     rest = [e for e in found.networks if e.architecture.key not in best]
@@ -275,7 +275,7 @@ def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
 
 
 def _joined(pairs: Sequence[Pair], metric: str) -> Figure:
-    """A line from each network with fewer MACs to the one that is not slower for it."""
+    """A line from each network with fewer MACs to the one that is not slower in spite of more."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for pair in pairs:
@@ -293,7 +293,7 @@ def _joined(pairs: Sequence[Pair], metric: str) -> Figure:
 
 
 def _staircase(best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
-    """The border of what the front dominates; with three objectives or more a projection has none."""
+    """The border of the area that the front dominates; only for two objectives."""
     edge = np.flatnonzero(is_non_dominated(costs(best, (x, y)))).tolist()
     corners = sorted((best[i][x.metric], best[i][y.metric]) for i in edge)
     line = {"shape": "hv" if x.goal == "min" else "vh", "color": "var(--front)", "width": 1.5}
@@ -380,7 +380,7 @@ def _has(e: Evaluation, *objectives: Objective) -> bool:
 
 
 def axis_label(data: ReportData, x: Objective, y: Objective) -> str:
-    """What a figure of two objectives shows, for those who cannot see it."""
+    """A description of a figure of two objectives, for screen readers."""
     ends = []
     for o in (x, y):
         values = [e[o.metric] for e in shown(data)]
