@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import archsmith as smith
-from archsmith.certificate import devices, read_certificate
+from archsmith.certificate import certified_devices, read_certificate
 from archsmith.delivery.verifying import verify_file
 from archsmith.errors import DeviceLost, InvalidOption, RunMismatch, UnknownName
 from archsmith.hardware import Measurement
@@ -77,7 +77,7 @@ def test_each_device_has_its_objective_its_limit_and_its_part_of_the_certificate
     assert "other = openvino:threads=1,batch=4" in front.report().read_text(encoding="utf-8")
     written = front[0].export(tmp_path / "small.onnx")
     certificate = read_certificate(written.path)
-    assert [d["spec"] for d in devices(certificate).values()] == [*run.fixed["device"].values()]
+    assert [d["spec"] for d in certified_devices(certificate).values()] == [*run.fixed["device"].values()]
     assert written.line.count("the search found") == 2
     checks = {c.name: c.status for c in verify_file(written.path).checks}
     assert {"latency@onnxruntime", "latency@other"} <= set(checks)
