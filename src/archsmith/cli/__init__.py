@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from archsmith.cli import agent, bench, files, inspect, search
-from archsmith.cli._console import errors, guarded, say
+from archsmith.cli._console import errors, guarded, print_message
 from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
 from archsmith.texts import escaped
 from archsmith.version import __version__
@@ -92,18 +92,18 @@ def main() -> None:
         errors.print("[bold]stopped[/] at once; everything finished is stored, the same command goes on", markup=True)
         sys.exit(130)
     except Interrupted as stop:
-        say(stop)
+        print_message(stop)
         sys.exit(130)
     except ArchsmithError as error:
         if debug:
-            say(traceback.format_exc(), end="")
+            print_message(traceback.format_exc(), end="")
         errors.print("[bold red]archsmith:[/]", end=" ", markup=True)
-        say(error)
+        print_message(error)
         sys.exit(2 if isinstance(error, UserError) else 1)
     except Exception as error:  # noqa: BLE001 - anything else is a bug of archsmith, reported in one line
         if debug:
-            say(traceback.format_exc(), end="")
+            print_message(traceback.format_exc(), end="")
         errors.print("[bold red]archsmith: this is a bug:[/]", end=" ", markup=True)
-        say(f"{type(error).__name__}: {error}")
-        say("Please report it, with the traceback that the same command with --debug prints.")
+        print_message(f"{type(error).__name__}: {error}")
+        print_message("Please report it, with the traceback that the same command with --debug prints.")
         sys.exit(1)

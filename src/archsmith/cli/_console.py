@@ -74,7 +74,7 @@ def print_json(data: Any) -> None:
     sys.stdout.flush()
 
 
-def say(message: object, *, end: str = "\n") -> None:
+def print_message(message: object, *, end: str = "\n") -> None:
     """Print plain text on standard error, without wrapping."""
     errors.print(str(message), end=end, highlight=False, soft_wrap=True)
 
@@ -94,7 +94,7 @@ def guarded() -> Iterator[None]:
 
 def _failed(found: threading.ExceptHookArgs) -> None:
     """Replaces :func:`threading.excepthook`."""
-    say("".join(traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)), end="")
+    print_message("".join(traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)), end="")
 
 
 class _ConsoleHandler(logging.StreamHandler[Any]):
@@ -106,7 +106,7 @@ class _ConsoleHandler(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        say(self.format(record))
+        print_message(self.format(record))
 
 
 def _warn(
@@ -119,7 +119,7 @@ def _warn(
 ) -> None:
     """Replaces :func:`warnings.showwarning`."""
     del file
-    say(warnings.formatwarning(message, category, filename, lineno, line), end="")
+    print_message(warnings.formatwarning(message, category, filename, lineno, line), end="")
 
 
 @contextmanager
@@ -194,4 +194,4 @@ class _Lines:
         self._stage, self._text, self._last = event.stage, event.text, now
         done = f" {far(event)}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
-        say(f"{event.stage}{done}{left}  {event.text}".rstrip())
+        print_message(f"{event.stage}{done}{left}  {event.text}".rstrip())

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from archsmith.cli._console import errors, print_json, progress, results, say
+from archsmith.cli._console import errors, print_json, print_message, progress, results
 from archsmith.cli._options import Json
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
@@ -103,7 +103,7 @@ def list_problems(json_output: Json = False) -> None:
         table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])
     results.print(table)
     for message in dict.fromkeys(str(row["why_not"]) for row in found if row["why_not"]):
-        say(message)
+        print_message(message)
 
 
 @app.command()
@@ -166,13 +166,13 @@ def run(
             stop=stopped,
         )
     for note in [*outcome.notes, *outcome.missing, *(f"failed: {failure}" for failure in outcome.failures)]:
-        say(note)
+        print_message(note)
     if outcome.made or outcome.kept:
         _write(to, trust=trust or {problem.benchmark for problem in asked}, json_output=json_output)
     named = strategies and "all" not in " ".join(strategies).split()
     idle = outcome.idle if named and not outcome.interrupted else []
     for label in idle:
-        say(f"{label} ran on no problem")
+        print_message(f"{label} ran on no problem")
     if outcome.interrupted:
         errors.print("[bold]stopped[/]; the same command goes on", markup=True)
     if outcome.interrupted or outcome.failures or outcome.missing or idle:
