@@ -110,8 +110,8 @@ class Checkpoint:
         if differing:
             listed = "; ".join(f"{k} was {self.recipe.get(k)!r}, now {now.get(k)!r}" for k in differing)
             raise RunMismatch(
-                f"the training in {folder} was begun with other settings: {listed}. Give those that it was begun with, or "
-                "another folder"
+                f"the training in {folder} was begun with other settings: {listed}. Give those that it was begun with, "
+                "or another folder"
             )
 
 
