@@ -33,15 +33,15 @@ class _Look:
     opacity: float = 0.9
 
 
-EVALUATED = _Look("var(--evaluated)", "circle", 7, 0.55)
-BROKEN = _Look("var(--evaluated)", "circle-open", 7)
-PARTLY = _Look("var(--evaluated)", "triangle-up-open", 7)
-BASELINE = _Look("var(--baseline)", "diamond-open", 8)
-LARGEST = _Look("var(--ink)", "square-open")
-DROPPED = _Look("var(--limit)", "x-thin-open")
-FRONT = _Look("var(--front)", "circle", 11, 1)
+EVALUATED_LOOK = _Look("var(--evaluated)", "circle", 7, 0.55)
+BREAKS_LIMIT_LOOK = _Look("var(--evaluated)", "circle-open", 7)
+LOW_FIDELITY_LOOK = _Look("var(--evaluated)", "triangle-up-open", 7)
+BASELINE_LOOK = _Look("var(--baseline)", "diamond-open", 8)
+LARGEST_LOOK = _Look("var(--ink)", "square-open")
+DROPPED_LOOK = _Look("var(--limit)", "x-thin-open")
+FRONT_LOOK = _Look("var(--front)", "circle", 11, 1)
 
-ON_A_DEVICE = ("latency_ms", "throughput", "energy_mj")
+DEVICE_METRICS = ("latency_ms", "throughput", "energy_mj")
 """Metrics whose interval every point shows. An accuracy's interval is from the sample of data, which all share."""
 
 REFERENCE = 1.1
@@ -56,18 +56,18 @@ def front(data: ReportData, x: Objective, y: Objective) -> Figure:
     partly = [e for e in data.evaluations if e.ok and e.proposal.fidelity]
     dropped = [n.best_known for n in data.networks if n.dropped]
     layers = [
-        (fine, "evaluated", EVALUATED),
-        (broken, "breaks a limit", BROKEN),
-        (partly, "evaluated in part", PARTLY),
-        *((found, f"baseline: {name}", BASELINE) for name, found in data.baselines.items()),
-        ([data.largest] if data.largest is not None else [], "largest network", LARGEST),
-        (dropped, "dropped", DROPPED),
+        (fine, "evaluated", EVALUATED_LOOK),
+        (broken, "breaks a limit", BREAKS_LIMIT_LOOK),
+        (partly, "evaluated in part", LOW_FIDELITY_LOOK),
+        *((found, f"baseline: {name}", BASELINE_LOOK) for name, found in data.baselines.items()),
+        ([data.largest] if data.largest is not None else [], "largest network", LARGEST_LOOK),
+        (dropped, "dropped", DROPPED_LOOK),
     ]
     traces = [_with_bars(_points(data, some, x, y, name, look), some, x, y) for some, name, look in layers]
     if best:
         traces += [_staircase(best, x, y)] if len(data.objectives) == 2 else []
         traces.append(_front_trace(data, best, x, y))
-    everything = [e for some, _, _ in [*layers, (best, "", FRONT)] for e in some if _has(e, x, y)]
+    everything = [e for some, _, _ in [*layers, (best, "", FRONT_LOOK)] for e in some if _has(e, x, y)]
     return {
         "data": [t for t in traces if t["x"]],
         "layout": {
@@ -83,7 +83,7 @@ def progress(data: ReportData, objective: Objective) -> Figure:
     series = {"search": data.evaluations, **{f"baseline: {n}": b for n, b in data.baselines.items()}}
     traces: list[Figure] = []
     for i, (name, evaluations) in enumerate(series.items()):
-        look = BASELINE if i else EVALUATED
+        look = BASELINE_LOOK if i else EVALUATED_LOOK
         color = "var(--baseline)" if i else "var(--front)"
         at = [k for k, e in enumerate(evaluations, 1) if _has(e, objective)]
         points = _with_bars(_points(data, evaluations, objective, objective, name, look), evaluations, None, objective)
@@ -230,9 +230,9 @@ def _points(
 
 def _front_trace(data: ReportData, best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
     ordered = sorted(best, key=lambda e: e[x.metric])
-    trace = _points(data, ordered, x, y, "Pareto front", FRONT)
+    trace = _points(data, ordered, x, y, "Pareto front", FRONT_LOOK)
     for axis, objective in (("error_x", x), ("error_y", y)):
-        trace |= _bars(axis, [e.values[objective.metric] for e in ordered], FRONT.color, 1.4)
+        trace |= _bars(axis, [e.values[objective.metric] for e in ordered], FRONT_LOOK.color, 1.4)
     trace["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     return trace
 
@@ -241,7 +241,7 @@ def _with_bars(trace: Figure, evaluations: Iterable[Evaluation], x: Objective | 
     """A trace of ``evaluations`` with the intervals of what was measured on a device."""
     some = [e for e in evaluations if _has(e, *(o for o in (x, y) if o is not None))]
     for axis, objective in (("error_x", x), ("error_y", y)):
-        if objective is not None and objective.metric.partition("@")[0] in ON_A_DEVICE:
+        if objective is not None and objective.metric.partition("@")[0] in DEVICE_METRICS:
             trace |= _bars(axis, [e.values[objective.metric] for e in some], trace["marker"]["color"], 1)
     return trace
 
@@ -263,8 +263,8 @@ def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
     front_members = [e for e in found.networks if e.architecture.key in best]
     traces = [
         _joined(found.examples, found.metric),
-        _with_bars(_points(data, rest, x, y, "evaluated", EVALUATED), rest, None, y),
-        _with_bars(_points(data, front_members, x, y, "Pareto front", FRONT), front_members, None, y),
+        _with_bars(_points(data, rest, x, y, "evaluated", EVALUATED_LOOK), rest, None, y),
+        _with_bars(_points(data, front_members, x, y, "Pareto front", FRONT_LOOK), front_members, None, y),
     ]
     traces[-1]["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     layout = {
