@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export ARCHSMITH_HOME := $(CURDIR)/.cache/archsmith
 export TMPDIR := $(CURDIR)/.cache/tmp
-# Several threads that spin while they wait are many times slower than one on busy cores.
+# On busy cores, several threads that spin while they wait are many times slower than one.
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -53,12 +53,12 @@ clean:
 	rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch first and pinned: pip then weighs no other build of the largest package before it reads the rest.
+# torch first, pinned: otherwise pip may download another build of the largest package while it resolves versions.
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "archsmith needs Python 3.11 or newer, and there is no '$(PYTHON)': install it, or say make PYTHON=/path/to/python" >&2; exit 2; }
+	  echo "archsmith needs Python 3.11 or newer, and there is no '$(PYTHON)': install it, or give make PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "archsmith needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version): say make PYTHON=python3.11, or another that is new enough" >&2; exit 2; }
+	  echo "archsmith needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version): give make PYTHON=python3.11 or newer" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	@mkdir -p .cache/tmp
@@ -67,5 +67,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-# Not part of the stamp: a folder that somebody cleaned away comes back before anything runs.
+# Made on every call, not only in set-up: TMPDIR must exist even if somebody has deleted .cache.
 $(shell mkdir -p .cache/tmp)

@@ -41,7 +41,7 @@ from archsmith.hardware.block_table import BlockTable
 from archsmith.hardware.machine import load_average
 from archsmith.testing.torchvision_stub import define_torchvision_operators
 
-SAMPLE, UNSEEN = 24, 40
+SAMPLE, UNPRINTABLE = 24, 40
 
 
 def resnet() -> smith.Supernet:
@@ -77,7 +77,7 @@ def judge(supernet: smith.Supernet, meter: Meter) -> dict[str, dict[str, float |
     folder = Path(tempfile.mkdtemp(prefix="archsmith-"))
     table = BlockTable(meter, folder=folder)
     common = {"sample": SAMPLE, "table": table, "file": folder / "measured.json"}
-    unseen = supernet.space.sample(UNSEEN, np.random.default_rng(99))
+    unseen = supernet.space.sample(UNPRINTABLE, np.random.default_rng(99))
     predictors, found = {}, {}
     for by in (*AUTO_MODELS, "auto"):
         started = time.process_time()
@@ -160,7 +160,7 @@ def main() -> None:
             for by, figures in found.items():
                 print("  ", by, {k: round(v, 1) if isinstance(v, float) else v for k, v in figures.items()}, flush=True)
             if given.json:
-                kept |= {"sample": SAMPLE, "unseen": UNSEEN, "environment": environment()}
+                kept |= {"sample": SAMPLE, "unseen": UNPRINTABLE, "environment": environment()}
                 given.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

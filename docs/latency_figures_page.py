@@ -25,7 +25,7 @@ LIMITS = (
 
 def latency_figures_page() -> str:
     """Whether certified latencies are those that were believed, and how near predicted ones come."""
-    parts = ["# How latencies hold", INTRODUCTION, *_certificates(), *_foretold()]
+    parts = ["# How latencies hold", INTRODUCTION, *_certificates(), *_predicted()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -155,7 +155,7 @@ def _holding(at: str, by: str, found: Mapping[str, float]) -> tuple[str, ...]:
     return at, by, f"{found['limits']}", f"{found['latency_within']}", excess, f"{found['upper_end_within']}"
 
 
-def _foretold() -> list[str]:
+def _predicted() -> list[str]:
     data = _read("latency_prediction.json")
     rows = []
     for name, models in data["results"].items():

@@ -21,7 +21,7 @@ import typer.main
 from hypothesis import HealthCheck, settings
 
 from archsmith import method
-from archsmith.testing.touched import changed_files, imports, touched_modules
+from archsmith.testing.touching import changed_files, imports, touched
 
 settings.register_profile(
     "archsmith",
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config, items):
     """
     base = config.getoption("--touched")
     changed = changed_files(ROOT, base) if base is not None else set()
-    reached = touched_modules(changed, imports(ROOT / "src")) if changed else set()
+    reached = touched(changed, imports(ROOT / "src")) if changed else set()
     for item in items:
         full = item.get_closest_marker("full")
         suite = {"src/archsmith/testing", str(item.path.relative_to(ROOT))} if full else set()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from archsmith.certificate import Exported, certificate_path, certify, read_certificate, verify
-from archsmith.certificate.samples import GRID, _input, _tensor
+from archsmith.certificate.samples import STEPS_PER_UNIT, _input, _tensor
 from archsmith.errors import DamagedFile, InvalidModel, InvalidOption
 from archsmith.export.base import Origin
 from archsmith.export.onnx import Onnx
@@ -221,7 +221,7 @@ def test_a_swapped_network_with_a_doctored_hash_is_noticed(certificate, copy, ex
 def test_other_data_is_noticed(certificate):
     verdict = verify(certificate.path, batches={"val": batches(n=39), "test": batches(seed=7, n=20)})
     assert statuses(verdict)["accuracy on val"] == "failed"
-    assert "other data: 39 inputs" in " ".join(verdict.lines())
+    assert "the data differ: 39 inputs" in " ".join(verdict.lines())
     assert statuses(verdict)["accuracy on test"] == "failed"
 
 
@@ -369,7 +369,7 @@ def test_recorded_inputs_come_back_as_the_file_got_them(x):
     assert again.dtype == x.dtype
     assert again.shape == x.shape
     if x.is_floating_point():
-        assert (again - x.clamp(-4, 127 / GRID)).abs().max() <= 0.5 / GRID
+        assert (again - x.clamp(-4, 127 / STEPS_PER_UNIT)).abs().max() <= 0.5 / STEPS_PER_UNIT
     else:
         assert torch.equal(again, x)
 

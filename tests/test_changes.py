@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archsmith.changes import LONGEST, differences
+from archsmith.changes import SHOWN_CHARACTERS, differences
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=3),
@@ -33,5 +33,5 @@ def test_nested_and_long_values():
     found = differences({"a": {"b": 1, "c": 2}, "d": "x"}, {"a": {"b": 1, "c": 3}, "d": "y" * 500, "e": None})
     assert found[0] == "a.c: 2 -> 3"
     assert "(502 characters)" in found[1]
-    assert len(found[1]) < 3 * LONGEST
+    assert len(found[1]) < 3 * SHOWN_CHARACTERS
     assert found[2] == "e: null -> null"

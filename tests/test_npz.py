@@ -12,7 +12,7 @@ import pytest
 from archsmith.errors import InvalidData
 from archsmith.npz import LARGEST_DIRECTORY, MOST_MEMBERS, read_npz
 
-MOST = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 def saved(write=np.savez, **arrays):
@@ -46,7 +46,7 @@ def test_what_numpy_writes_is_read(write, tmp_path):
     data = saved(write, **arrays)
     (tmp_path / "a.npz").write_bytes(data)
     for source in (data, tmp_path / "a.npz", str(tmp_path / "a.npz")):
-        found = read_npz(source, most=MOST)
+        found = read_npz(source, most=MAX_BYTES)
         assert list(found) == list(arrays)
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array)
@@ -80,7 +80,7 @@ def understated():
 CASES = {
     "a terabyte is claimed": (archive(header((1 << 40,)) + b"0000"), "claims 4398046511104 bytes and has 4"),
     "less is claimed": (archive(header((1,)) + b"00000000"), "claims 4 bytes and has 8"),
-    "a bomb": (saved(np.savez_compressed, a=np.zeros(10 * MOST, dtype=np.uint8)), "holds 10.0 MiB, at most 1.0"),
+    "a bomb": (saved(np.savez_compressed, a=np.zeros(10 * MAX_BYTES, dtype=np.uint8)), "holds 10.0 MiB, at most 1.0"),
     "many small members": (saved(**{f"a{i}": np.zeros(1 << 10) for i in range(200)}), "at most 1.0 are taken"),
     "too many members": (archive(b"", copies=MOST_MEMBERS + 1), f"at most {MOST_MEMBERS} are taken"),
     "objects": (saved(a=np.array([{"a": 1}], dtype=object)), "holds Python objects"),
@@ -115,8 +115,8 @@ def test_what_is_claimed_is_checked_before_it_is_allocated(case):
     tracemalloc.start()
     try:
         with pytest.raises(InvalidData, match=said):
-            read_npz(data, most=MOST)
-        assert tracemalloc.get_traced_memory()[1] < 12 * MOST
+            read_npz(data, most=MAX_BYTES)
+        assert tracemalloc.get_traced_memory()[1] < 12 * MAX_BYTES
     finally:
         tracemalloc.stop()
 
@@ -125,4 +125,4 @@ def test_files_are_named_and_pipes_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     for name, said in (("pipe.npz", "no regular file"), ("none.npz", "No such file")):
         with pytest.raises(InvalidData, match=f"{name} is no archive of arrays.*{said}"):
-            read_npz(tmp_path / name, most=MOST)
+            read_npz(tmp_path / name, most=MAX_BYTES)

@@ -91,7 +91,7 @@ class Architecture:
         with reading("an architecture", data, _Written):
             found = cls(data["space"], tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in data["choices"]))
             if len(found._by_name) < len(found.choices) or not found.key:
-                raise ValueError("a choice stands in it twice")
+                raise ValueError("it names a choice twice")
         return found
 
     def __str__(self) -> str:
@@ -108,9 +108,9 @@ class Proposal:
 
     Args:
         architecture: the network.
-        fidelity: how much to spend on it, such as ``{"epochs": 3}``; empty means in full.
-        parent: key of the architecture it was bred from, where there is one.
-        extras: what else the strategy wants to find in its own records; plain JSON data.
+        fidelity: how much to spend on it, such as ``{"epochs": 3}``; empty means a full evaluation.
+        parent: key of the architecture that it was derived from, where there is one.
+        extras: what else the strategy wants back with the result; plain JSON data.
     """
 
     architecture: Architecture

@@ -1,4 +1,4 @@
-"""What differs between two pieces of plain data, for messages that name every difference."""
+"""The differences between two pieces of plain data, for messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-LONGEST = 120
+SHOWN_CHARACTERS = 120
 """Characters of a value that a message shows."""
 
 
@@ -29,4 +29,4 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
 
 def _brief(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 15]}... ({len(text)} characters)"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 15]}... ({len(text)} characters)"

@@ -8,16 +8,16 @@ ArchsmithError
 │   ├── InvalidArchitecture    not a point of this search space
 │   ├── InvalidModel           a network that cannot be made elastic as asked
 │   ├── InvalidData            data that cannot be trained or judged on
-│   ├── DamagedFile            a checkpoint, store, table or export that cannot be read
+│   ├── DamagedFile            a checkpoint, store, table or export that can no longer be read
 │   ├── MissingTable           a public table that has not been imported here
-│   ├── Untrusted              a name of code, a host or a file that somebody else's file holds
+│   ├── Untrusted              somebody else's file names code to import, a host or a file
 │   ├── RunMismatch            a run that belongs to another model, space, data set or version
 │   ├── RunLocked              a run that another living process is writing
 │   ├── Infeasible             limits that nothing can meet
 │   └── MissingExtra           an optional package that is not installed
 ├── Interrupted                somebody asked to stop; the same command goes on
 ├── EvaluationFailed           one architecture could not be evaluated; becomes ``status="failed"``
-├── DeviceLost                 a device does not answer any more; the same command goes on
+├── DeviceLost                 a device no longer responds; the same command goes on
 ├── TrainingDiverged           the loss is no longer finite; the last good checkpoint is kept
 ├── MeasurementFailed          a device could not give a trustworthy figure
 └── StorageFull                the disk refused a write; what was committed is intact
@@ -66,11 +66,11 @@ class InvalidData(UserError):
 
 
 class DamagedFile(UserError):
-    """A file that archsmith wrote once and cannot read any more."""
+    """A checkpoint, store, table or export that can no longer be read."""
 
 
 class Untrusted(UserError):
-    """A name that stands in somebody else's file: what it names is not imported, opened or connected to."""
+    """Somebody else's file names code, a host or a file; archsmith does not import, connect to or open it."""
 
 
 class MissingTable(UserError):
@@ -106,7 +106,7 @@ class MeasurementFailed(EvaluationFailed):
 
 
 class DeviceLost(ArchsmithError):
-    """A device does not answer any more: nothing that any architecture is to blame for."""
+    """A device no longer responds; this says nothing about any architecture."""
 
 
 class TrainingDiverged(ArchsmithError):
@@ -118,10 +118,10 @@ class StorageFull(ArchsmithError):
 
 
 ABORTS_SEARCH = (MissingExtra, StorageFull, RunLocked, DeviceLost, Interrupted)
-"""What says nothing about the architecture at hand: it ends a search, which goes on once it is mended."""
-_COMPARED, _LONGEST = 1000, 80
-"""Known names that are compared with a wrong one, and their letters: it takes the square of both."""
-_SHOWN = 40
+"""Errors that say nothing about the architecture. They end a search; the same command goes on once they are fixed."""
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 1000, 80
+"""How many known names are compared with a wrong one, and up to which length: the time grows with both."""
+_LISTED_NAMES = 40
 """Known names that a message lists; a user's module may have hundreds."""
 
 
@@ -132,15 +132,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     "no strategy is called 'nsga'; did you mean 'nsga2'? Known: nsga2, random"
     """
     known = list(known)
-    short = [n for n in known[:_COMPARED] if len(n) <= _LONGEST]
-    near = difflib.get_close_matches(name, short, n=1) if len(name) <= _LONGEST else []
+    short = [n for n in known[:_COMPARED_NAMES] if len(n) <= _COMPARED_CHARACTERS]
+    near = difflib.get_close_matches(name, short, n=1) if len(name) <= _COMPARED_CHARACTERS else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known[:_SHOWN]) or 'none'}{more}")
+    more = f" and {len(known) - _LISTED_NAMES} more" if len(known) > _LISTED_NAMES else ""
+    return UnknownName(f"no {kind} is called {name!r}{hint} Known: {', '.join(known[:_LISTED_NAMES]) or 'none'}{more}")
 
 
 def whole(name: str, value: Any, least: int = 0) -> None:
-    """Refuse what is no whole number from ``least`` on.
+    """Refuse anything but a whole number from ``least`` on.
 
     Raises:
         InvalidOption: naming the option, its rule and the value.
@@ -150,7 +150,7 @@ def whole(name: str, value: Any, least: int = 0) -> None:
 
 
 def number(name: str, value: Any) -> None:
-    """Refuse what is no number.
+    """Refuse anything but a number.
 
     Raises:
         InvalidOption: naming the option and the value.
@@ -164,7 +164,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Args:
         module: what to import, such as ``"onnxruntime"``.
-        extra: the extra of archsmith that brings it.
+        extra: the extra of archsmith that installs it.
         purpose: what needs it, as the start of a sentence.
 
     Raises:
@@ -192,11 +192,11 @@ EXTRA_OF = {
     **dict.fromkeys(("botorch", "gpytorch"), "bo"),
     **dict.fromkeys(("timm", "torchvision", "transformers", "tokenizers"), "zoo"),
 }
-"""Package -> the extra of archsmith that brings it."""
+"""Package -> the extra of archsmith that installs it."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
-    """What to raise instead, where a whole part of archsmith stands on a package that is not installed.
+    """The error to raise instead, when a missing package belongs to one of archsmith's extras; else ``None``.
 
     >>> str(missing_extra(ModuleNotFoundError("No module named 'torch'", name="torch")))
     "this needs the package 'torch': pip install 'archsmith[torch]', or 'archsmith[all]' for everything"

@@ -1,4 +1,4 @@
-"""What was found about one proposal, with everything needed to find it again."""
+"""The record of one evaluated proposal, with everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Evaluation:
         proposal: what was asked.
         values: metric name -> value with source; empty for a failed evaluation.
         evaluator: fingerprint of options, data, weights and device.
-        seed: of whatever was random in it.
+        seed: of everything random in it.
         status: ``"ok"`` or ``"failed"``.
         reason: why it failed.
         environment: machine and versions, plain data.
-        cost: what it took, such as ``{"wall_s": 0.8, "cpu_s": 0.7}``.
+        cost: time spent, such as ``{"wall_s": 0.8, "cpu_s": 0.7}``.
     """
 
     proposal: Proposal
@@ -130,7 +130,7 @@ def failed(
     environment: Mapping[str, Any] = MappingProxyType({}),
     cost: Mapping[str, float] = MappingProxyType({}),
 ) -> Evaluation:
-    """The failed evaluation that an exception becomes: the one place where that is decided.
+    """Turn an exception into a failed evaluation; every failed evaluation is made here.
 
     Args:
         proposal: what was asked.
@@ -138,7 +138,7 @@ def failed(
         evaluator: its fingerprint.
         seed: of the evaluation.
         environment: machine and versions.
-        cost: what it took until then.
+        cost: time spent until then, as in :class:`Evaluation`.
 
     Raises:
         ArchsmithError: ``error`` itself, where it says nothing about the architecture (``ABORTS_SEARCH``).

@@ -1,4 +1,4 @@
-"""What a search is given and what it says: budgets, events on the way, the outcome."""
+"""The input and output of a search: its budget, its events and its outcome."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from archsmith.errors import InvalidOption
 from archsmith.evaluation import Evaluation
 
 KNOWN_ASKS, KNOWN_PROPOSALS = 50, 1000
-"""So many asks in a row, or proposals, with known answers only end a search."""
+"""A search ends after so many asks, or proposals, in a row whose results were all known already."""
 
 Reason = Literal["budget", "finished", "known", "interrupted"]
 
 MESSAGES: Mapping[Reason, str] = {
     "budget": "the budget is spent",
     "finished": "the strategy has nothing left to propose",
-    "known": f"{KNOWN_ASKS} asks in a row, or {KNOWN_PROPOSALS} proposals, brought nothing that is not known already",
+    "known": f"{KNOWN_ASKS} asks in a row, or {KNOWN_PROPOSALS} proposals, brought no new evaluation",
     "interrupted": "interrupted; the same command goes on from here",
 }
 
@@ -42,7 +42,7 @@ class Budget:
         """Read a number of evaluations (``200``) or a time (``30m``, ``1h30m``, ``90s``).
 
         Raises:
-            InvalidOption: for anything else, and for nothing.
+            InvalidOption: for anything else, and for empty text or zero.
         """
         plain = str(text).strip()
         match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", plain, re.ASCII)
@@ -72,7 +72,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run goes on: so many evaluations are known from before, so many proposals still wait for theirs."""
+    """A run goes on: ``evaluations`` are stored already, ``waiting`` proposals still lack a result."""
 
     evaluations: int
     waiting: int
@@ -80,7 +80,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Replaying:
-    """A run is put back to where it stood: so many lines of its journal are read."""
+    """A run's state is restored: ``done`` of ``total`` lines of its journal are read."""
 
     done: int
     total: int
@@ -95,14 +95,14 @@ class Noted:
 
 @dataclass(frozen=True)
 class Diverged:
-    """The strategy no longer asks what it asked; a fresh one was told everything and goes on."""
+    """The strategy no longer makes the proposals in the journal; a fresh one was told all results and goes on."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One answer: ``done`` new evaluations ``of`` the budget, after ``seconds`` of work ``of_seconds``."""
+    """One result: ``done`` new evaluations ``of`` the budget, after ``seconds`` of work ``of_seconds``."""
 
     evaluation: Evaluation
     known: bool
@@ -125,13 +125,13 @@ Event = Started | Replaying | Resumed | Noted | Diverged | Evaluated | Finished
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found.
+    """The outcome of a search.
 
     Args:
         evaluations: of this run, each once, in the order of commits.
         reason: why it ended.
-        new: how many evaluations it brought into the store, over all resumes.
-        known: how many answers came from the store for free.
+        new: how many evaluations it added to the store, over all resumes.
+        known: how many results were in the store already.
         resumed: whether it went on from an earlier process.
     """
 

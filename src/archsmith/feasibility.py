@@ -1,4 +1,4 @@
-"""Which evaluations meet the limits, and what is said where none does: the one place for both."""
+"""Which evaluations meet the limits, and the message when none does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation, costs
-from archsmith.metric import KNOWN, Limit, Objective
+from archsmith.metric import KNOWN_METRICS, Limit, Objective
 from archsmith.pareto import is_non_dominated
 from archsmith.quantities import limit_text, with_unit
 
@@ -31,7 +31,7 @@ def nearest(limit: Limit, evaluations: Sequence[Evaluation]) -> Evaluation | Non
 
 
 def infeasible(limits: Sequence[Limit], evaluations: Sequence[Evaluation], *, among: str = "") -> str:
-    """Why no evaluation meets all limits: the first limit that none meets, else what they cost each other.
+    """Why no evaluation meets all limits: the first limit that none meets, else how the limits conflict.
 
     Args:
         limits: absolute.
@@ -39,7 +39,7 @@ def infeasible(limits: Sequence[Limit], evaluations: Sequence[Evaluation], *, am
         among: what they are, such as ``"6 networks that were tried"``; ``"N evaluations"`` unless given.
 
     Returns:
-        A sentence without its stop; empty where some evaluation meets every limit.
+        A sentence without its full stop; empty where some evaluation meets every limit.
     """
     among = among or f"{len(evaluations)} evaluations"
     if any(e.feasible(limits) for e in evaluations):
@@ -55,14 +55,14 @@ def infeasible(limits: Sequence[Limit], evaluations: Sequence[Evaluation], *, am
 def nothing_meets(
     limit: Limit, evaluations: Sequence[Evaluation], *, among: str, written: str = "", called: str = ""
 ) -> str:
-    """What is said of a limit that no evaluation meets: the nearest value, and the network that has it.
+    """The message for a limit that no evaluation meets: the nearest value, and the network that has it.
 
     Args:
         limit: absolute.
         evaluations: none of which meets it.
         among: what they are, such as ``"20 evaluations"``.
-        written: the limit as the user wrote it, where that says more.
-        called: the nearest network in words; its choices unless given.
+        written: the limit as the user wrote it, where that differs.
+        called: a name for the nearest network; its choices unless given.
     """
     best = nearest(limit, evaluations)
     if best is None:
@@ -89,7 +89,7 @@ def trade_offs(limits: Sequence[Limit], evaluations: Sequence[Evaluation]) -> st
 
 
 def nearest_text(limit: Limit, best: Evaluation) -> str:
-    """The end of the interval that a limit judges, with its unit."""
+    """The end of the interval that counts against a limit, with its unit."""
     return with_unit(_end(limit, best), unit_of(limit.metric))
 
 
@@ -99,12 +99,12 @@ def extreme(limit: Limit) -> str:
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a metric that everybody knows; empty for others."""
-    known = KNOWN.get(metric.partition("@")[0])
+    """The unit of one of archsmith's own metrics; empty for others."""
+    known = KNOWN_METRICS.get(metric.partition("@")[0])
     return known.unit if known is not None else ""
 
 
 def _end(limit: Limit, evaluation: Evaluation) -> float:
-    """The pessimistic end of the interval: the one that the limit judges."""
+    """The pessimistic end of the interval: the one that counts against the limit."""
     value = evaluation.values[limit.metric]
     return value.high if limit.sense == "<=" else value.low

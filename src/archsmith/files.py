@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Reading and writing files: a file is written as a whole or not at all, and checked when it is read."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import msgspec
 from archsmith.errors import DamagedFile, StorageFull, UserError
 
 LARGEST_JSON = 1 << 25
-"""Bytes of the largest JSON file that is read: what archsmith writes is far below."""
+"""Bytes of the largest JSON file that is read; archsmith's own files are far smaller."""
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
+    """A temporary path beside ``path``; it replaces ``path``, flushed to disk, when the block ends without an error.
 
     Raises:
-        StorageFull: when the disk is full; ``path`` is as it was.
-        UserError: when the folder cannot be written, or ``path`` is something else than a file: a device, say.
+        StorageFull: when the disk is full; ``path`` is unchanged.
+        UserError: when the folder cannot be written, or ``path`` is not a file but a device, say.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -54,7 +54,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def translating(path: Path | str) -> Iterator[None]:
-    """Turn the system's refusals to write ``path`` into errors that say the way out."""
+    """Turn the system's errors in writing ``path`` into errors that say the way out."""
     try:
         yield
     except OSError as error:
@@ -78,11 +78,11 @@ def write_json(path: Path | str, data: Any) -> None:
     """Write plain data, whole or not at all."""
     with replacing(path) as temporary:
         text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a letter becomes JSON's escape
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # lone surrogates become JSON escapes
 
 
 def append_line(path: Path | str, line: str) -> None:
-    """Add a line to a text file; what a kill left of another one stays a line of its own. Links are not followed.
+    """Add a line to a text file; an unfinished last line is ended first. Links are not followed.
 
     Raises:
         StorageFull: when the disk is full.
@@ -93,7 +93,7 @@ def append_line(path: Path | str, line: str) -> None:
         with os.fdopen(descriptor, "ab+") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                raise UserError(f"cannot write {path}: it is a link to a file elsewhere, or none; move it away")
+                raise UserError(f"cannot write {path}: it is a link to a file elsewhere, or no file; move it away")
             torn = file.tell() and os.pread(descriptor, 1, file.tell() - 1) != b"\n"
             file.write(b"\n" * bool(torn) + line.encode() + b"\n")
 
@@ -106,14 +106,14 @@ def read_json(
     form: Any = Any,
     most: int = LARGEST_JSON,
 ) -> Any:
-    """Plain data from a file that archsmith wrote, or that says so.
+    """Plain data from a file that archsmith wrote.
 
     Args:
         path: of the file.
         what: what it is, for the message.
-        way_out: what the reader of the message can do.
-        form: the type that the data must have, such as a ``TypedDict``; names that it does not have are kept.
-        most: bytes that the file may have.
+        way_out: what the user can do, for the message.
+        form: the type that the data must have, such as a ``TypedDict``; further names are kept.
+        most: bytes that the file may have at most.
 
     Raises:
         DamagedFile: when it is missing, too large, no JSON, or of another form.
@@ -149,12 +149,12 @@ def parsed_json(text: str | bytes) -> Any:
     """Plain data from text.
 
     Raises:
-        ValueError: when it is no JSON, nested too deeply to be read, or holds text that cannot be written.
+        ValueError: when it is no JSON, nested too deeply, or holds text without a UTF-8 form.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
         data = json.loads(text)
-        if "\\ud" in text.lower():  # a half of a pair has no UTF-8
+        if "\\ud" in text.lower():  # a lone surrogate has no UTF-8 form
             json.dumps(data, ensure_ascii=False).encode("utf-8")
         return data
     except RecursionError:
@@ -162,7 +162,7 @@ def parsed_json(text: str | bytes) -> Any:
 
 
 def misfit(data: Any, form: Any) -> str:
-    """Where plain data are not of the type ``form``, in words; empty where they are.
+    """Where plain data differ from the type ``form``, in words; empty where they fit.
 
     >>> misfit({"epochs": "many"}, dict[str, int])
     'Expected `int`, got `str` - at `$[...]`'
@@ -179,7 +179,7 @@ def misfit(data: Any, form: Any) -> str:
 
 
 def home_folder(given: Path | None = None) -> Path:
-    """Where a machine keeps what belongs to it and not to a run (locks, reference anchors, public tables).
+    """The folder for what belongs to the machine and not to a run (locks, reference anchors, public tables).
 
     ``given``, else ``$ARCHSMITH_HOME``, else ``~/.cache/archsmith``.
     """
@@ -193,7 +193,7 @@ def sha256(path: Path | str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; systems that cannot open folders do without."""
+    """Make a rename durable, on systems that can open folders."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -203,7 +203,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _kind(path: Path) -> str:
-    """What lies at a path where a file should, for messages."""
+    """What kind of thing lies at ``path``, for messages."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFCHR: "a device",

@@ -1,4 +1,4 @@
-"""What makes two things the same, as sixteen hexadecimal digits."""
+"""Fingerprints: sixteen hexadecimal digits that are equal for equal data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def fingerprint_of(*parts: str | float) -> str:
-    """Of plain parts, in order.
+    """The fingerprint of plain parts, in order.
 
     >>> fingerprint_of("accuracy", 7)
     '5aa07af036c914e3'

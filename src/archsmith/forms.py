@@ -1,4 +1,4 @@
-"""Plain data from files that somebody else wrote: of the right form, or refused in one way."""
+"""Checks of plain data from files: data of a wrong form become one kind of error."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from archsmith.errors import ABORTS_SEARCH, ArchsmithError, DamagedFile
 from archsmith.files import misfit
 
-_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What Python raises where a value is of another type, size or depth than code expects; ``UserError`` among them."""
+_DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""Python's errors for a value of unexpected type, size or depth; ``UserError`` is a ``ValueError``."""
 
 
 @contextmanager
 def reading(what: str, data: Any, form: Any = Any, *, raising: type[ArchsmithError] = DamagedFile) -> Iterator[None]:
-    """Build something from plain data in this block; what is wrong with it becomes one error.
+    """Build something from plain data in this block; whatever is wrong with the data is raised as one error.
 
     Args:
-        what: it should be, with its article: ``"an architecture"``.
-        data: that it is built from.
-        form: the type that the data must have, such as a ``TypedDict``; names that it does not have are let be.
-        raising: the error.
+        what: what is built, with its article: ``"an architecture"``.
+        data: what it is built from.
+        form: the type that the data must have, such as a ``TypedDict``; further names are allowed.
+        raising: the error to raise.
 
     Raises:
         DamagedFile: or ``raising``, with the beginning of the data and what is wrong.
@@ -34,14 +34,14 @@ def reading(what: str, data: Any, form: Any = Any, *, raising: type[ArchsmithErr
             return
     except ABORTS_SEARCH:
         raise
-    except (*_WRONG, ArchsmithError) as error:
+    except (*_DATA_ERRORS, ArchsmithError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
-        raise raising(f"not {what}: {brief(data)} ({reason[:_LONGEST]})") from error
-    raise raising(f"not {what}: {brief(data)} ({wrong[:_LONGEST]})")
+        raise raising(f"not {what}: {brief(data)} ({reason[:_REASON_CHARACTERS]})") from error
+    raise raising(f"not {what}: {brief(data)} ({wrong[:_REASON_CHARACTERS]})")
 
 
-_LONGEST = 400
-"""Characters of a reason; names in the data may be long."""
+_REASON_CHARACTERS = 400
+"""Characters of a reason that a message shows; names in the data may be long."""
 
 
 def brief(data: Any) -> str:
@@ -52,12 +52,12 @@ def brief(data: Any) -> str:
     """
     try:
         return reprlib.repr(data)[:80]
-    except (RecursionError, ValueError):  # whole numbers of thousands of digits
+    except (RecursionError, ValueError):  # ValueError: whole numbers of thousands of digits
         return "data that cannot be shown"
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuse text that no file can hold: JSON can write halves of letters, UTF-8 cannot.
+    """Refuse text that UTF-8 cannot hold, such as a lone surrogate from JSON.
 
     Raises:
         ValueError: naming ``what`` it is.

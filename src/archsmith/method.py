@@ -1,11 +1,11 @@
-"""Methods and their registry: the folder is the list.
+"""Methods and their registry: the files of a folder are the list.
 
 A *role* is a folder whose ``__init__.py`` holds ``ROLE = "..."``, the sentence that says what its methods do.
 Every public module in it, other than ``base``, holds exactly one public class with a ``paper``: the method,
 whose name is the file's name. Sub-folders are families: their methods belong to the role under the same flat names.
 A sub-folder whose ``__init__.py`` begins with a comment holds parts of methods and no methods. Listing reads sources
-and imports nothing, so that it works with no extra installed. Other packages join through the entry-point group
-``archsmith.<role>``.
+and imports nothing, so that it works with no extra installed. Other packages add methods through the entry-point
+group ``archsmith.<role>``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
@@ -94,6 +94,9 @@ class MethodInfo:
 
 M = TypeVar("M", bound=Method)
 
+FORMER_ROLES = {"supernet.rules": "structure.rules", "supernet.operators": "discovery.operators"}
+"""Names that roles had before 0.2: commands and entry points of other packages may still use them."""
+
 
 @cache
 def roles() -> Mapping[str, str]:
@@ -112,9 +115,16 @@ def names(role: str) -> list[str]:
     Raises:
         UnknownName: when there is no such role.
     """
+    role = FORMER_ROLES.get(role, role)
     if role not in roles():
         raise unknown("role", role, roles())
-    return sorted({*sources(role), *(e.name for e in entry_points(group=f"archsmith.{role}"))})
+    return sorted({*sources(role), *_third_parties(role)})
+
+
+def _third_parties(role: str) -> dict[str, EntryPoint]:
+    """Name -> entry point of the methods that other packages bring, also under what the role was once called."""
+    groups = [role, *(former for former, now in FORMER_ROLES.items() if now == role)]
+    return {entry.name: entry for group in groups for entry in entry_points(group=f"archsmith.{group}")}
 
 
 @cache
@@ -136,8 +146,9 @@ def load(role: str, name: str) -> type[Any]:
         own = import_object(name, what=f"{role} class", fits=_is_own_method)
         if not (isinstance(own, type) and issubclass(own, Method)):
             kind = role.rpartition(".")[2].removesuffix("s")
-            raise InvalidOption(f"{name!r} is no {kind}: name a class that is derived from archsmith's base of them")
+            raise InvalidOption(f"{name!r} is no {kind}: name a class derived from archsmith's base class for it")
         return own
+    role = FORMER_ROLES.get(role, role)
     if name not in names(role):
         raise unknown(role.rpartition(".")[2].removesuffix("s"), name, names(role))
     if name in sources(role):
@@ -145,8 +156,15 @@ def load(role: str, name: str) -> type[Any]:
         module = importlib.import_module(".".join([ROOT.name, *path.parts]))
         found: type[Any] = next(c for c in vars(module).values() if _is_method_of(c, module.__name__))
         return found
-    [entry] = entry_points(group=f"archsmith.{role}", name=name)
-    return entry.load()  # type: ignore[no-any-return]
+    entry = _third_parties(role)[name]
+    try:
+        return entry.load()  # type: ignore[no-any-return]
+    except Exception as error:
+        package = f" of {entry.dist.name}" if entry.dist else ""
+        raise UserError(
+            f"the {role} {name!r}{package} cannot be loaded: {type(error).__name__}: {error}{_moved(error)}; mend that "
+            "package, or uninstall it"
+        ) from error
 
 
 def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callable) -> Any:
@@ -155,7 +173,7 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
     Args:
         path: such as ``"mypackage.models:build"``.
         what: what it should be, for messages.
-        fits: whether an object of the module is worth naming where there is none of this name.
+        fits: whether the message for a missing name may suggest an object of the module.
 
     Raises:
         UnknownName: when there is no such module or name, with the nearest name.
@@ -176,7 +194,9 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
                 f"{', '.join([*map(str, trust.import_folders()), 'the installed packages'])}; name its folder in "
                 "PYTHONPATH"
             ) from error
-        raise UserError(f"importing the {what} {path!r} fails with {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"importing the {what} {path!r} fails with {type(error).__name__}: {error}{_moved(error)}"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             public = {name: thing for name, thing in vars(found).items() if not name.startswith("_")}
@@ -185,11 +205,17 @@ def import_object(path: str, *, what: str, fits: Callable[[Any], bool] = callabl
     return found
 
 
+def _moved(error: Exception) -> str:
+    """Where to look for a module of archsmith's that is not there any more."""
+    name = error.name or "" if isinstance(error, ImportError) else ""
+    return "; its modules moved in 0.2: docs/upgrading.md says where" if f"{name}.".startswith(f"{ROOT.name}.") else ""
+
+
 @contextmanager
 def importable_here() -> Iterator[None]:
-    """The user's own modules can be imported in this block: those of the current folder, as with ``python -m``.
+    """Make the user's own modules importable in this block: those of the current folder, as with ``python -m``.
 
-    Where a file of theirs names a module, those of the folder that the file says.
+    Where a file made here names a module, those of the folder that the file records.
     """
     folders = [str(folder) for folder in trust.import_folders()]
     sys.path[:0] = folders
@@ -218,9 +244,9 @@ def make(role: str, spec: str | Method, *args: Any, **options: Any) -> Any:
 
 @contextmanager
 def blaming(method: type[Any]) -> Iterator[None]:
-    """What the user's own ``method`` raises in this block becomes an error that names it and the line.
+    """Turn what the user's own ``method`` raises in this block into an error that names it and the line.
 
-    A method of archsmith's own is left alone: what it raises is a bug of ours, and is told as one.
+    Errors of archsmith's own methods pass unchanged: they are bugs of archsmith.
 
     Raises:
         UserError: from what was raised.
@@ -248,10 +274,10 @@ def option_names(method: type[Any]) -> list[str]:
 
 
 def check_options(method: type[Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that a method does not have, and values that are not of the type it is annotated with.
+    """Refuse options that a method does not have, and values of another type than the annotation.
 
     Raises:
-        InvalidOption: naming those it has, or the types that are allowed.
+        InvalidOption: naming the method's options, or the types that are allowed.
     """
     known = option_names(method)
     if wrong := sorted(options.keys() - set(known)):
@@ -261,22 +287,22 @@ def check_options(method: type[Any], options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         kinds = _kinds(method, name)
         if kinds and not any(_is_a(kind, value) for kind in kinds):
-            allowed = " or ".join(PLAIN[kind] for kind in kinds)
+            allowed = " or ".join(CHECKED_TYPES[kind] for kind in kinds)
             raise InvalidOption(f"{method.__qualname__}: the option {name} must be {allowed}, got {value!r}")
 
 
-PLAIN: Mapping[type[Any], str] = {
+CHECKED_TYPES: Mapping[type[Any], str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "text",
     NoneType: "left out",
 }
-"""Types of options that are checked, in words."""
+"""Types of options that are checked -> the type in words."""
 
 
 def _kinds(method: type[Any], option: str) -> tuple[type[Any], ...]:
-    """The plain types that an option is annotated with; none where it takes anything else as well."""
+    """The types that an option is annotated with; none where one of them is not checked."""
     annotation = inspect.signature(method).parameters[option].annotation
     if annotation is inspect.Parameter.empty:
         return ()
@@ -286,19 +312,19 @@ def _kinds(method: type[Any], option: str) -> tuple[type[Any], ...]:
     except Exception:  # noqa: BLE001 - an annotation may name what is imported for type checkers only
         return ()
     kinds = get_args(found) if get_origin(found) in (Union, UnionType) else (found,)
-    return kinds if all(kind in PLAIN for kind in kinds) else ()
+    return kinds if all(kind in CHECKED_TYPES for kind in kinds) else ()
 
 
 def _is_a(kind: type[Any], value: object) -> bool:
-    """As type checkers see it, but ``True`` is no number; numpy's numbers are numbers."""
+    """Whether ``value`` is a ``kind``, as type checkers see it; but ``True`` is no number, and NumPy's numbers are."""
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     return isinstance(value, Integral if kind is int else Real if kind is float else kind)
 
 
 def describe(role: str) -> list[MethodInfo]:
-    """What is known of each method of a role, read from the sources."""
-    found = []
+    """Name, summary and paper of each method of a role, read from the sources."""
+    found, role = [], FORMER_ROLES.get(role, role)
     for name in names(role):
         if name in sources(role):
             tree = ast.parse(sources(role)[name].read_text(encoding="utf-8"))
@@ -312,7 +338,7 @@ def describe(role: str) -> list[MethodInfo]:
 
 
 def _is_family(init: Path) -> bool:
-    """Whether a sub-folder holds methods of the role that it lies in: no parts, and no role of its own."""
+    """Whether a sub-folder holds methods of the role above it: not parts, and not a role of its own."""
     text = init.read_text(encoding="utf-8")
     return not text.startswith("#") and "\nROLE = " not in text
 

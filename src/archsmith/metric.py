@@ -27,7 +27,7 @@ class Metric:
     """A named, measured quantity.
 
     Args:
-        name: with its unit where it has one (``latency_ms``); several devices read ``latency_ms@NAME``.
+        name: with its unit where it has one (``latency_ms``); ``latency_ms@NAME`` on one of several devices.
         unit: ``"ms"``, ``"%"``, ``"1"`` for counts.
         goal: the direction that is usually wanted.
         description: one line for tables and axes.
@@ -39,7 +39,7 @@ class Metric:
     description: str = ""
 
 
-KNOWN: Mapping[str, Metric] = {
+KNOWN_METRICS: Mapping[str, Metric] = {
     m.name: m
     for m in (
         Metric("accuracy_top1", "%", "max", "share of the validation split that is classified correctly"),
@@ -49,20 +49,20 @@ KNOWN: Mapping[str, Metric] = {
         Metric("macs", "1", "min", "multiply-adds of one input"),
         Metric("throughput", "1/s", "max", "inputs per second, one call after the other"),
         Metric("peak_memory_mib", "MiB", "min", "peak resident memory of one call"),
-        Metric("live_memory_mib", "MiB", "min", "weights and the most activations that are alive at one time"),
+        Metric("live_memory_mib", "MiB", "min", "weights and the largest sum of activations alive at one time"),
         Metric("size_mib", "MiB", "min", "size of the ONNX file"),
-        Metric("kv_cache_mib", "MiB", "min", "keys and values that are kept of one sequence"),
+        Metric("kv_cache_mib", "MiB", "min", "keys and values cached for one sequence"),
         Metric(
             "arithmetic_intensity", "MAC/byte", "max", "multiply-adds for each byte moved, weighted by what it holds"
         ),
         Metric("energy_mj", "mJ", "min", "energy of one call"),
     )
 }
-"""Metrics whose unit and direction everybody agrees on; evaluators bring their own beside these."""
+"""archsmith's own metrics by name; users' evaluators add theirs."""
 
 
 def on_device(stem: str, device: str) -> str:
-    """The metric ``stem`` of one of several devices; itself where there is one device without a name.
+    """The metric ``stem`` on a named device; ``stem`` itself where there is one device without a name.
 
     >>> on_device("latency_ms", "pi"), on_device("latency_ms", "")
     ('latency_ms@pi', 'latency_ms')
@@ -98,7 +98,7 @@ class Objective:
 
 
 NAME = r"[\w.@:/,=-]*[\w]"
-"""What a limit can call a metric."""
+"""Pattern of a metric's name in a limit."""
 _LIMIT = re.compile(rf"^\s*({NAME})\s*(<=|>=|<|>|==?)\s*([-+.\deE]+)\s*(%?)\s*$")
 
 
@@ -149,7 +149,7 @@ class Limit:
         """How far the bound is exceeded, as a share of it; 0 where it holds.
 
         The pessimistic end of the value's interval counts: the upper for ``<=``, the lower for ``>=``.
-        A metric that the evaluation lacks is exceeded infinitely.
+        Infinite where the evaluation lacks the metric.
         """
         value = evaluation.values.get(self.metric)
         if value is None:
@@ -169,7 +169,7 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
     """The ordered objectives of a search: first what is maximised, then what is minimised.
 
     Raises:
-        InvalidOption: for none at all, one metric twice, or what is no name.
+        InvalidOption: without any objective, for a metric given twice, or for what is no name.
     """
     found = [Objective(m, "max") for m in _listed("maximize", maximize)]
     found += [Objective(m, "min") for m in _listed("minimize", minimize)]
@@ -180,7 +180,7 @@ def objectives(*, maximize: str | Sequence[str] = (), minimize: str | Sequence[s
 
 
 def check_distinct(objectives: Sequence[Objective]) -> None:
-    """Refuse a metric that is two objectives.
+    """Refuse a metric that is given as two objectives.
 
     Raises:
         InvalidOption: naming all of them.

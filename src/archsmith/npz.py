@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from archsmith.errors import InvalidData
 
 MOST_MEMBERS = 1024
-"""Arrays of one archive; examples of any network and data sets have a few."""
+"""Arrays of one archive; example inputs and data sets have a few."""
 LARGEST_DIRECTORY = 1 << 20
 """Bytes of the list of members at an archive's end, which is read as a whole."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-"""Of arrays of numbers; a third version exists for fields with names beyond Latin letters."""
+"""Version of the format -> reader of its header. Version 3 is only for structured arrays, which are refused."""
 
 
 def read_npz(
@@ -41,7 +41,7 @@ def read_npz(
         what: what it should be, for the message.
 
     Raises:
-        InvalidData: when it is no such archive, holds more, or holds objects; nothing was allocated for what it claims.
+        InvalidData: when it is no such archive, holds more, or holds objects; raised before anything is allocated.
     """
     with _blaming(source, what), _opened(source) as file:
         _check_directory(file)
@@ -51,7 +51,7 @@ def read_npz(
 
 
 def check_npz(archive: zipfile.ZipFile, *, most: int) -> None:
-    """Check what an archive claims; no array is read.
+    """Check an archive's headers; no array is read.
 
     Args:
         archive: open for reading.
@@ -125,7 +125,7 @@ def _opened(source: bytes | Path | str) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
         yield io.BytesIO(source)
         return
-    if not stat.S_ISREG(Path(source).stat().st_mode):  # a pipe would be waited for
+    if not stat.S_ISREG(Path(source).stat().st_mode):  # reading a pipe would wait for its other end
         raise InvalidData("it is no regular file")
     with Path(source).open("rb") as file:
         yield file
@@ -133,7 +133,7 @@ def _opened(source: bytes | Path | str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _blaming(source: bytes | Path | str, what: str) -> Iterator[None]:
-    """Whatever the readers of archives and of NumPy's headers raise: they were made for files that one trusts."""
+    """Turn any error into ``InvalidData``: the readers, made for trusted files, raise all kinds for others."""
     name = "this" if isinstance(source, bytes) else str(source)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How runs, certificates and architecture files say where a model and data come from: plain data, and its form."""
+"""How runs, certificates and architecture files record where a model and data come from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from archsmith.files import misfit
 
 
 class ModelOrigin(TypedDict, total=False):
-    """A model: one of the first three with its options, or ``live``, which nothing but its own process can build.
+    """A model: one of the first three with its options, or ``live``: an object that only its own process has.
 
     Attributes:
         network: name of a built-in supernet.
         model: ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``.
         factory: ``module:function``.
-        live: says so.
-        options: of the first three; shapes of the data among them.
+        live: a label of the object.
+        options: of the first three, with the shapes of the data.
         elastic: options of :func:`archsmith.elastic`.
     """
 
@@ -28,7 +28,7 @@ class ModelOrigin(TypedDict, total=False):
 
 
 class DataOrigin(TypedDict, total=False):
-    """Data: what :func:`archsmith.open_data` takes; live loaders have nothing but a fingerprint."""
+    """Data: the arguments of :func:`archsmith.open_data`; loaders given as objects have only a fingerprint."""
 
     fingerprint: Required[str]
     spec: str | None
@@ -39,7 +39,7 @@ class DataOrigin(TypedDict, total=False):
 
 
 def misfit_of_model(origin: Any) -> str:
-    """Why plain data describe no model, in words; empty where they do.
+    """What is wrong with plain data that should describe a model; empty where nothing is.
 
     >>> misfit_of_model({"network": "residual_convnet"})
     'it has no options'

@@ -47,11 +47,11 @@ class _Written(TypedDict):
 
 @dataclass(frozen=True)
 class WeightPolicy:
-    """How a parameter's values are made after it has been sliced.
+    """How a parameter's values are computed after it has been sliced.
 
     Args:
         name: of the policy, such as ``"centre_crop"`` or ``"kernel_transform"``.
-        options: plain JSON data; names of the supernet's own tensors among them where the policy learns.
+        options: plain JSON data; a policy that learns names its tensors of the supernet here.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Plan:
         attributes: module name -> attribute -> value that it has in the subnet (``groups``, ``kernel_size`` ...).
         switches: name of a ``Switch`` module -> number of the option that runs.
         depths: name of a ``Depth`` module -> how many of its blocks run.
-        skipped: names of the ``Optional`` modules that do not run, of blocks that are taken out of their container,
-            and of branches that give zeros.
+        skipped: names of the ``Optional`` modules that do not run, of blocks removed from their container, and of
+            branches that return zeros.
         overrides: buffer name -> array that replaces the sliced one (calibrated batch-norm statistics).
-        stand_ins: branch in ``skipped`` -> where the tensor enters it that passes through, and what is answered in its
-            place, as :mod:`archsmith.structure.passing` describes; branches of one tensor need none.
-        inputs: input of a call, its position in digits or its name -> height and width of the images that it gets.
+        stand_ins: branch in ``skipped`` -> which of its inputs passes through, and what it returns instead, as
+            :mod:`archsmith.structure.passing` describes; branches with one tensor in and out need none.
+        inputs: input of a call (its position in digits, or its name) -> height and width of its images.
     """
 
     tensors: Mapping[str, TensorPlan] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a long job tells while it works, and how it is asked to stop."""
+"""Progress of long jobs, and how they are asked to stop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Progress:
     Args:
         stage: what is being done, such as ``"train"`` or ``"search"``.
         text: one line for a person.
-        done: how far, in the stage's own unit.
-        total: how far it goes; ``None`` where nobody knows.
-        remaining_s: estimate of what is left of this stage, in seconds; ``None`` where there is none yet.
+        done: how much of the stage is done, in its own unit.
+        total: the value of ``done`` at the end; ``None`` where unknown.
+        remaining_s: estimated seconds until the stage ends; ``None`` where there is no estimate yet.
         timed: whether ``done`` and ``total`` are seconds, as under a budget of time.
     """
 
@@ -32,29 +32,29 @@ Stop = Callable[[], bool]
 
 
 def nobody(progress: Progress) -> None:
-    """A listener that does not listen."""
+    """Discard progress."""
     del progress
 
 
 def unkept(note: str) -> None:
-    """Notes that nobody keeps."""
+    """Discard a note."""
     del note
 
 
 def never() -> bool:
-    """A search that nobody stops."""
+    """Never ask to stop."""
     return False
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """Progress, notes and stop requests of one job: handed down to all that works for it.
+    """Progress, notes and stop requests of one job; passed down to everything that works for it.
 
     Args:
-        on_progress: gets every step.
-        on_note: gets what a reader of the results must know, a sentence each.
+        on_progress: called with every step.
+        on_note: called with each sentence that a reader of the results must know.
         stop: whether somebody asked to stop.
-        stage: of the steps that are reported.
+        stage: name of the stage that is reported.
     """
 
     on_progress: Listener = nobody
@@ -63,7 +63,7 @@ class Reporter:
     stage: str = ""
 
     def at(self, stage: str) -> Reporter:
-        """The same, at another stage."""
+        """The same reporter for another stage."""
         return replace(self, stage=stage)
 
     def progress(
@@ -84,4 +84,4 @@ class Reporter:
 
 
 SILENT = Reporter()
-"""Reports to nobody."""
+"""Discards everything."""

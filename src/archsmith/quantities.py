@@ -1,4 +1,4 @@
-"""How numbers with their units, intervals and limits are written, on paper and on the terminal alike."""
+"""Numbers with units, intervals and limits as text, for reports and the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archsmith.value import Value
 
 
 def number(value: float, unit: str) -> str:
-    """``value`` with the digits that its unit deserves, without the unit.
+    """``value`` as text, rounded as suits its unit, without the unit.
 
     >>> number(97.777, "%"), number(2.3456, "ms"), number(183_402, "1"), number(0.00123, "ms")
     ('97.78', '2.35', '183k', '0.00123')

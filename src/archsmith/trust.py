@@ -1,13 +1,12 @@
-"""Whose files may name code, hosts and paths.
+"""Trust: which files may name code, hosts and paths.
 
 A run, a certificate or an architecture file names things: a function that builds the network, a folder of data, an
-agent, a database. Names in files that this user's archsmith wrote are followed; those in anybody else's are not:
-nothing that they name is imported, called, opened or connected to.
+agent, a database. archsmith follows the names in files that it wrote itself for this user. It refuses those in anybody
+else's file: it imports, calls, opens and connects to nothing that they name.
 
 Files made here are remembered below :func:`archsmith.files.home_folder`, by the hash of their content and, where it
-matters, their path. Whatever reads names from a file does so inside :func:`names_of`; the few places where a name
-becomes an import, a connection or an open file ask :func:`refuse` first. A place that forgets to say whose names it
-reads therefore fails no user, and one inside the block cannot be forgotten.
+matters, their path. Code that reads names from a file does so inside :func:`names_of`. The few places that import,
+connect to or open what is named call :func:`refuse` first; outside of :func:`names_of` it refuses nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +32,12 @@ class _Remembered(TypedDict):
 
 @dataclass(frozen=True)
 class Names:
-    """The names that stand in one file.
+    """Whose names one file holds.
 
     Args:
-        file: that they stand in, for messages.
+        file: its path, for messages.
         own: whether this user's archsmith wrote it, or the user said to trust it.
-        imports_from: folders that modules of own files are looked for in, beside Python's own path; ``None`` for the
-            current folder.
+        imports_from: folders to look for modules in, beside Python's own path; ``None`` for the current folder.
     """
 
     file: Path
@@ -48,47 +46,47 @@ class Names:
 
 
 LARGEST_SIZE = 4096
-"""Of a width, a depth, an image or a batch that somebody else's file names: what it costs grows with its square."""
+"""Largest width, depth, image size or batch that somebody else's file may name: the cost grows with its square."""
 
-_READ: ContextVar[Names | None] = ContextVar("names of a file", default=None)
+_CURRENT_NAMES: ContextVar[Names | None] = ContextVar("names of a file", default=None)
 
 
 @contextmanager
 def names_of(names: Names | None) -> Iterator[None]:
-    """What is imported, opened and connected to in this block was named by a file, or by the user: ``None``."""
-    token = _READ.set(names)
+    """In this block, what is imported, opened and connected to is named by a file; ``None``: by the user."""
+    token = _CURRENT_NAMES.set(names)
     try:
         yield
     finally:
-        _READ.reset(token)
+        _CURRENT_NAMES.reset(token)
 
 
 def refuse(what: str) -> None:
-    """Asked before a name is followed.
+    """Check, before a name is followed, that it is not from somebody else's file.
 
     Args:
-        what: following it would do, such as ``"import net:build"``.
+        what: what following the name would do, such as ``"import net:build"``.
 
     Raises:
         Untrusted: when somebody else's file named it.
     """
-    names = _READ.get()
+    names = _CURRENT_NAMES.get()
     if names is not None and not names.own:
         raise Untrusted(
             f"{names.file} would {what}, and it was not made here: give --trust (trust=True in Python) if it is yours, "
-            f"or if you trust its maker{_forgetful()}"
+            f"or if you trust its maker{_no_memory_hint()}"
         )
 
 
 def refuse_large(what: str, data: Any) -> None:
-    """Asked before numbers are used as sizes: those in somebody else's file are at most ``LARGEST_SIZE``.
+    """Check, before numbers are used as sizes, that those of somebody else's file are at most ``LARGEST_SIZE``.
 
     Args:
-        what: using them would do.
-        data: numbers, and lists and mappings of them; everything else is passed over.
+        what: what using them would do.
+        data: numbers, and lists and mappings of them; everything else is ignored.
 
     Raises:
-        Untrusted: naming the first that is larger.
+        Untrusted: naming the first number that is larger.
     """
     if not foreign():
         return
@@ -104,25 +102,25 @@ def refuse_large(what: str, data: Any) -> None:
 
 
 def foreign() -> bool:
-    """Whether names of somebody else's file are being read."""
-    names = _READ.get()
+    """Whether the current names are from somebody else's file."""
+    names = _CURRENT_NAMES.get()
     return names is not None and not names.own
 
 
 def import_folders() -> tuple[Path, ...]:
-    """Where modules of the user's own are looked for, beside Python's own path."""
-    names = _READ.get()
+    """Folders to look for the user's own modules in, beside Python's own path."""
+    names = _CURRENT_NAMES.get()
     return (Path.cwd(),) if names is None or names.imports_from is None else names.imports_from
 
 
 def remember(file: Path, *, anywhere: bool = False, imports_from: Path | None = None) -> None:
-    """Take a file as this user's own from now on, as long as its content stays.
+    """Treat a file as this user's own from now on, as long as its content stays the same.
 
-    A home that cannot be written is no error: the file is somebody's, then, until ``--trust`` is given again.
+    A home folder that cannot be written is no error: the file then needs ``--trust`` each time.
 
     Args:
-        file: that was written here, or that the user trusts.
-        anywhere: whether it stays so when it is moved or copied.
+        file: written here, or trusted by the user.
+        anywhere: whether it stays trusted when it is moved or copied.
         imports_from: the folder that its modules were found in.
     """
     found = _Remembered(file=str(_where(file)), imports_from=None if imports_from is None else str(imports_from))
@@ -131,10 +129,10 @@ def remember(file: Path, *, anywhere: bool = False, imports_from: Path | None = 
 
 
 def recall(file: Path, *, anywhere: bool = False) -> Names:
-    """Whose names stand in a file.
+    """Whose names a file holds: the user's own if its present content was remembered.
 
     Args:
-        file: as it is now.
+        file: the file to look up.
         anywhere: whether it may have been moved since it was remembered.
     """
     try:
@@ -146,11 +144,11 @@ def recall(file: Path, *, anywhere: bool = False) -> Names:
 
 
 def check_own_folder(folder: Path, *, writing: bool) -> None:
-    """Refuse a folder of somebody else's in which links lie in place of files.
+    """Refuse somebody else's folder if it holds links in place of files.
 
     Args:
         folder: of a run.
-        writing: whether files in it will be written, so that a second name of a file elsewhere counts, too.
+        writing: whether files in it will be written; then hard links are refused, too.
 
     Raises:
         Untrusted: naming the link.
@@ -161,23 +159,23 @@ def check_own_folder(folder: Path, *, writing: bool) -> None:
         if stat.S_ISLNK(found.st_mode) or shared or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             raise Untrusted(
                 f"{file} is a link to something elsewhere, or no file, and {folder} was not made here: copy the folder "
-                f"without links (cp -rL copies what they lead to), if you trust its maker"
+                f"without links (cp -rL copies their targets), if you trust its maker"
             )
 
 
 def _place(file: Path, *, anywhere: bool) -> Path:
-    """Where it is remembered: content and, unless it may lie anywhere, path make the name."""
+    """Where a file is remembered, under a hash of its content and, unless ``anywhere``, its path."""
     text = f"{'' if anywhere else _where(file)}\0{sha256(file)}"
     return home_folder() / "trusted" / f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
 
 
 def _where(file: Path) -> Path:
-    """Its path; a link is another file than the one that it leads to."""
+    """The absolute path of a file; a link is not resolved, because it is another file than its target."""
     return file.parent.resolve() / file.name
 
 
-def _forgetful() -> str:
-    """What to know where nothing can be remembered."""
+def _no_memory_hint() -> str:
+    """The part of the message for a home folder that cannot be written; empty where it can."""
     home = home_folder()
     there = next((folder for folder in (home, *home.parents) if folder.exists()), home)
     if os.access(there, os.W_OK):

@@ -1,4 +1,4 @@
-"""A finite number, who says so, and how sure that is."""
+"""A finite number with its source and its interval."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from archsmith.errors import EvaluationFailed, InvalidOption
 
 Source = Literal["measured", "computed", "predicted", "table", "modelled"]
-"""Who says so: a run on real data or hardware, arithmetic on the network, a fitted model, a published table, a stated
-model of the hardware whose constants nobody fitted to it."""
+"""Where a value comes from: a run on real data or hardware; arithmetic on the network; a fitted model; a published
+table; a model of the hardware with stated constants that were not fitted to it."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Value:
 
     Raises:
         EvaluationFailed: for NaN or infinity, which are failures and never values.
-        InvalidOption: for an interval that does not hold the value.
+        InvalidOption: for an interval that does not contain the value.
     """
 
     value: float

@@ -196,5 +196,5 @@ def test_other_weights_than_the_runs_are_not_exported(finished, tmp_path, archsm
     (copy / "supernet.safetensors").write_bytes(weights)
     command = archsmith("export", copy)
     assert command.code == 2
-    assert "other weights than the run found" in command.err
+    assert "other weights than the run's" in command.err
     assert not (copy / "exports").exists()

@@ -61,7 +61,7 @@ class Breaks(RandomSearch):
     command = [*ONCE, "--to", tmp_path / "out"]
     lacks = archsmith(*command, "--strategies", "lacking:Lacks")
     assert lacks.code == 1
-    assert "lacking:Lacks took part on no problem" in lacks.err
+    assert "lacking:Lacks ran on no problem" in lacks.err
     assert "lacking:Lacks is left out: this strategy needs the package 'no_such_package'" in lacks.err
     breaks = archsmith(*command, "--strategies", "lacking:Breaks")
     assert breaks.code == 1
@@ -108,7 +108,7 @@ def test_a_named_strategy_that_ran_nowhere_is_no_success(table, tmp_path, archsm
     hidden = archsmith(*command, "--strategies", "asng auto/free=val_acc auto/free")  # what is maximised is never told
     assert hidden.code == 1
     assert "asng handles 1 objective" in hidden.err
-    assert "asng took part on no problem\nauto/free=val_acc took part on no problem\n" in hidden.err
+    assert "asng ran on no problem\nauto/free=val_acc ran on no problem\n" in hidden.err
     assert "auto/free took part" not in hidden.err
     assert "random" in hidden.out
     assert archsmith(*command, "--strategies", "random").code == 0

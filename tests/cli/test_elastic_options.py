@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import archsmith as smith
 from archsmith.discovery.elasticity import Elasticity
 from archsmith.errors import InvalidOption
-from archsmith.source.options import OPTIONS, plain_elastic, read_elastic
+from archsmith.source.options import OPTION_NAMES, plain_elastic, read_elastic
 
 MODULE = """
 from torch import nn
@@ -142,7 +142,7 @@ def test_text_and_json_keep_what_was_said(said, single):
 
 
 def test_every_option_can_be_said():
-    assert set(values) == set(OPTIONS)
+    assert set(values) == set(OPTION_NAMES)
 
 
 def test_an_account_before_anything_is_trained(factory, archsmith):
@@ -218,7 +218,7 @@ def test_another_option_for_the_same_run_is_refused(factory, archsmith, other, n
     [
         ("residual_convnet", "residual_convnet is a supernet already"),
         ("supernet", "is a supernet already"),
-        ("with_choices", "holds choice modules"),
+        ("with_choices", "contains choice modules"),
     ],
 )
 def test_what_is_elastic_already_takes_no_options(factory, archsmith, name, said):

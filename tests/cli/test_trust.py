@@ -297,7 +297,7 @@ def test_somebody_elses_folder_is_not_begun_anew_nor_written_through_other_names
     fixed = {"model": None, "space": {}, "device": "onnxruntime", "data": {"fingerprint": "f"}}
     Run.begin(tmp_path / "mine", fixed)
     shutil.copytree(tmp_path / "mine", tmp_path / "theirs")
-    with pytest.raises(RunMismatch, match="was begun with something else"):
+    with pytest.raises(RunMismatch, match="was begun with other settings"):
         Run.begin(tmp_path / "theirs", {**fixed, "device": "openvino"})
     (tmp_path / "diary").write_text("mine", encoding="utf-8")
     (tmp_path / "theirs" / "measurements.jsonl").hardlink_to(tmp_path / "diary")
@@ -350,6 +350,6 @@ def test_calibration_that_the_network_cannot_run_is_named(foreign, archsmith, tm
 def test_exports_that_came_with_a_run_are_not_taken_for_proved_here(foreign, finished, archsmith, monkeypatch):
     command = archsmith("export", foreign())
     assert command.code == 0
-    assert command.out.count("nothing of it was proved here") == len(finished.front["front"])
+    assert command.out.count("is not verified here") == len(finished.front["front"])
     monkeypatch.setenv("ARCHSMITH_HOME", str(finished.home))
     assert "proved here" not in archsmith("export", finished.folder).out

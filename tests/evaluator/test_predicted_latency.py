@@ -142,7 +142,7 @@ def test_a_damaged_table_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["blocks", "both", "learned", "auto"])
-def test_unseen_networks_are_foretold(supernet, tmp_path, by):
+def test_unseen_networks_are_predicted(supernet, tmp_path, by):
     """Where entering costs as much as a block: the sum over blocks alone would be several times too long."""
     machine = KnownMachine(entry=0.3, noise=0.01)
     predictor = PredictedLatency(supernet, machine, by=by, sample=24, table=table(machine, tmp_path))
@@ -157,7 +157,7 @@ def test_unseen_networks_are_foretold(supernet, tmp_path, by):
     assert np.median(np.abs(np.array(sums) / true - 1)) > 0.2  # what is corrected
 
 
-def test_unseen_networks_are_foretold_from_their_operators(supernet, tmp_path):
+def test_unseen_networks_are_predicted_from_their_operators(supernet, tmp_path):
     class RunsFiles(KnownMachine):
         """Whose operators are files: each takes what its weights and outputs do."""
 

@@ -21,7 +21,7 @@ from torch import nn
 from archsmith.errors import DamagedFile, DeviceLost, InvalidData, InvalidOption, MeasurementFailed, UserError
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.hardware import Meter, open_device
-from archsmith.hardware.agents.agent import Agent, Ward
+from archsmith.hardware.agents.agent import Agent, WorkerProcess
 from archsmith.hardware.agents.wire import pack, unpack
 from archsmith.hardware.devices.remote import Remote
 from archsmith.hardware.memory import peak_memory_mib
@@ -285,7 +285,7 @@ def test_an_agent_that_begins_anew_is_waited_for(far):
 
 
 def test_an_agent_that_is_gone_stops_the_search_and_blames_no_network(far, monkeypatch):
-    monkeypatch.setattr("archsmith.hardware.devices.remote.PATIENCE_S", 1.0)
+    monkeypatch.setattr("archsmith.hardware.devices.remote.RETRY_S", 1.0)
     with agent("--on", "onnxruntime", home=far) as (process, address):
         device = open_device(f"remote:{address}")
         messages = []
@@ -293,11 +293,11 @@ def test_an_agent_that_is_gone_stops_the_search_and_blames_no_network(far, monke
             call = device.prepare(nn.Linear(4, 2), (torch.ones(1, 4),))
             process.kill()
             process.wait()
-            with pytest.raises(DeviceLost, match=f"{re.escape(address)} does not answer any more.*goes on from there"):
+            with pytest.raises(DeviceLost, match=f"{re.escape(address)} no longer responds.*goes on from there"):
                 call()
         waits = [text for text in messages if "waiting" in text]
-        assert waits == [f"waiting up to 1 s for the agent at {address}, which does not answer"]
-    with pytest.raises(InvalidOption, match=f"no agent answers at {re.escape(address)}.*archsmith agent"):
+        assert waits == [f"waiting up to 1 s for the agent at {address}, which does not respond"]
+    with pytest.raises(InvalidOption, match=f"no agent responds at {re.escape(address)}.*archsmith agent"):
         open_device(f"remote:{address}").batch  # noqa: B018
 
 
@@ -351,7 +351,7 @@ def test_addresses_are_read():
 
 class TestTokens:
     def test_short_tokens_are_refused(self):
-        with pytest.raises(InvalidOption, match="8 characters"):
+        with pytest.raises(InvalidOption, match="8 or more visible ASCII characters"):
             Agent("onnxruntime", token="1234567")
 
 
@@ -414,20 +414,20 @@ def alive(pid):
 
 
 def test_a_worker_that_died_while_idle_is_replaced():
-    ward = Ward("onnxruntime", limit_s=60)
-    first, _ = ward.ask({"do": "describe"})
-    ward._process.kill()
-    ward._process.wait()
-    assert ward.ask({"do": "describe"})[0] == first
-    ward.close()
+    worker = WorkerProcess("onnxruntime", limit_s=60)
+    first, _ = worker.ask({"do": "describe"})
+    worker._process.kill()
+    worker._process.wait()
+    assert worker.ask({"do": "describe"})[0] == first
+    worker.close()
 
 
 def test_the_worker_imports_nothing_of_the_current_folder(tmp_path, monkeypatch):
     for name in ("msgspec", "numpy", "onnxruntime"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(7)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    ward = Ward("onnxruntime:threads=1,batch=1", limit_s=60)
+    worker = WorkerProcess("onnxruntime:threads=1,batch=1", limit_s=60)
     try:
-        assert ward.ask({"do": "describe"})[0]["batch"] == 1
+        assert worker.ask({"do": "describe"})[0]["batch"] == 1
     finally:
-        ward.close()
+        worker.close()

@@ -137,7 +137,9 @@ class TestOwnToken:
     @pytest.mark.parametrize("content", ["", "board:1 theirs plain\n", "first-one\nsecond-one\n"])
     def test_which_one_it_is_must_be_clear(self, tmp_path, content):
         (tmp_path / "t").write_text(content)
-        with pytest.raises(UserError, match=r"should hold the agent's own token.*holds [02] such lines"):
+        with pytest.raises(
+            UserError, match=r"should hold one line with the agent's own token alone, and holds [02] such lines"
+        ):
             own_token(tmp_path / "t")
 
     def test_the_variable_may_hold_it(self, home, monkeypatch):

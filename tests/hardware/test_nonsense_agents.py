@@ -1,4 +1,4 @@
-"""Agents that answer nonsense: whatever they say ends in an error of archsmith, in bounded time and memory."""
+"""Agents that respond wrongly: every response ends in an error of archsmith, in bounded time and memory."""
 
 import io
 import json
@@ -81,7 +81,7 @@ def impatient(monkeypatch):
     for module in (_client, remote):
         monkeypatch.setattr(module, "SLACK_S", 0.4)
     monkeypatch.setattr(_client, "transfer_s", lambda _: 0.4)
-    monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(remote, "RETRY_S", 0.1)
 
 
 def answer(body, status="200 OK"):

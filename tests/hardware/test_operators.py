@@ -13,7 +13,7 @@ from archsmith.errors import DamagedFile, InvalidModel, MeasurementFailed
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.export.onnx_tools.simplifying import session_of, simplified
 from archsmith.hardware.block_table import OperatorTable
-from archsmith.hardware.operators import FREE, operators_of
+from archsmith.hardware.operators import FREE_OPERATORS, operators_of
 
 
 class Net(nn.Module):
@@ -52,7 +52,7 @@ class TestOperators:
         x = np.random.default_rng(0).standard_normal((2, 3, 6, 6), dtype=np.float32)
         known = {whole.get_inputs()[0].name: x}
         nodes = simplified(onnx.ModelProto.FromString(content())).graph.node
-        same = {node.output[0]: node.input[0] for node in nodes if node.op_type in FREE}
+        same = {node.output[0]: node.input[0] for node in nodes if node.op_type in FREE_OPERATORS}
         for operator in operators_of(content()):
             session = session_of(operator.content)
             feed = {}

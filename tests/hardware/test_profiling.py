@@ -72,6 +72,6 @@ def test_an_empty_profile_is_nothing():
 
 def test_runtimes_that_tell_nothing_say_so(file):
     with pytest.raises(
-        InvalidOption, match="torch_cpu tells no times of single operators; onnxruntime and openvino do"
+        InvalidOption, match="torch_cpu does not report times of single operators; onnxruntime and openvino do"
     ):
         open_device("torch_cpu").profile_file(str(file), (torch.zeros(2, 3, 24, 24),), calls=1)

@@ -12,7 +12,7 @@ import pytest
 from archsmith.errors import InvalidOption, UnknownName
 from archsmith.hardware.agents import connections as _connections
 from archsmith.hardware.agents import server as _server
-from archsmith.hardware.agents.client import Nonsense, exchange
+from archsmith.hardware.agents.client import InvalidResponse, exchange
 from archsmith.hardware.agents.connections import Connections
 from archsmith.hardware.agents.credentials import Address, Credential
 from archsmith.hardware.agents.server import Server
@@ -184,7 +184,7 @@ def test_two_hundred_who_never_come_to_the_point_do_not_shut_the_owner_out(keeps
             caller.sendall(b"POST /run HT" if keeps == "dripping" else request().replace("close", "keep").encode())
             callers.append(caller)
         assert owner_is_answered(server) < 2
-        assert threading.active_count() - before <= _connections.SHARE + 5
+        assert threading.active_count() - before <= _connections.MAX_HALF_OPEN_OF_ADDRESS + 5
         deadline = time.monotonic() + 5
         while len(server.connections) and time.monotonic() < deadline:
             for caller in callers if keeps == "dripping" else ():
@@ -220,28 +220,32 @@ class TestConnections:
         return found
 
     def test_of_one_address_the_oldest_makes_way(self, connections):
-        found = self.admitted(connections, "10.0.0.1", _connections.SHARE + 3)
-        assert [c.ended for c in found] == [True] * 3 + [False] * _connections.SHARE
+        found = self.admitted(connections, "10.0.0.1", _connections.MAX_HALF_OPEN_OF_ADDRESS + 3)
+        assert [c.ended for c in found] == [True] * 3 + [False] * _connections.MAX_HALF_OPEN_OF_ADDRESS
 
     def test_when_all_are_taken_whoever_has_most_makes_way(self, connections):
         few = self.admitted(connections, "10.0.0.9", 2)
-        crowds = [self.admitted(connections, f"10.0.0.{i}", _connections.SHARE) for i in range(3)]
-        rest = self.admitted(connections, "10.0.0.8", _connections.HALF_OPEN - 2 - 3 * _connections.SHARE)
+        crowds = [self.admitted(connections, f"10.0.0.{i}", _connections.MAX_HALF_OPEN_OF_ADDRESS) for i in range(3)]
+        rest = self.admitted(
+            connections, "10.0.0.8", _connections.MAX_HALF_OPEN - 2 - 3 * _connections.MAX_HALF_OPEN_OF_ADDRESS
+        )
         [owner] = self.admitted(connections, "10.0.0.7")
         assert crowds[0][0].ended
         assert not any(c.ended for c in (*few, *rest, *crowds[1], *crowds[2], owner))
 
     def test_one_network_of_ipv6_is_one_caller(self, connections):
-        found = [self.admitted(connections, f"2001:db8::{i:x}")[0] for i in range(_connections.SHARE + 1)]
+        found = [
+            self.admitted(connections, f"2001:db8::{i:x}")[0] for i in range(_connections.MAX_HALF_OPEN_OF_ADDRESS + 1)
+        ]
         assert found[0].ended
-        mapped = self.admitted(connections, "::ffff:10.0.0.1", _connections.SHARE)
+        mapped = self.admitted(connections, "::ffff:10.0.0.1", _connections.MAX_HALF_OPEN_OF_ADDRESS)
         self.admitted(connections, "10.0.0.1")
         assert mapped[0].ended
 
     def test_allowed_ones_stay_until_they_wait_again(self, connections):
         [owner] = self.admitted(connections, "10.0.0.1")
         assert connections.allow(owner, 60)
-        self.admitted(connections, "10.0.0.1", 3 * _connections.SHARE)
+        self.admitted(connections, "10.0.0.1", 3 * _connections.MAX_HALF_OPEN_OF_ADDRESS)
         self.now += 50
         connections.end_late()
         assert not owner.ended
@@ -251,8 +255,8 @@ class TestConnections:
         assert owner.ended
 
     def test_no_more_are_allowed_than_have_threads(self, connections):
-        found = [self.admitted(connections, f"10.0.1.{i}")[0] for i in range(_connections.BUSY + 1)]
-        assert [connections.allow(c, 60) for c in found] == [True] * _connections.BUSY + [False]
+        found = [self.admitted(connections, f"10.0.1.{i}")[0] for i in range(_connections.MAX_ALLOWED + 1)]
+        assert [connections.allow(c, 60) for c in found] == [True] * _connections.MAX_ALLOWED + [False]
 
 
 class TestTls:
@@ -301,5 +305,5 @@ class TestTls:
             assert len(server.connections) == 0
 
     def test_a_pin_for_an_agent_that_speaks_no_tls_is_told(self, server):
-        with pytest.raises((InvalidOption, Nonsense), match=r"does not speak TLS.*--tls"):
+        with pytest.raises((InvalidOption, InvalidResponse), match=r"does not speak TLS.*--tls"):
             exchange(at(server), Credential(TOKEN, pin="0" * 64), "GET", "/device", b"", work_s=5, most=1000)

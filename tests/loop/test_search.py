@@ -250,9 +250,9 @@ def test_a_full_disk_is_no_finding_about_an_architecture(store):
 
 @pytest.mark.parametrize("wrong", [{"evaluator": "other"}, {"seed": 3}])
 def test_an_answer_to_another_question_is_refused(store, wrong):
-    with pytest.raises(InvalidOption, match="must answer what it was asked"):
+    with pytest.raises(InvalidOption, match="must evaluate the proposal that it was given"):
         run(store, recorder=Recorder(lambda p: evaluate(p, **wrong)))
-    with pytest.raises(InvalidOption, match="must answer what it was asked"):
+    with pytest.raises(InvalidOption, match="must evaluate the proposal that it was given"):
         run(store, recorder=Recorder(lambda p: square(question(99))))
 
 

@@ -15,7 +15,7 @@ from archsmith.metric import Objective
 from archsmith.report import FinalNetwork, ReportData
 from archsmith.report.figures import against_macs, front, progress
 from archsmith.report.html import page
-from archsmith.report.macs import NOTABLE, macs_against_time, named_example, said, warning
+from archsmith.report.macs import FEWER_MACS_SHARE, in_words, macs_against_time, named_example, warning
 from archsmith.report.terminal import front_table
 from archsmith.space import Choice, ChoiceSpace
 from archsmith.value import Value
@@ -88,13 +88,13 @@ def test_counts_are_those_of_all_pairs_in_any_order(drawn, random):
     if len({m for m, _, _ in drawn}) == 1:
         assert found == []
         return
-    pairs = [(a, b) for a in drawn for b in drawn if 1 - a[0] / b[0] >= NOTABLE]
+    pairs = [(a, b) for a in drawn for b in drawn if 1 - a[0] / b[0] >= FEWER_MACS_SHARE]
     beyond = [(b[1] - a[1], np.hypot(a[1] * a[2], b[1] * b[2])) for a, b in pairs]
     [it] = found
     assert it.pairs == len(pairs)
     assert it.not_faster == sum(gained <= half for gained, half in beyond)
     assert it.slower == sum(-gained > half for gained, half in beyond)
-    assert all(p.saved >= NOTABLE for p in it.examples)
+    assert all(p.saved >= FEWER_MACS_SHARE for p in it.examples)
     assert (it.not_faster > 0) == bool(it.examples)
     random.shuffle(made)
     [other] = macs_against_time(report(made))
@@ -164,7 +164,7 @@ def test_the_page_warns_in_words_and_says_when_all_is_well(make):
     assert found.misleads  # depth costs time in the toy, but none of its MACs
     text = page(data)
     assert "MACs mislead about latency_ms here." in text
-    assert said(found) in text
+    assert in_words(found) in text
     assert "MACs mislead about latency_ms: in " in terminal(data)
     fine = report([network(i, 100 + 50 * i, 1.0 + i) for i in range(4)])
     assert "MACs mislead" not in page(fine)

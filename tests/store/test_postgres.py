@@ -77,7 +77,7 @@ def test_a_lock_names_its_holder_and_dies_with_it(url, monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True)
     with child, Store.open(url) as store:
         assert child.stdout.readline() == "held\n"
-        monkeypatch.setattr("archsmith.store.locks._PATIENCE_S", 0.1)
+        monkeypatch.setattr("archsmith.store.locks._TAKE_TIMEOUT_S", 0.1)
         holder = rf"process {child.pid} on {os.uname().nodename}"
         with pytest.raises(RunLocked, match=holder), store.journal("search").locked():
             pass

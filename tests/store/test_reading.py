@@ -79,7 +79,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(tmp_path, monkey
     monkeypatch.setattr(type(path), "read_bytes", read_bytes)
     with reading(path) as store:
         assert len(store.evaluations()) == 8
-    monkeypatch.setattr(_sqlite, "_COPIES", 1)
+    monkeypatch.setattr(_sqlite, "_COPY_ATTEMPTS", 1)
     calls.clear()
     filled(tmp_path / "third.db", 3)
     other = tmp_path / "third.db"
@@ -102,7 +102,7 @@ def test_nothing_is_made_where_nothing_is(tmp_path):
     with pytest.raises(UserError, match="there is no store at"):
         Store.open(tmp_path / "new" / "none.db", writable=False)
     (tmp_path / "empty.db").touch()
-    with pytest.raises(UserError, match="holds nothing yet, and is only read"):
+    with pytest.raises(UserError, match="is empty and opened read-only"):
         reading(tmp_path / "empty.db")
     assert [(p.name, p.stat().st_size) for p in tmp_path.iterdir()] == [("empty.db", 0)]
 
@@ -148,7 +148,7 @@ def test_a_large_store_is_read_where_it_lies(tmp_path, monkeypatch):
 
 @pytest.mark.postgres
 def test_a_server_is_only_read(postgres_url):
-    with pytest.raises(UserError, match="holds nothing yet"):
+    with pytest.raises(UserError, match="is empty and opened read-only"):
         reading(postgres_url)
     with Store.open(postgres_url) as store:
         store.add(evaluation(1))

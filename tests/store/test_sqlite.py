@@ -255,7 +255,7 @@ def test_nothing_can_be_begun_in_a_read_only_folder(shelf):
     with as_ordinary_user():
         with pytest.raises(UserError, match=r"cannot open|read-only"):
             Store.open(shelf / "new.db")
-        with pytest.raises(UserError, match="holds nothing yet"):
+        with pytest.raises(UserError, match="is empty and opened read-only"):
             Store.open(shelf / "empty.db")
 
 

@@ -66,13 +66,13 @@ def test_a_server_that_comes_back_is_waited_for(code):
     assert patience(clock, said)(transaction) == "done"
     assert seen == [False] + [True] * 15
     assert 20 < clock.now < 30
-    assert [s.partition(" (")[0] for s in said] == ["the store does not answer"] * 3
+    assert [s.partition(" (")[0] for s in said] == ["the store does not respond"] * 3
 
 
 def test_after_a_minute_it_says_that_the_work_is_kept():
     clock, said = Clock(), []
     transaction, _ = failing(*[Gone("57P01")] * 1000)
-    with pytest.raises(UserError, match=r"not answered for 6\d s .*committed before is kept.*same command again"):
+    with pytest.raises(UserError, match=r"not responded for 6\d s .*committed before is kept.*same command again"):
         patience(clock, said)(transaction)
     assert len(said) == 6
 
@@ -167,7 +167,7 @@ def test_a_restart_in_the_middle_of_a_run_loses_nothing(server, url):
             with pytest.raises(RunLocked, match=f"process {os.getpid()}"), other.journal("search").locked():
                 pass
         assert [line.number for line in journal.lines] == [0, 1, 2]
-    assert any("does not answer" in s for s in said)
+    assert any("does not respond" in s for s in said)
 
 
 @pytest.mark.postgres

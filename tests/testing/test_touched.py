@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from archsmith.testing.touched import changed_files, imports, touched_modules
+from archsmith.testing.touching import changed_files, imports, touched
 
 FILES = {
     "__init__": "",
@@ -37,7 +37,7 @@ def root(tmp_path):
     ],
 )
 def test_by_any_chain(root, changed, reached):
-    found = touched_modules({f"src/archsmith/{changed}.py", "docs/x.md"}, imports(root / "src"))
+    found = touched({f"src/archsmith/{changed}.py", "docs/x.md"}, imports(root / "src"))
     assert found == {f"archsmith.{name}" for name in reached}
 
 

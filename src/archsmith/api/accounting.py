@@ -1,4 +1,4 @@
-"""The supernet that a search would work with, without training or searching it: to see what is elastic in a model."""
+"""Builds the supernet of a search without training it, to see what is elastic in a model."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def untrained(
     resize: int | None = None,
     on_progress: Listener = nobody,
 ) -> Supernet:
-    """The supernet of a named model, as a search on these data would build it; no weights are fetched.
+    """The supernet of a named model, as a search on these data would build it; no weights are downloaded.
 
     Args:
-        data: what :func:`archsmith.open_data` reads; the network is built for their shape and classes.
+        data: what :func:`archsmith.open_data` reads; the network is built for its shape and classes.
         model: name of the network.
         data_options: of the data's format.
         model_options: of the network.
         elastic: options of :func:`archsmith.elastic`, or texts of them such as ``["width=0.5,1"]``.
         resize: images to this height and width.
-        on_progress: hears what is being done.
+        on_progress: called with progress.
 
     Raises:
         UserError: for anything unknown or contradictory.

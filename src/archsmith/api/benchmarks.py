@@ -1,4 +1,4 @@
-"""Public tables: import them, and look whether what was imported is whole."""
+"""Importing public tables, and checking imported ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ImportedTable:
     Args:
         spec: of the benchmark.
         file: of its table; empty where there is none.
-        architectures: that it has values of.
-        note: where its values are from, or why there is no file.
+        architectures: how many it has values of.
+        note: where its values come from, or why there is no file.
     """
 
     spec: str
@@ -41,14 +41,14 @@ def import_tables(
     folder: Path | None = None,
     on_progress: Listener = nobody,
 ) -> list[ImportedTable]:
-    """Make tables from published files that somebody fetched.
+    """Make tables from published files that you have downloaded.
 
     Args:
         names: benchmarks with or without options (``nasbench_graph`` means all its data sets); all that are found
             when empty.
         source: a folder or file; ``$ARCHSMITH_DATA``, else the current folder, by default.
-        folder: where they go; ``$ARCHSMITH_HOME/benchmarks`` by default.
-        on_progress: told before each table.
+        folder: where to write them; ``$ARCHSMITH_HOME/benchmarks`` by default.
+        on_progress: called before each table.
 
     Raises:
         MissingTable: when ``source`` has none of them, or lacks one that was named.
@@ -77,8 +77,8 @@ def check_tables(names: Sequence[str] = (), *, folder: Path | None = None) -> li
     """Read every byte of tables that were imported.
 
     Raises:
-        MissingTable: for one that was named and is not there.
-        DamagedFile: for one whose bytes do not fit their checksums.
+        MissingTable: for a named table that was not imported.
+        DamagedFile: for a table that does not match its checksums.
     """
     found = []
     for spec in _expanded(names):
@@ -102,7 +102,7 @@ def _expanded(names: Sequence[str]) -> list[str]:
     for name in names or known:
         match = [spec for spec in known if name in (spec, spec.partition(":")[0])]
         if not match and ":" in name:
-            match = [describe_benchmark(name).spec]  # a benchmark of the user's own, or a mistake that it tells
+            match = [describe_benchmark(name).spec]  # a user's own benchmark; raises for wrong options
         if not match:
             raise unknown("benchmark", name, dict.fromkeys([*(s.partition(":")[0] for s in known), *known]))
         found += match

@@ -20,7 +20,7 @@ from archsmith.runs.folder import RunFolder
 
 
 def export_front(front: Front, *, reporter: Reporter = SILENT) -> list[Written]:
-    """Export every member into the run's ``exports/``; what is there and intact already is left alone.
+    """Export every member into the run's ``exports/``; intact earlier exports are kept.
 
     Raises:
         Interrupted: when ``stop`` asked to stop.
@@ -29,7 +29,7 @@ def export_front(front: Front, *, reporter: Reporter = SILENT) -> list[Written]:
 
 
 def exports_intact(front: Front) -> bool:
-    """Whether every member's files are there and those that were certified."""
+    """Whether every member's files exist and are those that were certified."""
     return all(intact(m.name, front.run.exports / f"{m.name}.onnx") for m in front)
 
 
@@ -45,10 +45,10 @@ def export_from_run(
 ) -> list[Written]:
     """Export from a run on disk: the named member, the best within limits, or all.
 
-    With ``trust`` the run is taken as the user's own from now on.
+    With ``trust`` the run is treated as the user's own from now on.
 
     Raises:
-        InvalidOption: for contradictory wishes.
+        InvalidOption: for contradictory options.
         Infeasible: when no member is within the limits of ``pick``, or no network within those of the search.
         Untrusted: when the run is somebody else's and names code, files or agents.
     """
@@ -77,7 +77,7 @@ def export_from_run(
 
 
 def _judged(written: Written, pick: Sequence[str]) -> Written:
-    """With a warning for every limit of ``pick`` that the latency in the certificate does not keep."""
+    """The export with a warning for every limit of ``pick`` that the latency in the certificate does not meet."""
     timed = {
         on_device("latency_ms", name): part for name, part in proofs.device_parts(written.certificate.data).items()
     }
@@ -88,20 +88,20 @@ def _judged(written: Written, pick: Sequence[str]) -> Written:
             if (found["high"] > limit.bound) if limit.sense == "<=" else (found["low"] < limit.bound):
                 warnings.append(
                     f"{written.path.name} was picked by {limit}, but its certificate says {found['latency_ms']:.4g} ms "
-                    f"[{found['low']:.4g}, {found['high']:.4g}]: the limit no longer holds for certain; pick with a "
-                    "tighter one to be on the safe side"
+                    f"[{found['low']:.4g}, {found['high']:.4g}], which may exceed the limit; pick with a tighter limit "
+                    "to be safe"
                 )
     return replace(written, warnings=(*written.warnings, *warnings))
 
 
 def _export_all(run: RunFolder, members: Sequence[Member], reporter: Reporter) -> list[Written]:
-    """Into the run's folder, one device lock for all."""
+    """Export into the run's folder, with one device lock for all."""
     found = {m.name: intact(m.name, run.exports / f"{m.name}.onnx") for m in members}
     missing = [m for m in members if found[m.name] is None]
     build = builds(reporter)
-    if not run.names.own:  # the run came with them: they are as good as its maker's word
-        said = "was exported where the run was made, and nothing of it was proved here: archsmith verify does that"
-        found = {name: w and replace(w, warnings=(f"{w.path.name} {said}",)) for name, w in found.items()}
+    if not run.names.own:  # the files came with somebody else's run, so their certificates prove nothing yet
+        warning = "was exported where the run was made and is not verified here: run archsmith verify"
+        found = {name: w and replace(w, warnings=(f"{w.path.name} {warning}",)) for name, w in found.items()}
     with ExitStack() as stack:
         meters: dict[str, MeterOnUse] | None = None
         for number, member in enumerate(missing):

@@ -1,4 +1,4 @@
-"""The result of a search: the networks that are handed out, and those that were dropped at the last check."""
+"""The result of a search: the networks of the final front, and those that were dropped at the last check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archsmith.architecture import Architecture
 from archsmith.errors import Infeasible, InvalidOption, UserError, require
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import infeasible
-from archsmith.metric import KNOWN, Limit, Objective, check_known, limits
+from archsmith.metric import KNOWN_METRICS, Limit, Objective, check_known, limits
 from archsmith.progress import SILENT, Reporter
 from archsmith.report.of_run import nothing_left
 from archsmith.runs.results import final_networks, recorded_search
@@ -33,10 +33,10 @@ class Member:
     """One network of the front.
 
     Args:
-        name: the first eight digits of its key: how tables, files and commands call it.
-        belief: what the search found about it.
-        final: what the last check found: latency at full effort, the test split.
-        context: gives the supernet and the data, built again from the run's folder where need be.
+        name: the first eight digits of its key, as in tables, files and commands.
+        belief: its evaluation in the search.
+        final: its evaluation in the last check: latency at full effort, the test split.
+        context: returns the supernet and the data, rebuilt from the run's folder if necessary.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Member:
 
     @property
     def architecture(self) -> Architecture:
-        """Its choices."""
+        """Its architecture."""
         return self.final.architecture
 
     def __getitem__(self, metric: str) -> float:
@@ -64,16 +64,16 @@ class Member:
     def export(
         self, path: str | Path, *, meters: Mapping[str, MeterOnUse] | None = None, build: Build | None = None
     ) -> Written:
-        """Write it as ONNX at ``path`` and as safetensors beside, with a certificate that was just proven.
+        """Write it as ONNX at ``path`` and as safetensors beside it, and certify it.
 
         Args:
             path: of the ONNX file.
-            meters: open ones by device, where several networks are exported; its own otherwise.
-            build: makes the supernet anew from the run's source; one for several networks makes it once.
+            meters: device -> open meter; opened for this network unless given.
+            build: rebuilds the supernet from the run's source; give one function for several networks to build it once.
 
         Raises:
             InvalidOption: when ``path`` does not end in ``.onnx``.
-            StorageFull: when the disk is full; nothing is half-written.
+            StorageFull: when the disk is full; no incomplete file is left.
         """
         from archsmith.delivery.files import export_network
         from archsmith.source.building import rebuild
@@ -104,14 +104,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Front(Sequence[Member]):
-    """A Pareto front, from the smallest value of the last objective on.
+    """A Pareto front, in ascending order of the last objective.
 
     Args:
-        members: whose re-measured values meet all limits and that no other one dominates.
+        members: networks whose re-measured values meet all limits, none dominated by another.
         objectives: of the search.
         limits: of the search, absolute.
-        dropped: name -> why a network of the search's front is not handed out.
-        run: where everything is stored.
+        dropped: name -> why a network of the search's front is not in the final one.
+        run: the run's folder.
     """
 
     members: tuple[Member, ...]
@@ -140,12 +140,12 @@ class Front(Sequence[Member]):
         """The best network within further limits.
 
         Args:
-            wanted: such as ``"latency_ms<=2"``; the pessimistic end of each interval must meet it.
-            by: the metric that says what best is; the first objective unless given.
+            wanted: limits such as ``"latency_ms<=2"``; the pessimistic end of each interval must meet them.
+            by: the metric to optimise; the first objective unless given.
 
         Raises:
             UnknownName: for a metric that was not measured.
-            Infeasible: when no member is within the limits; says how near the nearest is.
+            Infeasible: when no member is within the limits; names the nearest value.
         """
         bounds = limits(wanted)
         if not self.members:
@@ -196,37 +196,37 @@ class Front(Sequence[Member]):
         }
 
     def report_data(self) -> ReportData:
-        """What tables and the report show of this run."""
+        """The data that tables and the report show."""
         from archsmith.report.of_run import report_data
 
         return report_data(self.run)
 
     def report(self) -> Path:
-        """Write ``report.html`` into the run's folder: one page that opens without a network."""
+        """Write ``report.html`` into the run's folder: one page that opens without internet access."""
         from archsmith.report.of_run import write_report
 
         return write_report(self.run)
 
     def _objective(self, by: str | None) -> Objective:
-        """What best means: an objective of the search, or a metric whose better direction everybody knows."""
+        """The objective to pick by: one of the search's, or one of archsmith's metrics in its usual direction."""
         for objective in self.objectives:
             if by in (None, objective.metric):
                 return objective
-        known = KNOWN.get(str(by).partition("@")[0])
+        known = KNOWN_METRICS.get(str(by).partition("@")[0])
         if known is None:
-            raise InvalidOption(f"{by!r} was no objective, so nobody said whether more or less of it is better")
+            raise InvalidOption(f"{by!r} was no objective, so it is not known whether more or less of it is better")
         return Objective(str(by), known.goal)
 
 
 def read_front(
     run: RunFolder, *, context: Callable[[], SearchContext] | None = None, reporter: Reporter = SILENT
 ) -> Front:
-    """The front that the last check left.
+    """The front after the last check.
 
     Args:
         run: whose search has ended.
-        context: gives supernet and data; they are built again from the run's folder unless given.
-        reporter: hears what is being done when they are built again.
+        context: returns supernet and data; they are rebuilt from the run's folder unless given.
+        reporter: gets progress when they are rebuilt.
 
     Raises:
         Infeasible: when no network meets the limits.
@@ -239,7 +239,7 @@ def read_front(
         raise Infeasible(nothing_left(run))
     if not found:
         raise UserError(f"the search in {run.path} has not ended yet; give its `archsmith search` command again")
-    again = context or _rebuilt(run, reporter)  # one for all: the supernet is built once
+    again = context or _rebuilt(run, reporter)  # shared by all members: the supernet is built once
     members = tuple(Member(c.name, c.belief, c.final, again) for c in found if c.final and not c.dropped)
     return Front(members, objectives, limits, {c.name: c.dropped for c in found if c.dropped}, run)
 

@@ -1,4 +1,4 @@
-"""The whole job, from names to verified files: what ``archsmith search`` does."""
+"""The whole job of ``archsmith search``, from names to certified files."""
 
 from __future__ import annotations
 
@@ -42,13 +42,19 @@ if TYPE_CHECKING:
 
     from archsmith.supernet import Supernet
 
-TRAINING: Mapping[str, Any] = {"method": "sandwich", "epochs": 12, "batch_size": 64, "lr": None, "optimizer": "adamw"}
-"""How to train where the user says nothing."""
+TRAINING_DEFAULTS: Mapping[str, Any] = {
+    "method": "sandwich",
+    "epochs": 12,
+    "batch_size": 64,
+    "lr": None,
+    "optimizer": "adamw",
+}
+"""Options of training that the user does not give."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Data, network, training, search and what to do with the front, as plain values.
+    """Data, network, training, search and export, as plain values.
 
     Args:
         run: folder of the run; the same job resumes it.
@@ -57,19 +63,19 @@ class Job:
         model: a built-in network, ``timm/NAME``, ``torchvision/NAME``, ``hf/FOLDER``, or ``module:factory``.
         model_options: of the network.
         elastic: options of :func:`archsmith.elastic`, such as ``{"width": (0.5, 1.0)}`` or ``["width=0.5,1"]``, for a
-            model that becomes elastic by it.
+            model that is made elastic.
         classes: how many there should be; checked against the data.
         resize: images to this height and width.
         images: use at most so many images or texts, in proportion to splits and classes.
-        maximize: metrics.
-        minimize: metrics.
+        maximize: metrics to maximise.
+        minimize: metrics to minimise.
         limits: hard bounds as text.
         metrics: ``module:attribute`` of :class:`UserMetric` objects.
         on: device to measure on, or several: see :func:`archsmith.search`.
         budget: evaluations or time.
-        strategy: what proposes.
+        strategy: name of the strategy.
         options: of the strategy.
-        baseline: another strategy beside, ``STRATEGY:EVALUATIONS``.
+        baseline: another strategy to compare with, ``STRATEGY:EVALUATIONS``.
         latency: of candidates, ``"measured"`` or ``"predicted"``.
         precisions: of layers, where they are searched or fixed.
         seed: of everything random.
@@ -78,8 +84,8 @@ class Job:
         batch_size: inputs a step; 64 unless given.
         lr: peak learning rate; the optimiser's own default unless given.
         optimizer: ``"adamw"``, unless given, or ``"sgd"``.
-        trained: another run whose trained supernet is taken instead of training again; what is said of training must
-            then be how that was.
+        trained: another run whose trained supernet is used instead of training again; options of training, if given,
+            must be equal to that run's.
         store: URL of a database instead of a file.
         export: whether to write the networks of the front as files.
     """
@@ -89,7 +95,7 @@ class Job:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "residual_convnet"
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    elastic: Mapping[str, Any] | Sequence[str] = ()
+    elastic: Mapping[str, Any] | Sequence[str] = field(default_factory=dict)
     classes: int | None = None
     resize: int | None = None
     images: int | None = None
@@ -115,7 +121,7 @@ class Job:
     export: bool = True
 
     def execute(self, *, on_progress: Listener = nobody, stop: Stop = never) -> Front:
-        """Do all of it, or what is left of it.
+        """Do the whole job, or the rest of it.
 
         Raises:
             UserError: for anything unknown, contradictory or infeasible, before anything is spent where possible.
@@ -127,7 +133,7 @@ class Job:
         metrics = [_user_metric(path) for path in self.metrics]
         devices = named_devices(self.on)
         spec = self._spec(metrics, devices)
-        recorded(devices)  # which opens them
+        recorded(devices)  # opens the devices, so that errors come early
         data = self._read(reporter)
         source = source_of(self.model, self.model_options, data, self.elastic)
         supernet = build(source, seed=self.seed, reporter=reporter)
@@ -136,9 +142,9 @@ class Job:
         spec.check(context.space)
         run = Run.begin(self.run, self._fixed(context, data), store=self.store)
         with run.writing():
-            return self._carry_out(run, spec, context, data, metrics, reporter)
+            return self._run_stages(run, spec, context, data, metrics, reporter)
 
-    def _carry_out(
+    def _run_stages(
         self,
         run: Run,
         spec: SearchSpec,
@@ -147,11 +153,11 @@ class Job:
         metrics: Sequence[UserMetric],
         reporter: Reporter,
     ) -> Front:
-        """Try limits, train, search, export and report."""
+        """Check limits, train, search, export and report."""
         supernet = context.supernet
         for note in data.notes:
             run.note(note)
-        # Quantised files are made of it, also where limits are tried.
+        # Quantised files need calibration batches, also when limits are checked before training.
         if context.joint is not None and not run.weights:
             self._calibrate(supernet, data)
         untrained = replace(context, data=run.fixed["data"], anchors=run.anchors)
@@ -165,9 +171,9 @@ class Job:
             conduct(spec, run, context, metrics, reporter)
             front = read_front(run, context=lambda: context)
         except Infeasible as error:
-            said = str(error).removesuffix(".")
+            reason = str(error).removesuffix(".")
             again = shlex.quote(str(self.run))
-            raise Infeasible(f"{said}. Another --run with --trained {again} need not train again") from error
+            raise Infeasible(f"{reason}. Another --run with --trained {again} need not train again") from error
         if self.export:
             with _timed(run, "exporting and certifying"):
                 export_front(front, reporter=reporter)
@@ -178,7 +184,7 @@ class Job:
         return front
 
     def _done(self) -> Front | None:
-        """The front, where this very job was done before and neither data nor files have changed since."""
+        """The front, if the same job was finished before and neither data nor files have changed since."""
         if not (self.run / "run.json").exists():
             return None
         run, stamp = Run.open(self.run), self._stamp()
@@ -190,7 +196,7 @@ class Job:
     def _stamp(self) -> str:
         """Sixteen hexadecimal digits of the job, the version, and names, sizes and times of the data's files.
 
-        Empty for data that has no files to look at, so that it is read and compared.
+        Empty for data without files, which must be read to be compared.
         """
         path = Path(self.data)
         if self.data not in method.names("data") and not path.exists():
@@ -218,7 +224,7 @@ class Job:
         method.load("training", recipe["method"])
         check_rates(recipe["optimizer"], recipe["lr"], None)
         if self.trained is not None:
-            _check_learnt(self.trained, self._asked())
+            _check_training(self.trained, self._given_training())
         method.check_options(method.load("strategy", self.strategy), self.options)
         check_model(self.model, self.elastic)
         if spec.baseline is not None:
@@ -237,7 +243,7 @@ class Job:
         )
         if self.classes is not None and self.classes != len(data.classes):
             raise InvalidData(
-                f"--classes {self.classes} was asked for, but {self.data} has {len(data.classes)} classes "
+                f"--classes {self.classes} was given, but {self.data} has {len(data.classes)} classes "
                 f"({', '.join(data.classes[:12])}); correct either"
             )
         sizes = ", ".join(f"{len(getattr(data, s))} {s}" for s in ("train", "val", "test"))
@@ -254,20 +260,20 @@ class Job:
             **({"options": {k: _plain(v) for k, v in self.data_options.items()}} if self.data_options else {}),
         }
         if self.trained is not None:
-            return describe(context, described, training=_learnt(self.trained))
+            return describe(context, described, training=_training_of(self.trained))
         return describe(context, described, training=self._recipe())
 
-    def _asked(self) -> dict[str, Any]:
-        """What was said of how to train."""
-        said = (self.train, self.epochs, self.batch_size, self.lr, self.optimizer)
-        return {name: value for name, value in zip(TRAINING, said, strict=True) if value is not None}
+    def _given_training(self) -> dict[str, Any]:
+        """The options of training that were given."""
+        given = (self.train, self.epochs, self.batch_size, self.lr, self.optimizer)
+        return {name: value for name, value in zip(TRAINING_DEFAULTS, given, strict=True) if value is not None}
 
     def _recipe(self) -> dict[str, Any]:
-        """How this job trains."""
-        return {**TRAINING, **self._asked(), "seed": self.seed}
+        """All options of training."""
+        return {**TRAINING_DEFAULTS, **self._given_training(), "seed": self.seed}
 
     def _train(self, run: Run, supernet: Supernet, data: AnyData, reporter: Reporter) -> None:
-        """Train, or take the weights that are there; lost ones come back from the trainer's checkpoint."""
+        """Train, or load saved weights; lost weights are restored from the trainer's checkpoint."""
         if run.weights:
             try:
                 return load_weights(run, supernet)
@@ -297,8 +303,8 @@ class Job:
         supernet.record_calibration([x for (x, _), _ in zip(calibration, range(CALIBRATION_BATCHES), strict=False)])
 
 
-def _learnt(folder: Path) -> dict[str, Any]:
-    """How another run trained its supernet.
+def _training_of(folder: Path) -> dict[str, Any]:
+    """The options with which another run trained its supernet.
 
     Raises:
         UserError: for a run whose supernet was trained elsewhere.
@@ -309,24 +315,24 @@ def _learnt(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _check_learnt(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Refuse to ask for another training than that whose supernet is taken.
+def _check_training(folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuse options of training that differ from those of the run whose supernet is used.
 
     Raises:
         InvalidOption: naming what differs.
     """
-    learnt = _learnt(folder)
-    there = {**learnt, "lr": check_rates(learnt["optimizer"], learnt["lr"], None)[0]}
-    called = {name: {"method": "train", "batch_size": "batch-size"}.get(name, name) for name in asked}
-    if changed := differences({o: there[n] for n, o in called.items()}, {o: asked[n] for n, o in called.items()}):
+    trained = _training_of(folder)
+    there = {**trained, "lr": check_rates(trained["optimizer"], trained["lr"], None)[0]}
+    called = {name: {"method": "train", "batch_size": "batch-size"}.get(name, name) for name in given}
+    if changed := differences({o: there[n] for n, o in called.items()}, {o: given[n] for n, o in called.items()}):
         raise InvalidOption(
-            f"the supernet of {folder} has been trained otherwise (there -> asked for): {'; '.join(changed)}. Leave "
-            f"these options out to take it as it is, or leave out --trained to train anew"
+            f"the supernet of {folder} was trained with other options (there -> given): {'; '.join(changed)}. Leave "
+            f"these options out to use it as it is, or leave out --trained to train anew"
         )
 
 
 def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
-    """Take the supernet that another run trained on the same data.
+    """Load the weights of the supernet that another run trained on the same data.
 
     Raises:
         RunMismatch: naming what differs in network or data.
@@ -336,7 +342,7 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
     same = ("model", "inputs", "data")
     here, there = ({**{name: r.fixed[name] for name in same}, "space": _own_choices(r)} for r in (run, other))
     if changed := differences(there, here):
-        raise RunMismatch(f"the supernet of {folder} cannot be taken (there -> here): {'; '.join(changed)}")
+        raise RunMismatch(f"the supernet of {folder} cannot be used (there -> here): {'; '.join(changed)}")
     if not other.weights:
         raise UserError(f"{folder} has not ended its training; give its `archsmith search` command again first")
     load_weights(other, supernet)
@@ -345,10 +351,10 @@ def _take_weights(folder: Path, run: Run, supernet: Supernet) -> None:
 
 
 def precisions_asked(options: str | None, *, per: str, keep: Sequence[str]) -> Precisions | None:
-    """What the command line says of precisions.
+    """The precisions that command-line options ask for; ``None`` without any.
 
     Raises:
-        InvalidOption: for anything else, and for details without the precisions that they are of.
+        InvalidOption: for unknown precisions, and for ``--precisions-per`` or ``--keep-fp32`` without ``--precisions``.
     """
     if options is None and (keep or per != Precisions.per):
         raise InvalidOption("--precisions-per and --keep-fp32 need --precisions, such as --precisions fp32,int8")
@@ -356,7 +362,7 @@ def precisions_asked(options: str | None, *, per: str, keep: Sequence[str]) -> P
 
 
 def _own_choices(run: Run) -> list[Any]:
-    """The choices of a run's supernet, without those of precisions: weights do not depend on these."""
+    """The choices of a run's supernet, without those of precisions, which weights do not depend on."""
     return [choice for choice in run.fixed["space"]["choices"] if choice["owner"] != OWNER]
 
 
@@ -378,7 +384,7 @@ def _is_metric(thing: object) -> bool:
 
 @contextmanager
 def _timed(run: Run, part: str) -> Iterator[None]:
-    """Add what the block takes to the run's account, however it ends."""
+    """Add the block's duration to the run's timing, even if it fails."""
     start = time.monotonic()
     try:
         yield

@@ -1,4 +1,4 @@
-"""A run as users have it: its folder, and the front that it ended with."""
+"""The public class of a run: its folder, and its final front."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Run(RunFolder):
     """A search on disk; :meth:`open` reads one that exists."""
 
     def front(self, *, on_progress: Listener = nobody) -> Front:
-        """The front that the search ended with; networks are rebuilt when they are first asked for.
+        """The final front of the search; networks are rebuilt when they are first used.
 
         Args:
-            on_progress: hears what is being done when they are rebuilt.
+            on_progress: called with progress when they are rebuilt.
 
         Raises:
             Infeasible: when no network meets the limits.

@@ -1,4 +1,4 @@
-"""Search a trained supernet for its Pareto front: anchors, strategy, baseline, last check."""
+"""Searches a trained supernet for its Pareto front."""
 
 from __future__ import annotations
 
@@ -60,32 +60,32 @@ def search(  # noqa: PLR0913 - the whole specification, in one call
 
     Args:
         supernet: trained.
-        val: batches ``(inputs, labels)`` of the validation split: all that the search judges accuracy on.
-        calibration: batches from *training* data; the first 8 give every subnet its batch-norm statistics.
-        test: batches that only the final networks are judged on.
+        val: batches ``(inputs, labels)`` of the validation split, on which the search measures accuracy.
+        calibration: batches of *training* data; every subnet's batch-norm statistics are computed from the first 8.
+        test: batches on which only the final networks' accuracy is measured.
         maximize: metrics such as ``"accuracy_top1"``.
         minimize: metrics such as ``"latency_ms"``, ``"params"``, ``"macs"``; ``docs/metrics.md`` has them all.
         limits: hard bounds such as ``"latency_ms<=3"``, or ``"latency_ms<=60%"`` of the largest network's.
         metrics: metrics of your own.
-        on: device that latency is measured on; several as a list, ``NAME=SPEC`` each, or as a mapping by name: then
-            each has a metric of its own, ``latency_ms@NAME``.
+        on: device that latency is measured on; several as a list, ``NAME=SPEC`` each, or as a mapping name -> spec:
+            then each has a metric of its own, ``latency_ms@NAME``.
         budget: new evaluations, or time such as ``"30m"``.
         strategy: a name (``archsmith methods strategy``) or ``module:Class``.
         options: of the strategy.
-        baseline: ``"random:20"`` evaluates 20 architectures of another strategy beside, for comparison.
+        baseline: ``"random:20"`` also evaluates 20 architectures of another strategy, for comparison.
         latency: ``"predicted"`` measures 24 networks and their blocks, and predicts the candidates' latencies from
-            them; the networks of the front are measured all the same.
-        precisions: of layers, such as ``("fp32", "int8")``: one for each layer joins the choices, networks are
-            quantised with the calibration data, and judged and measured so; see :class:`Precisions`.
+            them; the networks of the front are still measured.
+        precisions: of layers, such as ``("fp32", "int8")``: each layer's precision becomes a choice; networks are
+            quantised with the calibration data, and measured as quantised; see :class:`Precisions`.
         seed: of everything random.
         run: folder where everything is stored; a temporary one unless given.
         model: ``"module:factory"`` that builds the supernet, so that the command line can export from the run.
         store: URL of a database to be used instead of a file in the run.
-        on_progress: hears what is being done.
-        stop: asked between evaluations whether to stop.
+        on_progress: called with progress.
+        stop: called between evaluations; true ends the search.
 
     Returns:
-        The networks that were measured again, meet all limits and that no other one dominates.
+        The networks that, measured again, meet all limits and are dominated by no other one.
 
     Raises:
         UserError: for anything unknown, contradictory or infeasible; what was evaluated stays stored.
@@ -117,23 +117,23 @@ def search(  # noqa: PLR0913 - the whole specification, in one call
     spec.check(context.space)
     fixed = describe(context, {"fingerprint": fingerprint_of_batches(val)})
     begun = Run.begin(folder, fixed, store=store)
-    from archsmith.orchestration.reachable import check_reachable  # it tries networks in a session of this module
+    from archsmith.orchestration.reachable import check_reachable
 
     with begun.writing():
-        for note in _doubts(supernet, source):
+        for note in _caveats(supernet, source):
             begun.note(note)
         check_reachable(spec, begun, context, reporter=reporter, way_out="pass other limits=")
         conduct(spec, begun, context, metrics, reporter)
         return read_front(begun, context=lambda: context)
 
 
-def _doubts(supernet: Supernet, source: Mapping[str, Any] | None) -> Iterator[str]:
-    """What a reader of the results must know of how the search was called."""
+def _caveats(supernet: Supernet, source: Mapping[str, Any] | None) -> Iterator[str]:
+    """Notes for readers of the results on how the search was called."""
     normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in supernet.modules())
     if normalised and not supernet.calibration:
         yield (
-            "no calibration batches were given, so subnets use the batch-norm statistics that training left, which are "
-            "those of no single subnet; pass calibration=train_loader"
+            "no calibration batches were given, so all subnets share the batch-norm statistics of training, which fit "
+            "none of them well; pass calibration=train_loader"
         )
     if source is None:
         yield (
@@ -147,11 +147,11 @@ def _limits(given: str | Limit | Sequence[str | Limit]) -> tuple[Limit, ...]:
 
 
 def _first(batches: Iterable[Any], count: int) -> list[Any]:
-    if not isinstance(batches, Iterator):  # one that can be read only once is enough here
+    if not isinstance(batches, Iterator):  # an iterator, which can be read only once, is enough here
         check_loader(batches, "calibration", "")
     found = [batch for batch, _ in zip(batches, range(count), strict=False)]
     if not found:
-        raise InvalidOption("calibration gives no batches; pass the training loader")
+        raise InvalidOption("calibration holds no batches; pass the training loader")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The proof that an exported file is the network that was searched, and what it does on the hardware.
+"""Certificates: proof that an exported file equals the searched network, with its measured accuracy and latency.
 
 ``NAME.certificate.json`` lies beside ``NAME.onnx``, ``NAME.safetensors`` and ``NAME.architecture.json``.
 :func:`certify` writes it, :func:`verify` checks it again, on this machine or another.

@@ -1,4 +1,4 @@
-"""An exported file proved equal to the network that was searched, and timed: its certificate."""
+"""Making a certificate: the exported file is compared with the searched network, judged and timed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from archsmith.structure.resolution import Size, fitted
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
-ITEMS = 8
+RANDOM_INPUTS = 8
 """Random inputs of one comparison."""
 
 
@@ -52,11 +52,11 @@ Network = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Quantised:
-    """What was quantised in a file.
+    """How a file was quantised.
 
     Args:
-        full: the file before.
-        described: layers and their precisions, bits, calibration: plain data for the certificate.
+        full: the file before, in fp32.
+        described: layers and their precisions, bits, calibration, as plain data for the certificate.
     """
 
     full: OnnxFile
@@ -68,15 +68,15 @@ class Exported:
     """A network whose files have been written.
 
     Args:
-        path: of the ONNX file; safetensors and architecture file lie beside it.
+        path: of the ONNX file; safetensors and architecture file are beside it.
         supernet: that was searched.
         architecture: of the network.
-        build: makes the supernet anew from the source in the architecture file.
+        build: rebuilds the supernet from the source in the architecture file.
         inputs: example inputs; random ones are drawn in their shape.
         names: of the inputs, where the network takes them by name.
         module: the extracted network that was written; extracted anew unless given.
-        quantised: what was quantised of it, where anything was: equality is then that of the fp32 network, and how far
-            the quantised file is from it is measured and said.
+        quantised: how it was quantised, where it was. Then the fp32 network is proved equal, and the certificate
+            records how far the quantised file's outputs differ from it.
     """
 
     path: Path
@@ -98,18 +98,18 @@ def certify(
     details: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Certificate:
-    """Prove an exported network equal, judge and time the file, and write the certificate beside it.
+    """Prove an exported network equal, measure the file's accuracy and latency, and write the certificate beside it.
 
     Args:
         exported: the network and its files.
         batches: split -> iterable of ``(inputs, labels)``: for real inputs, and for accuracy.
-        meter: open, on the device that was searched on; of several devices by name.
-        believed: metric -> what the search found.
+        meter: open, on the device that was searched on; for several devices, name -> meter.
+        believed: metric -> value in the search.
         details: of the exports, plain data (opset, exporter ...).
         seed: of the random inputs.
 
     Raises:
-        InvalidModel: when any two of the forms of the network are not equal; nothing is written.
+        InvalidModel: when any two forms of the network are not equal; nothing is written.
         MeasurementFailed: when the file cannot be timed.
     """
     path, inputs = exported.path, exported.inputs
@@ -139,7 +139,7 @@ def certify(
             "compared": compared,
             "tolerance": TOLERANCE,
             "seed": seed,
-            "items": ITEMS,
+            "items": RANDOM_INPUTS,
             "samples": sampled(file, inputs, seed),
         },
         "accuracy": accuracy,
@@ -161,7 +161,7 @@ def certify(
 
 
 def _forms(exported: Exported, module: nn.Module, file: OnnxFile) -> dict[str, Network]:
-    """The network in its four forms."""
+    """The network in its four forms, by name."""
     supernet, names = exported.supernet, exported.names
     by_position = positional(supernet, names)
 
@@ -183,7 +183,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _random(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
-    return random_like(resized(inputs, ITEMS), seed)
+    return random_like(resized(inputs, RANDOM_INPUTS), seed)
 
 
 def _probes(exported: Exported, batches: Mapping[str, Iterable[Any]], seed: int) -> dict[str, tuple[Any, ...]]:
@@ -208,7 +208,7 @@ def _compare(forms: Mapping[str, Network], name: str, inputs: tuple[Any, ...]) -
 
 
 def _apart(quantised: Quantised, file: OnnxFile, probes: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """What was quantised, and how far that took the outputs from those of the fp32 network."""
+    """How the file was quantised, and how far its outputs differ from those of the fp32 network."""
     differs, agrees = {}, {}
     for name, inputs in probes.items():
         before, after = quantised.full(*inputs), file(*inputs)
@@ -222,7 +222,7 @@ def _apart(quantised: Quantised, file: OnnxFile, probes: Mapping[str, tuple[Any,
 def accuracy_of(
     file: OnnxFile, batches: Iterable[Any], sizes: Mapping[str, Size], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Of images in the sizes that the network is for; the fingerprint is that of the data as they are."""
+    """Accuracy on images resized for the network; ``data`` is the fingerprint of the data before that."""
     right, total = count_correct(file, ((fitted(sizes, x, names), labels) for x, labels in batches))
     data = fingerprint_of_batches(batches)
     return {"top1": 100 * right / total, "right": right, "total": total, "data": data}
@@ -245,25 +245,25 @@ def by_name(meter: Measures | Mapping[str, Measures] | None) -> Mapping[str, Mea
 
 
 def _line(path: Path, data: Mapping[str, Any]) -> str:
-    said = data["believed"].get
-    judged = {"val": said("accuracy_top1")}  # the search sees no other split
+    believed = data["believed"].get
+    judged = {"val": believed("accuracy_top1")}  # the search sees no other split
     accuracy = ", ".join(
         f"{split} accuracy {a['top1']:.2f} %{_searched(a['top1'], judged.get(split), 2)}"
         for split, a in data["accuracy"].items()
     )
-    latencies = "; ".join(measured_line(x, said(on_device("latency_ms", n))) for n, x in device_parts(data).items())
+    latencies = "; ".join(measured_line(x, believed(on_device("latency_ms", n))) for n, x in device_parts(data).items())
     worst = max(row["relative"] for row in data["outputs"]["compared"])
     equal = f"all forms of the network equal within {worst:.1g} of the largest output"
     if "quantised" in data:
         equal = f"{equal} in fp32; {_quantised_line(data['quantised'])}"
     if "size_mib" in data["believed"]:
         size = path.stat().st_size / 2**20
-        equal = f"{size:.4g} MiB{_searched(size, said('size_mib'), 3)}; {equal}"
+        equal = f"{size:.4g} MiB{_searched(size, believed('size_mib'), 3)}; {equal}"
     return f"{path.name}: {accuracy + ', ' if accuracy else ''}{latencies}; {equal}"
 
 
 def _searched(now: float, believed: Mapping[str, Any] | None, digits: int) -> str:
-    """What the search had found, where it differs: candidates come from a faster exporter, quantised for themselves."""
+    """The value in the search, where it differs: candidates are exported by a faster exporter, and quantised anew."""
     if believed is None or round(believed["value"] - now, digits) == 0:
         return ""
     return f" (the search found {believed['value']:.4g})"
@@ -280,11 +280,11 @@ def _quantised_line(data: Mapping[str, Any]) -> str:
 
 
 def measured_line(part: Mapping[str, Any], said: Mapping[str, Any] | None) -> str:
-    """What was measured on one device, beside what the search found.
+    """The latency on one device, beside that in the search.
 
     Args:
-        part: ``latency`` with ``of`` (``"file"`` or ``"module"``) and ``device``, as a certificate holds them.
-        said: value and interval that the search found; ``None`` where it did not measure.
+        part: ``latency`` with ``of`` (``"file"`` or ``"module"``) and ``device``, as a certificate contains them.
+        said: value and interval in the search; ``None`` where it did not measure.
 
     >>> latency = {"of": "file", "latency_ms": 2.31, "low": 2.2, "high": 2.4}
     >>> measured_line({"latency": latency, "device": {"spec": "onnxruntime:threads=1"}}, {"value": 2.25})

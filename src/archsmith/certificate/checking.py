@@ -1,4 +1,4 @@
-"""A certificate checked again, on this machine or another."""
+"""Checking a certificate again, on this machine or another."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from archsmith.hardware.block_table import Measures
 from archsmith.metric import on_device
 from archsmith.plan import Plan
 
-DRIFT = 0.05
-"""Latency ratios of one network on one kind of machine may differ by this share beyond their intervals."""
-ATTEMPTS = 3
-"""Latencies that must disagree, one after the other, before a certificate is refuted: machines have busy moments."""
-MORE = 1.5
-"""How much further than recorded a quantised file may be from its fp32 network on another processor."""
-STEPS = 0.05
-"""Share of the largest output by which a quantised file may differ on another processor: some steps of 256."""
-FLIPPED = 0.002
-"""Share of inputs, or one, whose class may change because another processor sums in another order."""
+LATENCY_DRIFT = 0.05
+"""Share by which latency ratios of one network on equal machines may differ beyond their intervals."""
+LATENCY_ATTEMPTS = 3
+"""Measurements that must all disagree before a latency check fails: a machine may be busy for a moment."""
+QUANTISED_DIFFERENCE_RATIO = 1.5
+"""On another processor, a quantised file's difference from its fp32 network may be this many times the recorded one."""
+QUANTISED_OUTPUT_SHARE = 0.05
+"""Share of the largest output by which a quantised file may differ on another processor: a few steps of 256."""
+CHANGED_CLASS_SHARE = 0.002
+"""Share of inputs (at least one) whose class may change, as another processor sums in another order."""
 
 Status = Literal["ok", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at again.
+    """One check of a certificate.
 
     Args:
-        name: what it was.
-        status: how it went.
-        detail: figures, or the reason.
-        proves: whether it says anything of the network: hashes stand in the certificate, which anybody can write.
+        name: of what is checked.
+        status: its result.
+        detail: the values, or the reason.
+        proves: whether it says anything about the network. A hash does not: anybody can write one into a certificate.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What :func:`verify` found.
+    """The result of :func:`verify`.
 
     Args:
         path: of the certificate.
@@ -85,11 +85,11 @@ class Verdict:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing could be looked at but hashes."""
+        """Whether only hashes could be checked."""
         return self.ok and not any(c.status == "ok" and c.proves for c in self.checks)
 
     def lines(self) -> list[str]:
-        """For people, one a check and one for all."""
+        """Text: one line a check and one for all of them."""
         found = [f"{c.status:7} {c.name}: {c.detail}" for c in self.checks]
         skipped = sum(c.status == "skipped" for c in self.checks)
         note = f" ({skipped} of {len(self.checks)} checks skipped)" if skipped else ""
@@ -114,19 +114,18 @@ def verify(
     meter: Measures | Mapping[str, Measures] | None = None,
     reasons: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """Check an exported network against its certificate, with what is at hand.
+    """Check an exported network against its certificate, as far as model, data and devices are given.
 
     Args:
         path: of the network's ONNX file, or of the certificate.
         build: as in :func:`certify`; without it the module is not rebuilt.
         batches: split -> iterable of ``(inputs, labels)``; without them accuracy is not checked.
         meter: open, or several by name; latency is not checked on devices without one.
-        reasons: why the data (``"accuracy"``) or devices (by name) are not at hand, for the checks that are skipped.
+        reasons: why the data (``"accuracy"``) or devices (by name) are not available, for the checks that are skipped.
 
     Raises:
-        DamagedFile: when the certificate itself is missing or cannot be read. Everything else that is wrong is a
-            failed check.
-        InvalidOption: for a file that no certificate is about.
+        DamagedFile: when the certificate itself is missing or cannot be read. Any other error is a failed check.
+        InvalidOption: for a file of a kind that has no certificate.
     """
     certificate = read_certificate(path)
     data, target = certificate.data, certificate.path
@@ -154,8 +153,8 @@ def verify(
 
 
 def _without(check: Check) -> Check:
-    """Of a certificate whose network is missing: that is said once, by the check of its file."""
-    return check if not check.proves else Check(check.name, "skipped", "there is no network to look at")
+    """A check where the network's file is missing: skipped, because the check of the file has failed already."""
+    return check if not check.proves else Check(check.name, "skipped", "the network's file is missing")
 
 
 def _attempt(name: str, check: Callable[..., tuple[Status, str]], *args: Any) -> Check:
@@ -177,7 +176,7 @@ def _check_hash(file: Path, name: str, recorded: str) -> tuple[Status, str]:
         return "failed", "the certificate records no hash of it; export the network again"
     if sha256(file) != recorded:
         which = "" if name == file.name else f", {name}"
-        return "failed", f"is not the file that was certified{which}: its bytes are others"
+        return "failed", f"is not the file that was certified{which}: its hash differs"
     return "ok", f"sha256 {recorded[:16]}..." + ("" if name == file.name else f", certified as {name}")
 
 
@@ -189,7 +188,7 @@ def _recorded_inputs(network: Path, outputs: Mapping[str, Any]) -> tuple[tuple[A
 
 
 def _check_recorded(network: Path, outputs: Mapping[str, Any], moved: float) -> tuple[Status, str]:
-    """A quantised file may be further from what is recorded: a value between two steps goes to either."""
+    """Compare with the recorded outputs; quantised files get more tolerance, as values may round to another step."""
     if "samples" in outputs:
         apart = compare_samples(OnnxFile(network), outputs["samples"])
     else:
@@ -197,7 +196,9 @@ def _check_recorded(network: Path, outputs: Mapping[str, Any], moved: float) -> 
         flat = torch.cat([t.detach().double().flatten() for t in tensors(OnnxFile(network)(*inputs))])
         then = torch.tensor(outputs["first"], dtype=torch.float64)
         apart = difference(then, flat[: len(then)])
-    status: Status = "ok" if apart.relative <= max(10 * outputs["tolerance"], min(STEPS, moved)) else "failed"
+    status: Status = (
+        "ok" if apart.relative <= max(10 * outputs["tolerance"], min(QUANTISED_OUTPUT_SHARE, moved)) else "failed"
+    )
     return (
         status,
         f"the file's outputs on the certificate's inputs differ by {apart.relative:.1g} from those recorded",
@@ -206,16 +207,16 @@ def _check_recorded(network: Path, outputs: Mapping[str, Any], moved: float) -> 
 
 def _check_rebuilt(network: Path, outputs: Mapping[str, Any], build: Build | None, moved: float) -> tuple[Status, str]:
     if build is None:
-        return "skipped", "the source of the model is not at hand"
+        return "skipped", "the source of the model is not available"
     inputs, names = _recorded_inputs(network, outputs)
     try:
         module = positional(load_network(network.with_suffix(".safetensors"), build), names)
     except UnknownName as error:
-        return "skipped", f"the source of the model is not at hand: {error}"
+        return "skipped", f"the source of the model is not available: {error}"
     with torch.no_grad():
         apart = difference(module(*inputs), OnnxFile(network)(*inputs))
     if moved:
-        status: Status = "ok" if apart.relative <= MORE * moved else "failed"
+        status: Status = "ok" if apart.relative <= QUANTISED_DIFFERENCE_RATIO * moved else "failed"
         return status, (
             f"quantising moves the outputs by {apart.relative:.2g} of the largest, {moved:.2g} when certified"
         )
@@ -232,24 +233,24 @@ def _check_accuracy(
 ) -> tuple[Status, str]:
     batches = (splits or {}).get(split)
     if batches is None:
-        said = why.get("accuracy", "the data is not at hand")
-        return "skipped", f"{said}; {recorded['top1']:.2f} % when certified"
+        reason = why.get("accuracy", "the data is not available")
+        return "skipped", f"{reason}; {recorded['top1']:.2f} % when certified"
     described = read_architecture(network.with_suffix(ARCHITECTURE_SUFFIX))
     sizes = Plan.from_json(described["plan"]).inputs
     found = accuracy_of(OnnxFile(network), batches, sizes, names_from(described["inputs"]))
     if found["data"] != recorded["data"]:
         return "failed", (
-            f"this is other data: {found['total']} inputs with fingerprint {found['data']}, "
+            f"the data differ: {found['total']} inputs with fingerprint {found['data']}, "
             f"{recorded['total']} with {recorded['data']} when certified"
         )
-    close = abs(found["right"] - recorded["right"]) <= max(1, FLIPPED * found["total"])
+    close = abs(found["right"] - recorded["right"]) <= max(1, CHANGED_CLASS_SHARE * found["total"])
     return "ok" if close else "failed", f"{found['top1']:.2f} %, {recorded['top1']:.2f} % when certified"
 
 
 def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | None, why: str) -> tuple[Status, str]:
-    """Ratios to the reference are compared: they do not depend on when either machine's anchor was taken."""
+    """Compare ratios to the reference, which do not depend on when either machine's anchor was measured."""
     if meter is None:
-        return "skipped", f"the device {data['device']['spec']} is not at hand{f': {why}' if why else ''}"
+        return "skipped", f"the device {data['device']['spec']} is not available{f': {why}' if why else ''}"
     recorded = Measurement.from_json({k: v for k, v in data["latency"].items() if k != "of"})
     if data["latency"]["of"] != "file":
         return "skipped", f"{data['device']['spec']} runs modules, not files; nothing to time again"
@@ -257,12 +258,13 @@ def _check_latency(network: Path, data: Mapping[str, Any], meter: Measures | Non
     prepared = meter.device.prepare_file(str(network), random_like(inputs, 0))
     same = meter.device.fingerprint == data["device"]["fingerprint"]
     low, high = recorded.low / recorded.anchor_ms, recorded.high / recorded.anchor_ms
-    for _ in range(ATTEMPTS):
+    for _ in range(LATENCY_ATTEMPTS):
         found = meter.measure(prepared, effort="final")
         now = f"{found} on {meter.device.spec}, {recorded} when certified"
         if not same:
-            return "skipped", f"{now} on another machine, runtime or setting: the two do not compare_samples"
-        meets = found.low / found.anchor_ms <= high * (1 + DRIFT) and found.high / found.anchor_ms >= low * (1 - DRIFT)
+            return "skipped", f"{now} on another machine, runtime or setting: the two are not comparable"
+        now_low, now_high = found.low / found.anchor_ms, found.high / found.anchor_ms
+        meets = now_low <= high * (1 + LATENCY_DRIFT) and now_high >= low * (1 - LATENCY_DRIFT)
         if meets and math.isfinite(low + high):
             return "ok", now
-    return "failed", f"{now}, at the last of {ATTEMPTS} attempts"
+    return "failed", f"{now}, at the last of {LATENCY_ATTEMPTS} attempts"

@@ -1,4 +1,4 @@
-"""What the file of a certificate holds."""
+"""The content of a certificate's file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from archsmith.origin import DataOrigin
 
 FORMAT = "archsmith certificate"
 VERSION = 2
-"""From 2 on a certificate carries inputs and outputs; before, the first outputs on inputs drawn from a seed."""
+"""Since 2 a certificate contains inputs and outputs; before, only the first outputs on inputs drawn from a seed."""
 SUFFIX = ".certificate.json"
 ENDINGS = (".onnx", ".safetensors", ARCHITECTURE_SUFFIX)
-"""Of the files that a certificate is about."""
+"""Endings of the files that a certificate is about."""
 LARGEST_CALL = 1024
-"""Items of the largest call that a certificate may ask for."""
+"""Largest number of inputs in the call that a certificate records."""
 
 
 class Outputs(TypedDict, total=False):
-    """How equal the forms of the network are, and what the file gives."""
+    """How far the forms of the network differ, and recorded outputs of the file."""
 
     compared: Required[list[dict[str, Any]]]
     tolerance: Required[float]
@@ -51,7 +51,7 @@ class LatencyRecord(TypedDict, total=False):
 
 
 class Quantisation(TypedDict, total=False):
-    """What was quantised."""
+    """How the file was quantised."""
 
     differs: dict[str, float]
 
@@ -76,7 +76,7 @@ class CertificateData(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was proven of one exported network.
+    """The certificate of one exported network.
 
     Args:
         path: of the certificate.
@@ -88,7 +88,7 @@ class Certificate:
 
     @property
     def line(self) -> str:
-        """The certificate for people."""
+        """The certificate as one line of text."""
         return str(self.data["line"])
 
     @property
@@ -103,10 +103,10 @@ class Certificate:
 
     @property
     def files(self) -> dict[Path, tuple[str, str]]:
-        """File beside the certificate -> its name when it was certified, and its sha256 then; ``""`` for neither.
+        """File beside the certificate -> its name and sha256 when it was certified; ``""`` where not recorded.
 
-        Files are known by their ending: a set that was renamed or copied is judged itself, never what lies under the
-        names of then.
+        Files are found by their ending. So files that were renamed or copied are checked themselves, not those that
+        now have the old names.
         """
         stem = self.path.name.removesuffix(SUFFIX)
         recorded = dict.fromkeys(ENDINGS, "") | {
@@ -119,7 +119,7 @@ class Certificate:
 
 
 def certificate_path(path: Path) -> Path:
-    """Where the certificate of ``NAME.onnx`` lies."""
+    """The path of the certificate of ``NAME.onnx``."""
     return path if path.name.endswith(SUFFIX) else path.with_suffix(SUFFIX)
 
 
@@ -131,7 +131,7 @@ def read_certificate(path: Path) -> Certificate:
 
     Raises:
         DamagedFile: when it is missing, no certificate, of a newer version, or of another form.
-        InvalidOption: for a file that no certificate is about.
+        InvalidOption: for a file of a kind that has no certificate.
     """
     if not path.name.endswith((*ENDINGS[:2], SUFFIX)):
         raise InvalidOption(f"{path} is neither an exported network (NAME.onnx) nor a certificate (NAME{SUFFIX})")
@@ -142,17 +142,17 @@ def read_certificate(path: Path) -> Certificate:
     if data.get("version") not in range(1, VERSION + 1):
         raise DamagedFile(f"{target} has version {data.get('version')}, this archsmith reads {VERSION}: update it")
     if wrong := misfit(data, CertificateData) or _lacking(data):
-        raise DamagedFile(f"{target} is no whole certificate ({wrong}); export the network again")
+        raise DamagedFile(f"{target} is no complete certificate ({wrong}); export the network again")
     return Certificate(target, data)
 
 
 def certified_devices(certificate: Certificate) -> dict[str, Mapping[str, str]]:
-    """Name -> spec and fingerprint of each device that a certificate speaks of; the only one is called ``""``."""
+    """Name -> spec and fingerprint of each device in a certificate; an unnamed one is called ``""``."""
     return {name: part["device"] for name, part in device_parts(certificate.data).items()}
 
 
 def _lacking(data: Mapping[str, Any]) -> str:
-    """What the parts must have beside their types, in words; empty where it is there."""
+    """What is missing or wrong beside types, in words; empty where nothing is."""
     if not 0 < data["outputs"].get("items", 1) <= LARGEST_CALL:
         return f"outputs of {data['outputs']['items']} items"
     if not {"samples", "first"} & data["outputs"].keys():
@@ -164,5 +164,5 @@ def _lacking(data: Mapping[str, Any]) -> str:
 
 
 def device_parts(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Device -> what a certificate says of it, the first device first."""
+    """Device -> the certificate's part about it, the first device first."""
     return {data.get("name", ""): data, **data.get("others", {})}

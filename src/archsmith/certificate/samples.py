@@ -1,7 +1,7 @@
-"""A few inputs and outputs that a certificate carries, so that a file can be judged without its builder.
+"""A few inputs and outputs in a certificate, so that a file can be checked without rebuilding its model.
 
-Inputs are random numbers on a grid that a byte holds: images of 3x224x224 take 200 kB of text each. Of large outputs,
-values spread evenly over them are kept.
+Inputs are random numbers rounded to one byte: an image of 3x224x224 takes 200 kB of text. Of large outputs, evenly
+spaced values are kept.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from archsmith.export.onnx_tools.comparing import Difference, difference, tensor
 from archsmith.export.onnx_tools.inputs import random_like, resized
 from archsmith.export.onnx_tools.onnx_file import OnnxFile
 
-ITEMS = 2
-"""Inputs of the call that is recorded."""
-GRID = 32
-"""Steps in one unit of a recorded floating-point input: values lie in -4 to 4."""
-VALUES = 1024
-"""Of each output that are recorded."""
+RECORDED_INPUTS = 2
+"""Batch of the call that is recorded."""
+STEPS_PER_UNIT = 32
+"""Steps in one unit of a recorded floating-point input: values are between -4 and 4."""
+RECORDED_VALUES = 1024
+"""Values of each output that are recorded at most."""
 
 
 class Recorded(TypedDict):
-    """One tensor: of an input its values in units of ``step``, of an output some values."""
+    """One tensor: all values of an input, in units of ``step``; some values of an output."""
 
     shape: list[int]
     dtype: str
@@ -40,7 +40,7 @@ class Recorded(TypedDict):
 
 
 class Samples(TypedDict):
-    """One call: its inputs, and what the file answered."""
+    """One call: its inputs, and the file's outputs."""
 
     inputs: list[Recorded]
     outputs: list[Recorded]
@@ -54,16 +54,16 @@ def sampled(file: OnnxFile, inputs: tuple[Any, ...], seed: int) -> Samples:
         inputs: of one call, tensors in the file's order; floating-point ones are drawn anew.
         seed: of the draw.
     """
-    recorded = [_input(x) for x in random_like(resized(inputs, ITEMS), seed) if isinstance(x, Tensor)]
+    recorded = [_input(x) for x in random_like(resized(inputs, RECORDED_INPUTS), seed) if isinstance(x, Tensor)]
     outputs = tensors(file(*map(_tensor, recorded)))
     return Samples(inputs=recorded, outputs=[_output(y) for y in outputs])
 
 
 def compare_samples(file: OnnxFile, samples: Samples) -> Difference:
-    """How far a file's outputs on the recorded inputs are from those recorded: the output that is furthest.
+    """The largest difference between a file's outputs on the recorded inputs and the recorded outputs.
 
     Raises:
-        DamagedFile: when the record is none of tensors, or the file has other outputs.
+        DamagedFile: when the recorded tensors cannot be read, or the file's outputs have other shapes.
     """
     found = tensors(file(*map(_tensor, samples["inputs"])))
     if [list(y.shape) for y in found] != [y["shape"] for y in samples["outputs"]]:
@@ -76,8 +76,8 @@ def compare_samples(file: OnnxFile, samples: Samples) -> Difference:
 
 def _input(x: Tensor) -> Recorded:
     if x.is_floating_point():
-        grid = (x.double() * GRID).round().clamp(-128, 127).to(torch.int8)
-        return _recorded(grid.numpy(), str(x.dtype), 1 / GRID, x.shape)
+        steps = (x.double() * STEPS_PER_UNIT).round().clamp(-128, 127).to(torch.int8)
+        return _recorded(steps.numpy(), str(x.dtype), 1 / STEPS_PER_UNIT, x.shape)
     return _recorded(_narrow(x.numpy()), str(x.dtype), 1.0, x.shape)
 
 
@@ -99,14 +99,14 @@ def _narrow(whole: NDArray[Any]) -> NDArray[Any]:
 
 
 def _some(y: Tensor) -> Tensor:
-    """At most ``VALUES`` values, spread evenly."""
+    """At most ``RECORDED_VALUES`` values, evenly spaced."""
     flat = y.detach().flatten()
-    places = np.linspace(0, max(0, len(flat) - 1), min(len(flat), VALUES)).astype(np.int64)
+    places = np.linspace(0, max(0, len(flat) - 1), min(len(flat), RECORDED_VALUES)).astype(np.int64)
     return flat[torch.from_numpy(places)].double()
 
 
 def _tensor(recorded: Mapping[str, Any]) -> Tensor:
-    """An input as it was."""
+    """The tensor of a recorded input."""
     array, kind = _array(recorded), getattr(torch, recorded["dtype"], None)
     shape = recorded["shape"]
     if not isinstance(kind, torch.dtype) or min(shape, default=1) < 0 or math.prod(shape) != array.size:

@@ -1,4 +1,4 @@
-"""The command line: parse, one call of the library, print."""
+"""The command line: parses arguments, calls the library, prints the result."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import typer
 from typer.core import TyperGroup
 
 from archsmith.cli import agent, bench, files, inspect, search
-from archsmith.cli._console import errors, guarded, say
+from archsmith.cli._console import errors, guarded, print_message
 from archsmith.errors import ArchsmithError, Interrupted, UserError, missing_extra
 from archsmith.texts import escaped
 from archsmith.version import __version__
 
 
 class _Group(TyperGroup):
-    """The commands; what is said of wrong arguments is escaped, for they may be names of somebody else's files."""
+    """The commands; errors about arguments are escaped, as these may be names of somebody else's files."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """As usual."""
-        with _readable():
+        """Parse the arguments."""
+        with _escaped_errors():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """As usual."""
-        with _readable():
+        """Run the command."""
+        with _escaped_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _escaped_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -45,8 +45,8 @@ def _readable() -> Iterator[None]:
 app = typer.Typer(
     name="archsmith",
     cls=_Group,
-    help="Hardware-aware neural architecture search: your network, made elastic, trained once, searched on measured "
-    "latency, handed back as verified files.",
+    help="Hardware-aware neural architecture search: makes your network elastic, trains it once, searches it on "
+    "measured latency, and exports the best networks as verified files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -70,7 +70,7 @@ def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    del version, debug  # the first acts on its own; the second is read where errors are printed
+    del version, debug  # --version has a callback; --debug is read in main
 
 
 def _run(arguments: list[str]) -> None:
@@ -83,27 +83,27 @@ def _run(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line; user's mistakes exit with 2, one readable message and no traceback."""
+    """Run the command line; a user's mistake exits with 2, one message and no traceback."""
     debug = "--debug" in sys.argv
     try:
         with guarded():
-            _run([a for a in sys.argv[1:] if a != "--debug"])  # it may stand behind the command as well
+            _run([a for a in sys.argv[1:] if a != "--debug"])  # --debug may also come after the command
     except KeyboardInterrupt:
         errors.print("[bold]stopped[/] at once; everything finished is stored, the same command goes on", markup=True)
         sys.exit(130)
     except Interrupted as stop:
-        say(stop)
+        print_message(stop)
         sys.exit(130)
     except ArchsmithError as error:
         if debug:
-            say(traceback.format_exc(), end="")
+            print_message(traceback.format_exc(), end="")
         errors.print("[bold red]archsmith:[/]", end=" ", markup=True)
-        say(error)
+        print_message(error)
         sys.exit(2 if isinstance(error, UserError) else 1)
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours, told in one line
+    except Exception as error:  # noqa: BLE001 - anything else is a bug of archsmith, reported in one line
         if debug:
-            say(traceback.format_exc(), end="")
+            print_message(traceback.format_exc(), end="")
         errors.print("[bold red]archsmith: this is a bug:[/]", end=" ", markup=True)
-        say(f"{type(error).__name__}: {error}")
-        say("Give the command with --debug for the traceback, and report it please.")
+        print_message(f"{type(error).__name__}: {error}")
+        print_message("Please report it, with the traceback that the same command with --debug prints.")
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Where the command line writes: results to standard output, all else to standard error."""
+"""Output of the command line: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from rich.table import Column
 from rich.text import Span, Text
 
 from archsmith.progress import Listener, Progress
-from archsmith.texts import UNSEEN, escaped
+from archsmith.texts import UNPRINTABLE, escaped
 
 
 class _Escaping(Console):
-    """A console on which texts of runs, agents and files are only ever read: see :func:`escaped`.
+    """A console that escapes control characters in texts of runs, agents and files: see :func:`escaped`.
 
-    The same texts are no markup either, unless the call says ``markup=True``.
+    Texts are not parsed as markup either, unless the call says ``markup=True``.
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
-        # Without emoji: `name:cat:` is a name, and rich would load its table of them while it prints, where Ctrl-C
-        # hurts.
+        # Without emoji: `name:cat:` is a name. Also rich would import its table of emoji while it prints, which Ctrl-C
+        # may interrupt.
         super().__init__(stderr=stderr, width=width, emoji=False, markup=False)
 
     def render_str(self, text: str, **how: Any) -> Text:
-        """As rich does, before widths are measured."""
+        """Render as rich does, but escape the text before its width is measured."""
         return super().render_str(escaped(text), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As rich does; what is no command of rich's own is escaped."""
+        """Render as rich does, but escape everything except rich's own control codes."""
         if isinstance(renderable, Text):
             renderable = _styled_escaped(renderable)
         for segment in super().render(renderable, options):
@@ -48,13 +48,13 @@ class _Escaping(Console):
 
 
 def _styled_escaped(text: Text) -> Text:
-    """The same with its styles; itself where nothing is to be escaped."""
-    found = {at for match in UNSEEN.finditer(text.plain) for at in match.span()}
+    """The escaped text with its styles; ``text`` itself where nothing needs escaping."""
+    found = {at for match in UNPRINTABLE.finditer(text.plain) for at in match.span()}
     if not found:
         return text
     clean = text.blank_copy()
     for part in text.divide(sorted(found - {0, len(text)})):
-        shown = escaped(part.plain)  # longer than it was only where it is a single character, of one style
+        shown = escaped(part.plain)  # escaping changes only parts of a single character, which have one style
         spans = part.spans if shown == part.plain else [Span(0, len(shown), span.style) for span in part.spans]
         clean.append_text(Text(shown, spans=spans))
     return clean
@@ -63,26 +63,26 @@ def _styled_escaped(text: Text) -> Text:
 results = _Escaping(width=None if sys.stdout.isatty() else 200)  # a pipe has no edge to cut at
 errors = _Escaping(stderr=True)
 
-_QUIET_S = 10
+_LINE_EVERY_S = 10
 """Seconds between two lines of one stage where the output is no terminal."""
 
 
 def print_json(data: Any) -> None:
-    """Plain data for scripts, on standard output."""
+    """Print plain data for scripts on standard output."""
     text = json.dumps(data, indent=1, ensure_ascii=False)
-    sys.stdout.write(UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
+    sys.stdout.write(UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
     sys.stdout.flush()
 
 
-def say(message: object, *, end: str = "\n") -> None:
-    """A line of plain text on standard error, as long as it is."""
+def print_message(message: object, *, end: str = "\n") -> None:
+    """Print plain text on standard error, without wrapping."""
     errors.print(str(message), end=end, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Warnings, records of loggers that nobody set up, and errors in threads come out through the consoles here."""
-    handler, before, hook = _Said(logging.WARNING), logging.lastResort, threading.excepthook
+    """Print warnings, log records without a handler, and errors in threads on the escaping console."""
+    handler, before, hook = _ConsoleHandler(logging.WARNING), logging.lastResort, threading.excepthook
     logging.lastResort, threading.excepthook = handler, _failed
     try:
         with warnings.catch_warnings():
@@ -93,20 +93,20 @@ def guarded() -> Iterator[None]:
 
 
 def _failed(found: threading.ExceptHookArgs) -> None:
-    """In place of :func:`threading.excepthook`."""
-    say("".join(traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)), end="")
+    """Replaces :func:`threading.excepthook`."""
+    print_message("".join(traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)), end="")
 
 
-class _Said(logging.StreamHandler[Any]):
-    """The handler of last resort, on our console."""
+class _ConsoleHandler(logging.StreamHandler[Any]):
+    """Logging's handler of last resort, on the escaping console."""
 
     def __init__(self, level: int) -> None:
         super().__init__(sys.stderr)
         self.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line of text."""
-        say(self.format(record))
+        """Print one record."""
+        print_message(self.format(record))
 
 
 def _warn(
@@ -117,14 +117,14 @@ def _warn(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    """In place of :func:`warnings.showwarning`."""
+    """Replaces :func:`warnings.showwarning`."""
     del file
-    say(warnings.formatwarning(message, category, filename, lineno, line), end="")
+    print_message(warnings.formatwarning(message, category, filename, lineno, line), end="")
 
 
 @contextmanager
 def progress(*, wanted: bool = True) -> Iterator[Listener]:
-    """A listener that draws what it hears: bars on a terminal, now and then a line elsewhere."""
+    """A listener that shows progress: as bars on a terminal, as lines elsewhere."""
     if not wanted:
         yield lambda _: None
     elif errors.is_terminal:
@@ -143,7 +143,7 @@ def seconds(value: float | None) -> str:
 
 
 def far(event: Progress) -> str:
-    """How far a stage is: ``7/20``, or ``98 s/1:30:00`` where it has a budget of time."""
+    """The progress of a stage as text: ``7/20``, or ``98 s/1:30:00`` under a budget of time."""
     if event.timed:
         return f"{seconds(event.done)}/{seconds(event.total)}"
     return f"{event.done:.0f}/{'?' if event.total is None else f'{event.total:.0f}'}"
@@ -165,7 +165,7 @@ def _bars() -> Bars:
 
 
 class _Drawn:
-    """One bar a stage; a stage that has ended stays, full."""
+    """Shows one bar a stage; the full bars of ended stages stay."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars, self._tasks = bars, dict[str, TaskID]()
@@ -180,18 +180,18 @@ class _Drawn:
 
 
 class _Lines:
-    """A line when a stage begins and ends, and one every few seconds between."""
+    """Prints a line when a stage begins and ends, and every ten seconds between."""
 
     def __init__(self) -> None:
-        self._stage, self._said, self._last = "", "", 0.0
+        self._stage, self._text, self._last = "", "", 0.0
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
         ended = event.total is not None and event.done >= event.total
-        news = event.total is None and event.text != self._said  # a message, not a step
-        if event.stage == self._stage and not (ended or news) and now - self._last < _QUIET_S:
+        message = event.total is None and event.text != self._text
+        if event.stage == self._stage and not (ended or message) and now - self._last < _LINE_EVERY_S:
             return
-        self._stage, self._said, self._last = event.stage, event.text, now
+        self._stage, self._text, self._last = event.stage, event.text, now
         done = f" {far(event)}" if event.total else ""
         left = f", {seconds(event.remaining_s)} left" if event.remaining_s else ""
-        say(f"{event.stage}{done}{left}  {event.text}".rstrip())
+        print_message(f"{event.stage}{done}{left}  {event.text}".rstrip())

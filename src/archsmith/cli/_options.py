@@ -9,5 +9,7 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print plain data for scripts.")]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Take what was not made here as your own from now on, and follow what it names."),
+    typer.Option(
+        "--trust", help="Treat files that were not made here as your own from now on; use the code and data they name."
+    ),
 ]

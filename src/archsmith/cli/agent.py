@@ -25,18 +25,18 @@ def add_to(app: typer.Typer) -> None:
 def agent(
     on: Annotated[str, typer.Option(help="Device to measure on; see `archsmith devices`.")] = "onnxruntime:threads=1",
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in, see --tls.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines, see --tls.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = PORT,
     tls: Annotated[
         bool,
-        typer.Option("--tls", help="Encrypt, with a certificate that is made once and pinned by those who search."),
+        typer.Option("--tls", help="Encrypt, with a certificate that is made once and that searches pin."),
     ] = False,
     show_line: Annotated[
-        bool, typer.Option("--show-line", help="Print the line, token and all, that the machine that searches needs.")
+        bool, typer.Option("--show-line", help="Print the line, with the token, that the searching machine needs.")
     ] = False,
     token_file: Annotated[
-        Path | None, typer.Option(help="Holds the token that callers must know; made where it is missing.")
+        Path | None, typer.Option(help="File with the token that searches must send; made if it is missing.")
     ] = None,
     limit_s: Annotated[float, typer.Option(help="Seconds that one request may take.")] = 300.0,
     max_mib: Annotated[int, typer.Option(min=1, help="MiB that one network with its inputs may hold.")] = 512,
@@ -44,8 +44,8 @@ def agent(
 ) -> None:
     """Measure networks on this machine for a search that runs on another one (`--on remote:HOST:PORT` there).
 
-    It needs one runtime, not PyTorch. Files are measured in a process of their own, which may crash. With --tls or a
-    --host for others it says where the one line lies that the other machine needs. It ends on Ctrl-C.
+    It needs one runtime, not PyTorch. Files are measured in a process of their own, which may crash without harm. With
+    --tls or a --host for other machines it prints where the line is that the other machine needs. It ends on Ctrl-C.
     """
     from archsmith.hardware.agents.agent import Agent
     from archsmith.hardware.agents.credentials import own_token
@@ -61,15 +61,15 @@ def agent(
             more = {"line_in": str(line_in), "fingerprint": running.fingerprint} if line_in else {}
             print_json(found | more | ({"line": running.line} if show_line else {}))
         else:
-            for text in _told(running, kept, line_in):
+            for text in _instructions(running, kept, line_in):
                 results.print(text, markup=False, highlight=False, soft_wrap=True)
             if show_line:
                 results.print(running.line, markup=False, highlight=False, soft_wrap=True)
         running.serve()
 
 
-def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
-    """What the user should know, a line at a time; no token is among it."""
+def _instructions(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
+    """How to use the agent, line by line; the token is not in it."""
     from archsmith.hardware.agents.credentials import token_path
 
     address, guessed = running.reached_at
@@ -80,14 +80,14 @@ def _told(running: Agent, kept: str, line_in: Path | None) -> Iterator[str]:
     yield found
     if guessed:
         yield (
-            f"{address.host} is a guess at how others reach this machine; where they know it by another address, use "
-            "that one, in the line below too"
+            f"{address.host} is a guess at this machine's address; if others reach it by another one, use that, in the "
+            "line below too"
         )
-    yield f"the machine that searches needs the line in {line_in}, which holds the token: add it to agent.token there,"
+    yield f"the searching machine needs the line in {line_in}, which contains the token: add it to agent.token there,"
     fetch = "" if address.is_here else f"ssh {address.host} "
     yield f"  {fetch}cat {line_in} >> {token_path() if address.is_here else '~/.cache/archsmith/agent.token'}"
     if not running.fingerprint:
         yield (
-            "NOTHING IS ENCRYPTED: whoever is on the way reads the token and may run networks here; the line ends in "
-            "`plain`, which says that you want that. Start the agent with --tls to encrypt"
+            "NOTHING IS ENCRYPTED: anybody on the network between can read the token and run networks here; the line "
+            "ends in `plain`, which allows that. Start the agent with --tls to encrypt"
         )

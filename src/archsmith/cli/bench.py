@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from archsmith.cli._console import errors, print_json, progress, results, say
+from archsmith.cli._console import errors, print_json, print_message, progress, results
 from archsmith.cli._options import Json
 from archsmith.cli.search import stoppable
 from archsmith.errors import MissingTable
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Trusted = Annotated[
     bool,
-    typer.Option("--trust", help="Import benchmarks (module:Class) that records in the folder name, and you do not."),
+    typer.Option("--trust", help="Import benchmarks (module:Class) that only records in the folder name."),
 ]
 
 app = typer.Typer(
     name="bench",
-    help="Compare strategies on public tables: how many evaluations each needs until the best front is found.",
+    help="Compare strategies on public tables: how many evaluations each needs to find the best front.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -45,17 +45,17 @@ def import_tables(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Benchmarks, such as nasbench201 or nasbench_graph:dataset=cora; all that are found otherwise."
+            help="Benchmarks, such as nasbench201 or nasbench_graph:dataset=cora; all that are found unless given."
         ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Folder or file of published tables; $ARCHSMITH_DATA otherwise.")
+        Path | None, typer.Option("--from", help="Folder or file of published tables; $ARCHSMITH_DATA unless given.")
     ] = None,
-    to: Annotated[Path | None, typer.Option(help="Folder for them; $ARCHSMITH_HOME/benchmarks otherwise.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only read every byte of what was imported before.")] = False,
+    to: Annotated[Path | None, typer.Option(help="Folder for them; $ARCHSMITH_HOME/benchmarks unless given.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check tables that were imported before.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Make benchmark tables from published files that you fetched, or check those that were made."""
+    """Make benchmark tables from published files that you downloaded, or check imported tables."""
     from archsmith.api import benchmarks
 
     if check:
@@ -103,7 +103,7 @@ def list_problems(json_output: Json = False) -> None:
         table.add_row(row["name"], row["benchmark"], objectives, "yes" if row["here"] else "no", row["about"])
     results.print(table)
     for message in dict.fromkeys(str(row["why_not"]) for row in found if row["why_not"]):
-        say(message)
+        print_message(message)
 
 
 @app.command()
@@ -112,20 +112,20 @@ def run(
         list[str],
         typer.Option(
             help="NAME[:OPTION=VALUE,...][/no-graph][/free][/batch=K][@LABEL], several with spaces between, or `all`; "
-            "may be repeated. Random search always runs beside."
+            "may be repeated. Random search always runs, too."
         ),
     ] = [],  # noqa: B006 - Typer copies it
     problems: Annotated[
         list[str],
         typer.Option(
-            help="Names or patterns of `archsmith bench list` with spaces between, or one of your own such as "
+            help="Names or patterns from `archsmith bench list` with spaces between, or one of your own such as "
             "'nasbench201 max val_acc min fpga_latency_ms'; may be repeated. All unless given."
         ),
     ] = [],  # noqa: B006
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Searches of each strategy on each problem; 10 unless given.")
     ] = None,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seeds are counted from here.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     budget: Annotated[
         int | None, typer.Option(min=1, help="Unique evaluations of one search; 250 unless given.")
     ] = None,
@@ -134,29 +134,29 @@ def run(
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread.")] = 2,
     any_code: Annotated[
-        bool, typer.Option("--any-code", help="Keep records that another version of a strategy's code made, too.")
+        bool, typer.Option("--any-code", help="Also keep records of another version of a strategy's code.")
     ] = False,
-    to: Annotated[Path, typer.Option(help="Folder of the comparison; the same command goes on where it was.")] = Path(
+    to: Annotated[Path, typer.Option(help="Folder of the comparison; the same command resumes it.")] = Path(
         "runs/bench"
     ),
     trust: Trusted = False,
     json_output: Json = False,
 ) -> None:
-    """Run strategies on problems from several seeds, and report what they found.
+    """Run strategies on problems from several seeds, and report the results.
 
-    What is in the folder already is kept, so that a comparison can grow and an interrupted one goes on. Problems whose
-    table was not imported are left out and named; the exit code is then 1, as after failed searches, and where a
-    strategy that was named could take part on no problem.
+    Searches in the folder already are kept, so a comparison can be extended, and an interrupted one resumed. Problems
+    whose table was not imported are left out and named. The exit code is then 1, as after failed searches, and when a
+    named strategy ran on no problem.
     """
     from archsmith.comparison import compare, parse_entries, parse_problems
-    from archsmith.comparison.entry import FAST, USUAL
-    from archsmith.comparison.problem import QUICK
+    from archsmith.comparison.entry import DEFAULT_STRATEGIES, QUICK_STRATEGIES
+    from archsmith.comparison.problem import QUICK_PROBLEMS
 
     count = seeds or (3 if quick else 10)
     with importable_here(), stoppable() as stopped, progress() as listen:
-        asked = parse_problems(problems or (QUICK if quick else ()), budget)
+        asked = parse_problems(problems or (QUICK_PROBLEMS if quick else ()), budget)
         outcome = compare(
-            parse_entries(strategies, FAST if quick else USUAL),
+            parse_entries(strategies, QUICK_STRATEGIES if quick else DEFAULT_STRATEGIES),
             asked,
             range(first_seed, first_seed + count),
             to,
@@ -166,13 +166,13 @@ def run(
             stop=stopped,
         )
     for note in [*outcome.notes, *outcome.missing, *(f"failed: {failure}" for failure in outcome.failures)]:
-        say(note)
+        print_message(note)
     if outcome.made or outcome.kept:
         _write(to, trust=trust or {problem.benchmark for problem in asked}, json_output=json_output)
     named = strategies and "all" not in " ".join(strategies).split()
     idle = outcome.idle if named and not outcome.interrupted else []
     for label in idle:
-        say(f"{label} took part on no problem")
+        print_message(f"{label} ran on no problem")
     if outcome.interrupted:
         errors.print("[bold]stopped[/]; the same command goes on", markup=True)
     if outcome.interrupted or outcome.failures or outcome.missing or idle:
@@ -189,7 +189,7 @@ def report(
     trust: Trusted = False,
     json_output: Json = False,
 ) -> None:
-    """Write what a comparison found as summary.json, report.md and report.html, and print the table."""
+    """Write the results of a comparison as summary.json, report.md and report.html, and print the table."""
     _write(folder, trust=trust, json_output=json_output)
 
 

@@ -24,9 +24,13 @@ def export(
     pick: Annotated[
         list[str], typer.Option(help="Limit such as 'latency_ms<=2': the best network within it; may be repeated.")
     ] = [],  # noqa: B006 - Typer copies it
-    by: Annotated[str | None, typer.Option(help="What best means; the first objective otherwise.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Metric to pick the best by; the first objective unless given.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A network by its name in the table.")] = None,
-    output: Annotated[Path | None, typer.Option(help="The ONNX file; exports/NAME.onnx in the run otherwise.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The ONNX file; exports/NAME.onnx in the run unless given.")
+    ] = None,
     trust: Trust = False,
     json_output: Json = False,
 ) -> None:
@@ -47,13 +51,13 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(help="An exported network (.onnx) or its certificate.")],
     on: Annotated[str | None, typer.Option(help="Measure on this device instead of the certificate's.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the data lies here, if it has moved.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data is, if it has moved.")] = None,
     trust: Trust = False,
     json_output: Json = False,
 ) -> None:
     """Check an exported network against its certificate: hashes, outputs, accuracy, latency.
 
-    It ends with 1 where something does not hold, and with 2 where nothing could be verified.
+    The exit code is 1 if a check fails, and 2 if nothing could be verified.
     """
     from archsmith import verify_file
 
@@ -94,9 +98,9 @@ def profile(
     on: Annotated[
         str, typer.Option(help="Device to profile on: onnxruntime or openvino, with options.")
     ] = "onnxruntime:threads=1",
-    calls: Annotated[int, typer.Option(help="Of the network; times are means.")] = 50,
-    top: Annotated[int, typer.Option(min=1, help="Operators that are shown one by one.")] = 15,
-    depth: Annotated[int, typer.Option(min=1, help="Names of a module's path by which times are summed.")] = 2,
+    calls: Annotated[int, typer.Option(help="Calls of the network; times are means over them.")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="How many of the slowest operators to show.")] = 15,
+    depth: Annotated[int, typer.Option(min=1, help="Sum times by so many names of a module's path.")] = 2,
     json_output: Json = False,
 ) -> None:
     """Show where the time of a network file goes: by kind of operator, by module, and the slowest operators."""
@@ -117,11 +121,11 @@ def profile(
 
 
 def _shares(columns: tuple[str, str], rows: Sequence[tuple[str, str, float]], total: float) -> Table:
-    """Names with what is said of them, milliseconds, and their share of all as a number and as a bar."""
+    """A table of names with descriptions, milliseconds, and the share of the total as number and bar."""
     table = Table(box=None, header_style="bold", title_justify="left")
     for title in (*columns, "ms", "share", ""):
         table.add_column(title, justify="right" if title in ("operators", "ms", "share") else "left", no_wrap=True)
-    for name, said, ms in rows:
+    for name, description, ms in rows:
         share = ms / total if total else 0.0
-        table.add_row(name, said, f"{ms:.4g}", f"{100 * share:.1f} %", "█" * round(30 * share))
+        table.add_row(name, description, f"{ms:.4g}", f"{100 * share:.1f} %", "█" * round(30 * share))
     return table

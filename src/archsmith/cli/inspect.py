@@ -1,4 +1,4 @@
-"""``archsmith show``, ``report``, ``account``, ``devices`` and ``methods``: commands that only look."""
+"""``archsmith show``, ``report``, ``account``, ``devices`` and ``methods``: commands that evaluate nothing."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def show(run: RunFolder, trust: Trust = False, json_output: Json = False) -> Non
 
 def report(
     run: RunFolder,
-    output: Annotated[Path | None, typer.Option(help="Where to write it; report.html in the run otherwise.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; report.html in the run unless given.")] = None,
     trust: Trust = False,
     json_output: Json = False,
 ) -> None:
-    """Write the report of a run again: one HTML page that opens without a network."""
+    """Write the report of a run again: one HTML page that opens without internet access."""
     from archsmith.api.run import Run
     from archsmith.report.of_run import write_report
 
@@ -54,7 +54,7 @@ def report(
 
 
 def account(
-    data: Annotated[str, typer.Option(help="What the model is built for, as for `archsmith search`.")],
+    data: Annotated[str, typer.Option(help="Data that the model is built for, as in `archsmith search`.")],
     model: Annotated[
         str, typer.Option(help="A built-in network, timm/NAME, torchvision/NAME, hf/FOLDER, or module:factory.")
     ] = "residual_convnet",
@@ -63,11 +63,11 @@ def account(
     elastic: Annotated[list[str], typer.Option(help=ELASTIC)] = [],  # noqa: B006 - Typer copies it
     resize: Annotated[int | None, typer.Option(help="Resize images to this height and width.")] = None,
     explain: Annotated[
-        list[str], typer.Option(help="Only say all about this choice, module or tensor; may be repeated.")
+        list[str], typer.Option(help="Explain only this choice, module or tensor; may be repeated.")
     ] = [],  # noqa: B006
     json_output: Json = False,
 ) -> None:
-    """Say what is elastic in a model before anything is trained: its choices, and what stays rigid and why."""
+    """Show what is elastic in a model, without training: its choices, and what cannot vary and why."""
     from archsmith.api.accounting import untrained
 
     with progress() as listen:
@@ -81,8 +81,8 @@ def account(
             on_progress=listen,
         )
     if explain:
-        said = {name: supernet.explain(name) for name in explain}
-        text, plain = "\n".join(said.values()), said
+        explanations = {name: supernet.explain(name) for name in explain}
+        text, plain = "\n".join(explanations.values()), explanations
     else:
         found = supernet.account()
         text, plain = str(found), asdict(found)

@@ -1,4 +1,4 @@
-"""``archsmith search``: the whole job, from data to verified files."""
+"""``archsmith search``: the whole job, from data to certified files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def search(
     ] = [],  # noqa: B006 - Typer copies it
     elastic: Annotated[list[str], typer.Option(help=ELASTIC, rich_help_panel=_JOB)] = [],  # noqa: B006
     classes: Annotated[
-        int | None, typer.Option(help="How many classes there should be; checked.", rich_help_panel=_JOB)
+        int | None, typer.Option(help="Expected number of classes; checked against the data.", rich_help_panel=_JOB)
     ] = None,
     resize: Annotated[
         int | None, typer.Option(help="Resize images to this height and width.", rich_help_panel=_JOB)
@@ -90,7 +90,7 @@ def search(
         str, typer.Option(help="Evaluations (200) or time (30m, 1h30m).", rich_help_panel=_SEARCH)
     ] = "100",
     strategy: Annotated[
-        str, typer.Option(help="What proposes; see `archsmith methods strategy`.", rich_help_panel=_SEARCH)
+        str, typer.Option(help="Strategy; see `archsmith methods strategy`.", rich_help_panel=_SEARCH)
     ] = "auto",
     option: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the strategy; may be repeated.", rich_help_panel=_SEARCH)
@@ -102,25 +102,27 @@ def search(
     latency: Annotated[
         str,
         typer.Option(
-            help="Of candidates: measured, or predicted from 24 networks (the front is measured all the same).",
+            help="Latency of candidates: measured, or predicted from 24 networks (the front is still measured).",
             rich_help_panel=_SEARCH,
         ),
     ] = "measured",
     precisions: Annotated[
         str | None,
         typer.Option(
-            help="Of layers: fp32,int8 lets each layer choose, int8 quantises all; with int4, weights of 4 bits.",
+            help="Of layers: fp32,int8 makes each layer's precision a choice, int8 quantises all; int4: 4-bit weights.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     precisions_per: Annotated[
-        str, typer.Option(help="Whether each layer or each block chooses.", rich_help_panel=_SEARCH)
+        str, typer.Option(help="One choice of precision for each layer or each block.", rich_help_panel=_SEARCH)
     ] = "layer",
     keep_fp32: Annotated[
         list[str],
-        typer.Option(help="Layer that is not quantised, * for anything; may be repeated.", rich_help_panel=_SEARCH),
+        typer.Option(
+            help="Layer to keep in fp32, a name or a pattern with *; may be repeated.", rich_help_panel=_SEARCH
+        ),
     ] = [],  # noqa: B006
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_SEARCH)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.", rich_help_panel=_SEARCH)] = 0,
     train: Annotated[
         str | None,
         typer.Option(
@@ -140,7 +142,7 @@ def search(
     trained: Annotated[
         Path | None,
         typer.Option(
-            help="Take the supernet that this run trained on the same data, as it was trained.",
+            help="Use the supernet that this run trained on the same data, instead of training again.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -154,7 +156,7 @@ def search(
 ) -> None:
     """Train a supernet on your data, search it on measured latency, and export the Pareto front.
 
-    Every step is resumed by the same command: interrupted it goes on, finished it answers from the store.
+    The same command resumes an interrupted search, and shows the stored result of a finished one.
     """
     from archsmith.api.job import Job, precisions_asked
     from archsmith.report import terminal
@@ -178,7 +180,7 @@ def search(
         strategy=strategy,
         options=parse_options(option),
         baseline=baseline,
-        latency=latency,  # type: ignore[arg-type]  # checked with the question
+        latency=latency,  # type: ignore[arg-type]  # SearchSpec checks it
         precisions=precisions_asked(precisions, per=precisions_per, keep=keep_fp32),
         seed=seed,
         train=train,
@@ -207,9 +209,9 @@ def search(
 
 
 def parse_options(given: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as a dictionary; numbers, booleans, comma-separated tuples and JSON lists become values.
+    """``NAME=VALUE`` texts as a dictionary; numbers, booleans, comma-separated tuples and JSON lists are parsed.
 
-    In double quotes, as in JSON, everything is text.
+    A value in double quotes, as in JSON, is text.
 
     Raises:
         InvalidOption: for text without a ``=``.
@@ -249,17 +251,17 @@ def _value(text: str) -> Any:
 @contextmanager
 def stoppable() -> Iterator[Any]:
     """Turn the first Ctrl-C or SIGTERM into a stop request; the second one stops at once."""
-    wished: list[int] = []
+    signals: list[int] = []
 
-    def wish(number: int, _: Any) -> None:
-        if wished:
+    def stop(number: int, _: Any) -> None:
+        if signals:
             raise KeyboardInterrupt
-        wished.append(number)
-        errors.print("\n[bold]stopping[/] after what is being done now; once more to stop at once", markup=True)
+        signals.append(number)
+        errors.print("\n[bold]stopping[/] after the current step; once more to stop at once", markup=True)
 
-    before = {n: signal.signal(n, wish) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(wished)
+        yield lambda: bool(signals)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

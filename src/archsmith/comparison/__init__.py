@@ -1,4 +1,4 @@
-"""Strategies compared on public tables under one protocol: searches, measures, rank tests, pages."""
+"""Compares strategies on public tables under one protocol: searches, measures, rank tests, pages."""
 
 from __future__ import annotations
 

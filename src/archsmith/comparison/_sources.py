@@ -1,4 +1,4 @@
-"""A digest of the code that a strategy consists of, so that a record tells by which code it was made."""
+"""A digest of a strategy's code, so that a record says which code made it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from pathlib import Path
 
 from archsmith.method import ROOT, load, names
 
-PLACES = ("strategy", "predictor", "encoding", "pareto", "space", "graph")
-BY_NAME = ("predictor", "encoding")
-"""Roles whose methods a strategy may load by their name."""
+CODE_FOLDERS = ("strategy", "predictor", "encoding", "pareto", "space", "graph")
+"""Folders whose files count as a strategy's code where it imports them."""
+LOADED_ROLES = ("predictor", "encoding")
+"""Roles whose methods a strategy may load by name."""
 
 
 @cache
 def code_digest(strategy: str, mentioned: tuple[str, ...] = ()) -> str:
-    """Sixteen hexadecimal digits of a strategy's own file and all of archsmith that it stands on.
+    """Sixteen hexadecimal digits of a strategy's own file and all files of archsmith that it uses.
 
-    Comments, layout and docstrings do not count. ``mentioned`` are names of predictors or encodings among its options.
+    Comments, formatting and docstrings are left out.
+
+    Args:
+        strategy: its name, or ``module:Class``.
+        mentioned: names of predictors or encodings in its options.
     """
     own = importlib.util.find_spec(load("strategy", strategy).__module__)
     start = Path(own.origin) if own is not None and own.origin else ROOT / "strategy" / f"{strategy}.py"
@@ -35,7 +40,7 @@ def code_digest(strategy: str, mentioned: tuple[str, ...] = ()) -> str:
 
 @cache
 def _read(file: Path) -> tuple[str, tuple[Path, ...]]:
-    """The code of a file without docstrings, in one form; and the files that it uses."""
+    """The syntax tree of a file without docstrings, as text; and the files that it uses."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     used = tuple(_uses(file, tree))
     for node in ast.walk(tree):
@@ -65,7 +70,7 @@ def _uses(file: Path, tree: ast.Module) -> Iterator[Path]:
 def _files(modules: list[str]) -> Iterator[Path]:
     for module in modules:
         package, _, rest = module.partition(".")
-        if package == ROOT.name and rest.partition(".")[0] in PLACES:
+        if package == ROOT.name and rest.partition(".")[0] in CODE_FOLDERS:
             path = ROOT / Path(*rest.split("."))
             yield from (f for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists())
 
@@ -76,5 +81,5 @@ def _named(texts: set[str]) -> list[Path]:
 
 @cache
 def _by_name() -> list[tuple[str, Path]]:
-    files = [(name, ROOT / role / f"{name}.py") for role in BY_NAME for name in names(role)]
+    files = [(name, ROOT / role / f"{name}.py") for role in LOADED_ROLES for name in names(role)]
     return [(name, file) for name, file in files if file.exists()]

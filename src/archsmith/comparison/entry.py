@@ -1,4 +1,4 @@
-"""A strategy as it takes part in a comparison: its options, and what it may see."""
+"""The entries of a comparison: strategies with their options and the information that they get."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from archsmith.space import ChoiceSpace
 from archsmith.strategy.base import Strategy
 
 SWITCHES = ("no-graph", "free", "free=COLUMN+COLUMN", "batch=NUMBER")
-COUNTED = ("params", "params_m", "flops", "flops_m", "macs")
-"""What ``free`` alone stands for: columns that anybody can count without training or measuring anything."""
+COUNTED_COLUMNS = ("params", "params_m", "flops", "flops_m", "macs")
+"""Columns of ``free`` without a value: those that can be counted without training or measuring."""
 RANDOM = "random"
-"""What runs beside every comparison."""
-USUAL = ("auto", "linas", "nsga2", RANDOM)
-FAST = ("auto", "linas", "regularized_evolution", "nsga2", RANDOM)
+"""The strategy that is in every comparison."""
+DEFAULT_STRATEGIES = ("auto", "linas", "nsga2", RANDOM)
+QUICK_STRATEGIES = ("auto", "linas", "regularized_evolution", "nsga2", RANDOM)
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Entry:
         label: its name in tables and files.
         name: of the strategy, or ``module:Class``.
         options: of the strategy.
-        graph: whether it sees the graph view of the space, where there is one.
-        free: columns of the table, as patterns, that it is told of every candidate at no cost.
+        graph: whether it gets the graph view of the space, where there is one.
+        free: patterns of the table's columns that it gets for every candidate at no cost.
         batch: how many proposals it is asked for at once.
     """
 
     label: str
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)  # plain: it travels to other processes
+    options: Mapping[str, Any] = field(default_factory=dict)  # a plain dict, as it is sent to other processes
     graph: bool = True
     free: tuple[str, ...] = ()
     batch: int = 1
@@ -62,22 +62,22 @@ class Entry:
         }
 
     def excluded(self, problem: Problem, benchmark: Benchmark) -> str:
-        """Why it cannot take part on ``problem``; empty where it can."""
+        """Why it cannot run on ``problem``; empty where it can."""
         most = load("strategy", self.name).handles.objectives
         if most is not None and len(problem.objectives) > most:
             return f"{self.label} handles {most} objective{'s' if most > 1 else ''}, {problem.name} has more"
         if self.free and not self.columns(problem, benchmark):
-            return f"{problem.name} has none of the columns {', '.join(self.free)} that {self.label} is told"
+            return f"{problem.name} has none of the free columns {', '.join(self.free)} of {self.label}"
         return ""
 
     def columns(self, problem: Problem, benchmark: Benchmark) -> list[str]:
-        """The columns of the benchmark that it is told of every candidate; nothing that is maximised is among them."""
+        """The benchmark's columns that it gets for every candidate; metrics that are maximised are never among them."""
         hidden = {o.metric for o in problem.objectives if o.goal == "max"}
         shown = [c for c in benchmark.columns if c not in hidden]
         return [c for c in shown if any(fnmatch.fnmatch(c, pattern) for pattern in self.free)]
 
     def build(self, problem: Problem, benchmark: Benchmark, rng: np.random.Generator) -> Strategy:
-        """The strategy, at its beginning.
+        """A new strategy of this entry.
 
         Raises:
             InvalidOption: for an option that it does not have or a value outside its range.
@@ -97,18 +97,17 @@ class Entry:
 def parse_entry(text: str) -> Entry:
     """Read ``NAME[:OPTION=VALUE,...][/SWITCH...][@LABEL]``.
 
-    Switches: ``no-graph`` hides the graph view of the space; ``free`` tells the strategy parameters, MACs and the like
-    of every candidate, ``free=COLUMN+COLUMN`` (with ``*``) the columns that are named; ``batch=K`` asks for ``K`` at
-    once.
+    Switches: ``no-graph`` hides the graph view of the space; ``free`` gives the strategy parameters, MACs and the like
+    of every candidate, ``free=COLUMN+COLUMN`` (with ``*``) the named columns; ``batch=K`` asks for ``K`` at once.
 
-    Names and values may hold colons: ``linas:predictor=mypackage.mine:Mine``.
+    Names and values may contain colons: ``linas:predictor=mypackage.mine:Mine``.
 
     >>> c = parse_entry("nsga2:population=50/no-graph@NSGA-II")
     >>> c.name, dict(c.options), c.graph, c.label
     ('nsga2', {'population': 50}, False, 'NSGA-II')
 
     Raises:
-        UnknownName: for a strategy or a switch that there is none of.
+        UnknownName: for an unknown strategy or switch.
         InvalidOption: for an option that the strategy does not have, or text of another form.
     """
     body, _, label = text.strip().partition("@")
@@ -118,7 +117,7 @@ def parse_entry(text: str) -> Entry:
         method = load("strategy", name)
     except UnknownName:
         known, colon, rest = name.partition(":")
-        if colon and known in names("strategy"):  # no module:Class, but an option that was not finished
+        if colon and known in names("strategy"):  # not a module:Class, but an incomplete option
             _options(rest, text)
         raise
     options = _options(given, text)
@@ -129,18 +128,18 @@ def parse_entry(text: str) -> Entry:
         if key == "no-graph" and not value:
             found["graph"] = False
         elif key == "free":
-            found["free"] = tuple(filter(None, value.split("+"))) or COUNTED
+            found["free"] = tuple(filter(None, value.split("+"))) or COUNTED_COLUMNS
         elif key == "batch" and value.isdecimal() and int(value) > 0:
             found["batch"] = int(value)
         else:
             raise unknown("switch", switch, SWITCHES)
     if "free" in found and "free" not in option_names(method):
-        raise InvalidOption(f"{name} cannot be told free metrics: it has no option 'free'; leave /free away")
+        raise InvalidOption(f"{name} cannot use free metrics: it has no option 'free'; leave out /free")
     return Entry(label.strip() or body, name, options, **found)
 
 
 def _split(head: str) -> tuple[str, str]:
-    """The name and the options of ``NAME:OPTION=VALUE,...``; names and values may hold colons (``module:Class``)."""
+    """The name and the options of ``NAME:OPTION=VALUE,...``; both may contain colons (``module:Class``)."""
     found = re.match(r"(.*?):(\w+=.*)", head)
     return (found[1], found[2]) if found else (head, "")
 
@@ -160,12 +159,12 @@ def _options(given: str, text: str) -> dict[str, Any]:
     return options
 
 
-def parse_entries(given: Iterable[str], usual: Iterable[str] = USUAL) -> list[Entry]:
-    """Several entries, spaces between them; random search is always one.
+def parse_entries(given: Iterable[str], usual: Iterable[str] = DEFAULT_STRATEGIES) -> list[Entry]:
+    """Several entries with spaces between them; random search is always added.
 
     Args:
-        given: texts for :func:`parse_entry`; ``all`` stands for every strategy, nothing for the usual ones.
-        usual: names that stand for nothing given, as far as they exist.
+        given: texts for :func:`parse_entry`; ``all`` means every strategy.
+        usual: names of strategies to use where ``given`` is empty; unknown ones are ignored.
 
     Raises:
         InvalidOption: for two entries with one label.

@@ -1,4 +1,4 @@
-"""Plots of a summary as plain data in Plotly's format; colours are names of the page's own."""
+"""Plots of a summary as plain data in Plotly's format; colours are CSS variables of the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from archsmith.comparison import text
 from archsmith.comparison.entry import RANDOM
-from archsmith.comparison.statistics import LEVEL
+from archsmith.comparison.statistics import SIGNIFICANT_P
 from archsmith.comparison.text import Summary
 from archsmith.report.markup import markup_of
 
@@ -16,25 +16,24 @@ Figure = dict[str, Any]
 COLORS = ("var(--front)", "var(--baseline)", "var(--third)", "var(--limit)", "var(--fifth)", "var(--sixth)")
 DASHES = ("solid", "dot", "dash", "longdash")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-PLAIN = "var(--evaluated)"
-"""Of random search."""
+RANDOM_COLOR = "var(--evaluated)"
 TICKS = {"tickvals": [ten * one for ten in (1, 10, 100, 1000, 10000) for one in (1, 2, 5)]}
-DRAWN = 8
-"""Strategies whose lines are shown at first; the legend shows the others."""
+SHOWN_LINES = 8
+"""Strategies whose lines are shown at first; a click in the legend shows others."""
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Colour, dash and symbol of each strategy; random search is plain."""
+    """Colour, dash and symbol of each strategy; random search has a neutral colour."""
     found = {}
     for i, name in enumerate(names):
         again, at = divmod(i, len(COLORS))
-        symbol = SYMBOLS[(at + again) % len(SYMBOLS)]  # a colour that comes again has another one
+        symbol = SYMBOLS[(at + again) % len(SYMBOLS)]  # another symbol when colours repeat
         found[name] = (COLORS[at], DASHES[again % len(DASHES)], symbol)
-    return found | ({RANDOM: (PLAIN, "solid", "hexagon")} if RANDOM in found else {})
+    return found | ({RANDOM: (RANDOM_COLOR, "solid", "hexagon")} if RANDOM in found else {})
 
 
 def curves(summary: Summary, problem: str) -> Figure:
-    """Median hypervolume over evaluations with a band between the quartiles, one line a strategy."""
+    """Median hypervolume over evaluations, one line a strategy, with a band between the quartiles."""
     names, traces = text.labels(summary), []
     look = looks(names)
     for i, name in enumerate(names):
@@ -43,7 +42,7 @@ def curves(summary: Summary, problem: str) -> Figure:
             continue
         color, dash, _ = look[name]
         curve = result["curve"]
-        hidden: Figure = {} if i < DRAWN or name == RANDOM else {"visible": "legendonly"}
+        hidden: Figure = {} if i < SHOWN_LINES or name == RANDOM else {"visible": "legendonly"}
         common: Figure = {
             "type": "scatter",
             "mode": "lines",
@@ -68,7 +67,7 @@ def curves(summary: Summary, problem: str) -> Figure:
 
 
 def dots(summary: Summary) -> Figure:
-    """Evaluations to 99 %, a row a problem, a dot a strategy with a line between the quartiles."""
+    """Evaluations to 99 %: one row a problem, one dot a strategy, with a bar between the quartiles."""
     names, traces = text.labels(summary), []
     look = looks(names)
     problems = [p["name"] for p in summary["problems"]]
@@ -116,7 +115,7 @@ def dots(summary: Summary) -> Figure:
 
 
 def overhead(summary: Summary) -> Figure:
-    """CPU time a proposal: the mean over a search, a dot a problem."""
+    """CPU time of a proposal, the mean over a search: one row a strategy, one dot a problem."""
     names, traces = text.labels(summary), []
     look = looks(names)
     for row, name in enumerate(names):
@@ -148,7 +147,7 @@ def overhead(summary: Summary) -> Figure:
 
 
 def ranks(summary: Summary, test: str) -> Figure:
-    """Every pair of strategies: how often the row's is better, marked where that is more than luck."""
+    """Every pair of strategies: how often the row's is better, marked where the difference is significant."""
     names = text.labels(summary)
     place = {name: i for i, name in enumerate(names)}
     z: list[list[float | None]] = [[None] * len(names) for _ in names]
@@ -160,7 +159,7 @@ def ranks(summary: Summary, test: str) -> Figure:
         for row, column, wins, losses in ((a, b, pair["wins"], pair["losses"]), (b, a, pair["losses"], pair["wins"])):
             share = (wins + 0.5 * pair["ties"]) / n
             z[row][column] = round(share, 4)
-            marks[row][column] = f"{100 * share:.0f}{'*' if pair['p_holm'] < LEVEL else ''}"
+            marks[row][column] = f"{100 * share:.0f}{'*' if pair['p_holm'] < SIGNIFICANT_P else ''}"
             hover[row][column] = markup_of(
                 f"{names[row]} against {names[column]}: better {wins}, worse {losses}, equal {pair['ties']}; "
                 f"p = {pair['p_holm']:.2g} (Holm)"

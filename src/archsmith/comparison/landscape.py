@@ -1,4 +1,4 @@
-"""How good architectures are: costs on one scale, the best front there is, and what a search has of it."""
+"""Scaled costs of a problem, its best front, and how much of that front's hypervolume a search has found."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from archsmith.pareto import hypervolume, is_non_dominated
 Floats = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""The reference point in every objective, on costs that lie in 0..1 over the table."""
-DECADE = 10.0
-"""Costs that span more than this factor are compared on a logarithmic scale."""
+"""The reference point in every objective, for costs scaled to 0..1 over the table."""
+LOGARITHMIC_SPAN = 10.0
+"""Costs that span more than this factor are scaled logarithmically."""
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """The scale of a problem and its best front, from the values of everything that is known.
+    """The scale of a problem and its best front, from all known values.
 
     Args:
         objectives: ``m`` of them.
-        logarithmic: which costs are taken as ``log10``, ``(m,)``.
-        low: the least of each cost, after that, ``(m,)``.
-        span: greatest less least, 1 where all are equal, ``(m,)``.
+        logarithmic: which costs are replaced by their ``log10``, ``(m,)``.
+        low: the smallest value of each cost, after that, ``(m,)``.
+        span: largest minus smallest value, 1 where all are equal, ``(m,)``.
         front: the distinct points of the best front in scaled costs, ``(k, m)``.
-        mean: the mean of each objective in its own unit, ``(m,)``: the average architecture.
-        best: the best of each objective in its own unit, ``(m,)``.
+        mean: the mean of each objective in its own unit, ``(m,)``.
+        best: the best value of each objective in its own unit, ``(m,)``.
     """
 
     objectives: tuple[Objective, ...]
@@ -49,13 +49,13 @@ class Landscape:
         """The scale and front of ``values (n, m)``; rows with NaN are left out.
 
         Raises:
-            InvalidOption: when no row is whole.
+            InvalidOption: when every row has NaN.
         """
         whole = values[~np.isnan(values).any(axis=1)]
         if not len(whole):
             raise InvalidOption(f"no architecture has all of {', '.join(o.metric for o in objectives)}; choose others")
         plain = np.array([o.goal == "min" for o in objectives])
-        logarithmic = plain & (whole.min(axis=0) > 0) & (whole.max(axis=0) > DECADE * whole.min(axis=0))
+        logarithmic = plain & (whole.min(axis=0) > 0) & (whole.max(axis=0) > LOGARITHMIC_SPAN * whole.min(axis=0))
         signed = _signed(whole, objectives, logarithmic)
         low = signed.min(axis=0)
         span = np.where(np.ptp(signed, axis=0) > 0, np.ptp(signed, axis=0), 1.0)
@@ -65,9 +65,9 @@ class Landscape:
         return cls(tuple(objectives), logarithmic, low, span, front, whole.mean(axis=0), best)
 
     def costs(self, values: Floats) -> Floats:
-        """``values (n, m)`` as scaled costs: 0 is the best of the table, 1 its worst.
+        """``values (n, m)`` as scaled costs ``(n, m)``: 0 is the best of the table, 1 its worst.
 
-        A row with a value that is missing (NaN) is a failed evaluation and counts as worst in every objective.
+        A row with NaN is a failed evaluation, and gets the worst cost in every objective.
         """
         scaled = (_signed(values, self.objectives, self.logarithmic) - self.low) / self.span
         scaled[np.isnan(scaled).any(axis=1)] = 1.0
@@ -79,7 +79,7 @@ class Landscape:
         return hypervolume(self.front, np.full(len(self.objectives), REFERENCE))
 
     def shares(self, costs: Floats) -> Floats:
-        """Hypervolume after each of ``costs (t, m)`` as a share of the best front's, ``(t,)``."""
+        """Hypervolume after each of ``costs (t, m)``, as a share of the best front's, ``(t,)``."""
         return np.asarray(hypervolume_curve(costs, np.full(len(self.objectives), REFERENCE)) / self.volume)
 
     @cached_property
@@ -90,9 +90,9 @@ class Landscape:
         return low, high, hypervolume((self.front - low) / (high - low), np.ones(len(low)))
 
     def box_shares(self, costs: Floats) -> Floats | None:
-        """As :meth:`shares`, in the box between the best front's own ideal and nadir; the reference is the nadir.
+        """As :meth:`shares`, in the box between the best front's ideal and nadir points; the nadir is the reference.
 
-        ``None`` where the front has no volume in its box: one point, or one objective.
+        ``None`` where the front has no volume in that box: one point, or one objective.
         """
         low, high, volume = self._box
         if volume == 0:
@@ -131,7 +131,7 @@ def hypervolume_curve(costs: Floats, reference: Floats) -> Floats:
 
 
 def _curve_of_two(costs: Floats, reference: Floats) -> Floats:
-    """The front is a staircase by the first cost; a new point adds the area between it and the steps that it covers."""
+    """For two costs: the front is a staircase; a new point adds the area between itself and the steps it dominates."""
     right, top = float(reference[0]), float(reference[1])
     xs: list[float] = []
     ys: list[float] = []
@@ -139,7 +139,7 @@ def _curve_of_two(costs: Floats, reference: Floats) -> Floats:
     for i, (x, y) in enumerate(costs.tolist()):
         at = bisect_left(xs, x)
         if at < len(xs) and xs[at] == x:
-            at += 1  # of equal first costs the one that is held lies to the left
+            at += 1  # a point with an equal first cost is to the left
         ceiling = ys[at - 1] if at else top
         if x < right and y < ceiling:
             start = at - 1 if at and xs[at - 1] == x else at
@@ -156,9 +156,9 @@ def _curve_of_two(costs: Floats, reference: Floats) -> Floats:
 
 
 def evaluations_to(curve: Floats, level: float) -> int | None:
-    """How many evaluations it took until ``curve (t,)`` was at ``level``; ``None`` where it never was.
+    """How many evaluations it took until ``curve (t,)`` reached ``level``; ``None`` where it did not.
 
-    A share of the best hypervolume may miss 1 by rounding: 1e-9 is forgiven.
+    Shares of the best hypervolume may miss 1 by rounding, so ``level`` is lowered by 1e-9.
 
     >>> evaluations_to(np.array([0.2, 0.9, 0.95]), 0.9), evaluations_to(np.array([0.2]), 0.9)
     (2, None)

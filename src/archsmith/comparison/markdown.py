@@ -30,7 +30,7 @@ def as_markdown(summary: Summary, *, title: str, intro: str) -> str:
     parts += [_table(["problem", *names], text.figure_rows(summary, names, "box_hypervolume", "median", 3))]
     parts += ["## What the strategies cost", _overhead_text()]
     parts += [_table(["problem", *names], text.figure_rows(summary, names, "ms_each", "median", 1))]
-    parts += ["## Is it luck?", *_tests(summary)]
+    parts += ["## Are the differences significant?", *_tests(summary)]
     parts += [
         "## Problems",
         _table(["problem", "table", "objectives", "architectures", "best front"], text.settings_rows(summary)),
@@ -46,47 +46,48 @@ def as_markdown(summary: Summary, *, title: str, intro: str) -> str:
 
 
 def settings(summary: Summary) -> str:
-    """When it was made, and with what."""
+    """Number of searches, date and versions."""
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     searches = sum(o["searches"] for o in summary["overall"])
     mixed = sorted({r["strategy"] for r in summary["results"] if len(r["code"]) > 1})
-    doubt = f" Made by more than one version of their code: {', '.join(mixed)}." if mixed else ""
-    return f"{searches:,} searches; figures of {summary['date']}; {versions}.{doubt}"
+    note = f" Records of more than one version of the code: {', '.join(mixed)}." if mixed else ""
+    return f"{searches:,} searches; figures of {summary['date']}; {versions}.{note}"
 
 
 def _main_text(summary: Summary) -> str:
     within = [p for p in summary["problems"] if p["within"] is not None and len(p["objectives"]) == 1]
     also = "".join(
-        f" On {p['name']}, with one objective, the figure is evaluations until a value within "
-        f"{p['within']:g} of the best."
+        f" On {p['name']}, with one objective, evaluations are counted until a value within "
+        f"{p['within']:g} of the best is found."
         for p in within
     )
     unknown = text.without(summary["problems"])
     surrogate = (
-        f" Nobody knows the true front of {', '.join(unknown)}: theirs is the union of all searches here."
+        f" The true front of {', '.join(unknown)} is unknown; the union of all searches here replaces it."
         if unknown
         else ""
     )
     return (
         "Medians of unique evaluations until 95 % / 99 % of the true front's hypervolume are reached; `>B` where more "
-        f"than half of the searches did not get there within their budget B, `-` where a strategy took no part."
+        f"than half of the searches did not reach it within their budget B, `-` where a strategy was not run."
         f"{also}{surrogate}"
     )
 
 
 def _overall_text() -> str:
     return (
-        "The geometric mean over problems of the median evaluations to 99 % (of evaluations to near the best value "
-        "with one objective); where that was not reached the budget counts, and the figure is a lower bound (≥). The "
-        "mean rank is by the same figure (1 is best), the hypervolume that in the front's own box at the end, the time "
-        "CPU time of asking and telling."
+        "Evaluations: the geometric mean over problems of the median evaluations to 99 % (with one objective: to near "
+        "the best value); where that was not reached the budget is used, and the figure is a lower bound (≥). Mean "
+        "rank: by the same figure, 1 is best. Hypervolume: in the front's own box, at the end of the budget. Time: CPU "
+        "time of asking and telling."
     )
 
 
 def _box_text() -> str:
     return (
-        "At the end of the budget, medians. Plain hypervolume saturates where very bad architectures stretch the axes; "
-        "here the true front's own ideal is 0, its nadir is 1 and the reference, and the true front's volume is 1."
+        "Medians at the end of the budget. Plain hypervolume saturates where very bad architectures stretch the axes. "
+        "Here 0 is the true front's ideal point, 1 its nadir point, which is the reference, and the true front's "
+        "volume is 1."
     )
 
 
@@ -98,8 +99,8 @@ def _tests(summary: Summary) -> Iterable[str]:
     for test, what in (("evaluations", "evaluations to 99 %"), ("area", "mean hypervolume over all evaluations")):
         yield f"### By {what}"
         yield (
-            f"{text.friedman_text(summary, test)} Below, pairs of searches on the same problem with the same number as "
-            "seed: Wilcoxon's signed-rank test, corrected for the number of pairs (Holm)."
+            f"{text.friedman_text(summary, test)} Below, searches are paired by problem and seed: Wilcoxon's "
+            "signed-rank test, corrected for the number of tests (Holm)."
         )
         yield _table(text.PAIR_HEAD, text.pair_rows(summary, test))
 
@@ -110,5 +111,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """One line without markup: names come from records, and Markdown may hold HTML."""
+    """One line without markup: names come from records, and Markdown may contain HTML."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", escaped(" ".join(text.splitlines())).replace("|", "\\|"))

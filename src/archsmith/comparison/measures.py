@@ -1,4 +1,4 @@
-"""The figures of single searches, and what several of them say together."""
+"""Measures of single searches, and their statistics over seeds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from archsmith.comparison.landscape import Floats, Landscape, evaluations_to
 from archsmith.comparison.record import SearchRecord
 
 LEVELS = (90.0, 95.0, 99.0, 99.9)
-"""Percent of the best hypervolume until which evaluations are counted."""
-POINTS = 45
-"""Of a curve that is drawn, spread evenly on a logarithmic scale."""
-LATE = 0.1
-"""The last part of a search, whose overhead is given apart: most strategies slow down as they learn."""
+"""Percentages of the best hypervolume; evaluations are counted until each is reached."""
+CURVE_POINTS = 45
+"""Points of a drawn curve, evenly spaced on a logarithmic scale."""
+LATE_SHARE = 0.1
+"""The last part of a search, whose overhead is reported separately: most strategies slow down as they learn."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class SearchRun:
     """One search, measured.
 
     Args:
-        record: what it did.
-        shares: hypervolume after each evaluation, 1 is the best front's, ``(t,)``.
+        record: of the search.
+        shares: hypervolume after each evaluation, as a share of the best front's, ``(t,)``.
         box: the same in the best front's own box; ``None`` where that has no volume.
-        distances: IGD+ after each evaluation.
+        distances: IGD+ after each evaluation, ``(t,)``.
         best: the best value of each objective so far, in its unit, ``(t, m)``.
-        gap: of a single objective, how far the best value is from the table's, ``(t,)``.
+        gap: for a single objective, the best value's distance from the table's best, ``(t,)``.
     """
 
     record: SearchRecord
@@ -46,11 +46,7 @@ class SearchRun:
         return self.record.seed
 
     def reached(self, budget: int) -> float:
-        """The figure that problems are compared by: evaluations to the highest level but one, or near enough.
-
-        Returns:
-            ``budget + 1`` where it was not reached.
-        """
+        """Evaluations to :attr:`key_level`, by which strategies are ranked; ``budget + 1`` where it was not reached."""
         return min(self.evaluations_to(self.key_level), budget + 1.0)
 
     @property
@@ -72,7 +68,7 @@ class SearchRun:
 def measured(record: SearchRecord, values: Floats, land: Landscape, budget: int) -> SearchRun:
     """Measure a search by its ``values (t, m)``, NaN for failed ones, up to ``budget`` evaluations.
 
-    A search that ended before counts on with what it had.
+    The curves of a search that ended earlier are continued with their last values.
     """
     values = values[:budget]
     costs = land.costs(values)
@@ -96,11 +92,11 @@ def _held(curve: Floats, length: int) -> Floats:
 
 
 def result(runs: Sequence[SearchRun], land: Landscape, budget: int) -> dict[str, Any]:
-    """What the searches of one strategy on one problem say together; plain data."""
+    """Statistics over the searches of one strategy on one problem; plain data."""
     levels = [f"{level:g}" for level in LEVELS] + (["within"] if runs[0].key_level == "within" else [])
     boxes = [r.box[-1] for r in runs if r.box is not None]
-    late = max(1, int(LATE * budget))
-    at = np.unique(np.geomspace(1, budget, POINTS).astype(int))
+    late = max(1, int(LATE_SHARE * budget))
+    at = np.unique(np.geomspace(1, budget, CURVE_POINTS).astype(int))
     curves = np.stack([r.shares[at - 1] for r in runs])
     return {
         "seeds": sorted(r.seed for r in runs),
@@ -131,9 +127,9 @@ def result(runs: Sequence[SearchRun], land: Landscape, budget: int) -> dict[str,
 
 
 def _improvement(best: float, average: float, goal: str) -> float:
-    """How much better than the average architecture, as a share of its value."""
+    """How much better the best value is than the average architecture's, as a share of the latter."""
     better = best - average if goal == "max" else average - best
-    return better / abs(average) if average and math.isfinite(best) else 0.0  # nothing found, nothing gained
+    return better / abs(average) if average and math.isfinite(best) else 0.0
 
 
 def spread(values: Sequence[float], digits: int = 5) -> dict[str, float]:
@@ -144,14 +140,14 @@ def spread(values: Sequence[float], digits: int = 5) -> dict[str, float]:
 
 
 def _hits(values: Sequence[float]) -> dict[str, Any]:
-    """Median and quartiles, ``None`` where so many did not get there; and how many did."""
+    """Median and quartiles, ``None`` where they were not reached; and how many searches reached the level."""
     quantiles = {name: quantile(values, q) for name, q in (("median", 0.5), ("low", 0.25), ("high", 0.75))}
     found: dict[str, Any] = {name: value if math.isfinite(value) else None for name, value in quantiles.items()}
     return found | {"reached": sum(map(math.isfinite, values))}
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """A quantile by linear interpolation that may be infinite, where numpy's is not a number.
+    """A quantile by linear interpolation; infinite among infinite values, where NumPy's is NaN.
 
     >>> quantile([1, 3, float("inf")], 0.5), quantile([1, float("inf")], 0.5)
     (3.0, inf)

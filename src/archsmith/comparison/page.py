@@ -1,4 +1,4 @@
-"""The report of a comparison: one self-contained HTML page with plots, and the same as Markdown and JSON."""
+"""The report of a comparison: a self-contained HTML page with plots, and the same as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ STYLE = """
   }
 }
 """
-"""Further colours of lines, and the shades between quartiles; Plotly cannot thin a colour itself."""
+"""Further colours of lines, and their transparent versions for bands, which Plotly cannot derive from variables."""
 
 
 def write_reports(summary: Summary, folder: Path) -> list[Path]:
-    """Write ``summary.json``, ``report.md`` and ``report.html``, each whole or not at all.
+    """Write ``summary.json``, ``report.md`` and ``report.html``, each as a whole or not at all.
 
     Raises:
-        MissingExtra: without Plotly, whose script the page holds; the other two are written.
+        MissingExtra: without Plotly, whose script the page contains; the other two are written.
         StorageFull: when the disk is full.
     """
     paths = [folder / name for name in ("summary.json", "report.md", "report.html")]
@@ -57,7 +57,7 @@ def write_reports(summary: Summary, folder: Path) -> list[Path]:
 
 
 def _json(summary: Summary) -> str:
-    """With the innermost lists and objects on one line each: it is kept in repositories, where lines are compared."""
+    """JSON with each innermost list and object on one line, for readable diffs in repositories."""
     spread = json.dumps(summary, indent=1, ensure_ascii=False)
     return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: re.sub(r"\n\s*", " ", found[0]), spread) + "\n"
 
@@ -114,7 +114,7 @@ def _curves(summary: Summary, store: dict[str, Any]) -> Markup:
     chooser = element("select", *options, id="problem", data_plot="plot-curve-0")
     return element(
         "section",
-        element("h2", "How fast each gets there"),
+        element("h2", "How fast each finds the front"),
         element("div", element("label", "Problem", **{"for": "problem"}), chooser, cls="chooser"),
         _plot("curve-0", f"Hypervolume over evaluations on {problems[0]}; other problems by the list above"),
         element(
@@ -136,7 +136,7 @@ def _evaluations(summary: Summary, names: Sequence[str], store: dict[str, Any]) 
         _plot("dots", "Evaluations to 99 % of the best hypervolume by problem and strategy", height),
         element(
             "p",
-            "Medians with quartiles. An open mark lies at the budget: the median search did not get there.",
+            "Medians with quartiles. An open mark at the budget: the median search did not reach 99 %.",
             cls="note",
         ),
         element("h3", "To 95 % / 99 %, medians"),
@@ -150,7 +150,7 @@ def _overhead(summary: Summary, names: Sequence[str], store: dict[str, Any]) -> 
     store["figure-overhead"] = figures.overhead(summary)
     return element(
         "section",
-        element("h2", "What they cost themselves"),
+        element("h2", "CPU time of the strategies"),
         _plot("overhead", "CPU milliseconds a proposal by strategy", f"{max(12, 5 + 1.7 * len(names)):.0f}rem"),
         element("p", "CPU time of asking and telling, mean over a search, one mark a problem.", cls="note"),
     )
@@ -169,12 +169,12 @@ def _luck(summary: Summary, store: dict[str, Any]) -> Markup:
     size = f"{max(18, 8 + 2.6 * len(summary['strategies'])):.0f}rem"
     note = (
         "Percent of paired searches (same problem, same seed) in which the row is better than the column, equal ones "
-        f"half; * where Wilcoxon's signed-rank test, corrected by Holm, says so. "
+        f"counted half; * where the difference is significant (Wilcoxon's signed-rank test, corrected by Holm). "
         f"{text.friedman_text(summary, 'evaluations')}"
     )
     return element(
         "section",
-        element("h2", "Is it luck?"),
+        element("h2", "Are the differences significant?"),
         element("div", element("label", "By", **{"for": "test"}), chooser, cls="chooser"),
         _plot("ranks", "How often each strategy is better than each other", size),
         element("p", note, cls="note"),

@@ -1,4 +1,4 @@
-"""What is searched in a comparison: a published table and the objectives on it, under a name."""
+"""The problems of a comparison: named pairs of a published table and objectives."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from archsmith.benchmark import Benchmark, open_benchmark
 from archsmith.errors import InvalidOption, unknown
 from archsmith.metric import Objective, check_distinct
 
-BUDGET = 250
-"""Evaluations of one search where nobody says otherwise."""
+DEFAULT_BUDGET = 250
+"""Evaluations of one search unless given."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A benchmark and what is optimised on it.
+    """A benchmark and the objectives on it.
 
     Args:
         name: short, for files and tables.
         benchmark: as :func:`archsmith.benchmark.open_benchmark` reads it.
         objectives: one or more, in a fixed order.
         budget: evaluations of one search.
-        within: for a single objective, how near to the best value is near enough, in its unit.
+        within: for a single objective, the distance from the best value at which it counts as found, in its unit.
         about: one line for a list.
     """
 
     name: str
     benchmark: str
     objectives: tuple[Objective, ...]
-    budget: int = BUDGET
+    budget: int = DEFAULT_BUDGET
     within: float | None = None
     about: str = ""
 
@@ -47,7 +47,7 @@ class Problem:
 
     @property
     def entropy(self) -> int:
-        """A number of its own, equal on every machine, that goes into the seeds of its searches."""
+        """A number that depends only on ``spec``, for the seeds of its searches."""
         return int(hashlib.sha256(self.spec.encode()).hexdigest()[:12], 16)
 
     def open(self) -> Benchmark:
@@ -80,7 +80,7 @@ PROBLEMS = {
             "nb201-edgetpu",
             "nasbench201",
             "max val_acc min edgetpu_latency_ms",
-            "cells on an edge TPU; those that it has no figure for are failed evaluations and count as worst",
+            "cells on an edge TPU; those without a measured latency are failed evaluations and count as worst",
         ),
         _on("nb201-pixel3", "nasbench201", "max val_acc min pixel3_latency_ms", "cells on a Pixel 3 telephone"),
         _on("nb201-eyeriss-energy", "nasbench201", "max val_acc min eyeriss_energy_mj", "cells, energy on Eyeriss"),
@@ -106,14 +106,14 @@ PROBLEMS = {
             "ofa-surrogate",
             "ofa_mobilenet_v3",
             "max top1 min macs",
-            "subnets of Once-for-All as a fitted model sees them; no true front is known",
+            "subnets of Once-for-All, with accuracy predicted by a fitted model; the true front is unknown",
         ),
         _on("nb201-single", "nasbench201", "max val_acc", "cells, accuracy alone", within=0.1),
     )
 }
-"""The problems that archsmith's own tables are made of."""
+"""The named problems."""
 
-QUICK = ("nb201-edgegpu", "macro-flops", "graph-cora")
+QUICK_PROBLEMS = ("nb201-edgegpu", "macro-flops", "graph-cora")
 
 
 def parse_problem(text: str) -> Problem:
@@ -124,7 +124,7 @@ def parse_problem(text: str) -> Problem:
 
     Raises:
         UnknownName: with the nearest name.
-        InvalidOption: for text that is neither, or one metric twice.
+        InvalidOption: for text of another form, or a metric given twice.
     """
     text = " ".join(text.split())
     if text in PROBLEMS:
@@ -144,14 +144,14 @@ def parse_problem(text: str) -> Problem:
 
 
 def parse_problems(given: Iterable[str], budget: int | None = None) -> list[Problem]:
-    """Problems of several texts: names or patterns (``nb201-*``) with spaces between, or one of the user's own each.
+    """Problems from several texts: names or patterns (``nb201-*``) with spaces between, or one of the user's own each.
 
     Args:
-        given: nothing stands for all named ones.
-        budget: for all of them, in place of their own.
+        given: the texts; all named problems if empty.
+        budget: for all of them, instead of their own.
 
     Raises:
-        UnknownName: for a name or a pattern that stands for nothing.
+        UnknownName: for an unknown name, or a pattern that matches nothing.
     """
     texts: list[str] = []
     for text in given:

@@ -1,4 +1,4 @@
-"""One search of a comparison, as a file: everything from which its figures can be computed again."""
+"""The record of one search of a comparison: a file from which all its measures can be computed again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from archsmith.forms import reading
 
 FORMAT = 1
 RECORDS = "records"
-_MOST = 10**6
-"""Evaluations of one search that are read; curves of that length are held for each."""
+_MAX_EVALUATIONS = 10**6
+"""Evaluations of the longest search that is read; curves of that length are kept in memory for each."""
 
 
 class _Entry(TypedDict):
-    """What is shown of a strategy."""
+    """An entry as JSON."""
 
     label: str
     name: str
@@ -52,13 +52,13 @@ class _Written(TypedDict):
     versions: dict[str, str]
 
 
-_KEYS = {"entry": "contender"}
-"""Fields that files know by an older name."""
+_OLD_NAMES = {"entry": "contender"}
+"""Field -> its older name, which files keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """What one strategy did on one problem from one seed.
+    """The search of one strategy on one problem from one seed.
 
     Args:
         problem: its name.
@@ -110,7 +110,7 @@ class SearchRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; :meth:`from_json` reads it back."""
-        return {"format": FORMAT, **{_KEYS.get(name, name): value for name, value in asdict(self).items()}}
+        return {"format": FORMAT, **{_OLD_NAMES.get(name, name): value for name, value in asdict(self).items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SearchRecord:
@@ -124,7 +124,7 @@ class SearchRecord:
                 raise DamagedFile(f"its format is {data['format']!r:.20}, this version reads {FORMAT}")
         with reading("the record of a search", data, _Written):
             _check(data)
-            names = {key: name for name, key in _KEYS.items()}
+            names = {old: name for name, old in _OLD_NAMES.items()}
             rest = {names.get(key, key): value for key, value in data.items() if key != "format"}
             for key in ("objectives", "positions", "cpu_ms"):
                 rest[key] = tuple(rest[key])
@@ -135,14 +135,14 @@ class SearchRecord:
 
 
 def _check(data: Mapping[str, Any]) -> None:
-    """Refuse figures that contradict each other.
+    """Refuse data that contradict each other.
 
     Raises:
-        ValueError: saying which.
+        ValueError: naming the contradiction.
     """
     length = len(data["positions"])
-    if not 1 <= data["budget"] <= _MOST or length > _MOST:
-        raise ValueError(f"a search has 1 to {_MOST:,} evaluations")
+    if not 1 <= data["budget"] <= _MAX_EVALUATIONS or length > _MAX_EVALUATIONS:
+        raise ValueError(f"a search has 1 to {_MAX_EVALUATIONS:,} evaluations")
     if any(data[key] is not None and len(data[key]) != length for key in ("cpu_ms", "rows", "values")):
         raise ValueError("positions, rows, values and times are of different numbers of evaluations")
     if any(not -1 <= at < 2**62 for at in data["positions"]):
@@ -157,7 +157,7 @@ _LONGEST_MS = 1e12
 
 
 def record_path(folder: Path, problem: str, label: str, seed: int) -> Path:
-    """Where the record of a search lies; no two labels share a folder."""
+    """The path of a search's record; no two labels share a folder."""
     plain = re.sub(r"[^\w.=+-]+", "-", label).strip("-.")
     if plain != label:
         plain = f"{plain[:60]}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
@@ -165,7 +165,7 @@ def record_path(folder: Path, problem: str, label: str, seed: int) -> Path:
 
 
 def write_record(folder: Path, record: SearchRecord) -> None:
-    """Store a record, whole or not at all."""
+    """Write a record, as a whole or not at all."""
     write_json(record_path(folder, record.problem, record.label, record.seed), record.to_json())
 
 

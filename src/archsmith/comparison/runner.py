@@ -1,4 +1,4 @@
-"""Strategies x problems x seeds: what is missing is run, in as many processes as wanted; what is there is kept."""
+"""Runs strategies x problems x seeds in several processes; finished searches in the folder are kept."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from statistics import mean
 
 import numpy as np
 
-from archsmith.comparison.entry import COUNTED, Entry
+from archsmith.comparison.entry import COUNTED_COLUMNS, Entry
 from archsmith.comparison.problem import Problem
 from archsmith.comparison.record import SearchRecord, read_record, record_path, write_record
 from archsmith.comparison.searching import identity, opened, search_table
 from archsmith.errors import ArchsmithError, DamagedFile, InvalidOption, MissingExtra, MissingTable, unknown
 
-THREADS = {
+ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_LOOK_S = 0.5
-"""Seconds after which a stop request is noticed at the latest."""
+_STOP_CHECK_S = 0.5
+"""Seconds between two checks for a stop request."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a comparison is.
+    """Progress of a comparison.
 
     Args:
-        done: searches that are finished, those found finished among them.
-        total: all of them.
-        text: the last one.
-        remaining_s: estimate of what is left; ``None`` where nothing is known yet.
+        done: finished searches, including those kept.
+        total: all searches.
+        text: the last finished search.
+        remaining_s: estimated seconds until the end; ``None`` where there is no estimate yet.
     """
 
     done: int
@@ -52,15 +52,15 @@ class Step:
 
 @dataclass
 class ComparisonOutcome:
-    """What became of a comparison.
+    """The outcome of a comparison.
 
     Attributes:
         made: searches that were run.
-        kept: searches that were there already.
+        kept: finished searches that were in the folder.
         notes: what was left out or done again, and why.
-        failures: searches that ended with an error, which the same command tries again.
-        missing: problems that were left out because their table is not there, and how to get it.
-        idle: labels of entries that took part on no problem; the notes say why.
+        failures: searches that ended with an error; the same command tries them again.
+        missing: problems that were left out because their table was not imported, and how to get it.
+        idle: labels of entries that ran on no problem; the notes say why.
         interrupted: whether it was asked to stop; the same command goes on.
     """
 
@@ -108,24 +108,24 @@ def compare(
     on_step: Callable[[Step], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> ComparisonOutcome:
-    """Run what is missing of ``entries`` x ``problems`` x ``seeds``; the records lie in ``folder``.
+    """Run the searches of ``entries`` x ``problems`` x ``seeds`` that ``folder`` has no records of.
 
-    A record is kept if it was made by the same code with the same options on the same table and went at least as far.
-    Nothing that a search finds depends on what else is run, in which order, or in how many processes.
+    A record is kept if it was made by the same code with the same options on the same table, with at least the same
+    budget. The result of a search does not depend on the other searches, their order, or the number of processes.
 
     Args:
-        entries: with labels of their own.
+        entries: with distinct labels.
         problems: each with its budget.
         seeds: of the searches.
-        folder: is made; the folder of a comparison may grow.
+        folder: made where it is missing; later calls may add entries, problems and seeds.
         workers: processes of one thread each; 0 runs everything in this process.
-        any_code: keep records that another version of the strategy's code made, too.
-        on_step: hears how far it is.
-        stop: asked now and then; true ends it after the searches that are under way.
+        any_code: also keep records of another version of the strategy's code.
+        on_step: called with progress.
+        stop: called regularly; true ends the comparison after the searches in progress.
 
     Raises:
         UserError: for options that a strategy refuses, and columns that no problem has.
-        MissingTable: where none of the tables is there; with one of them, problems on others are left out.
+        MissingTable: when no problem's table was imported; otherwise problems without one are left out.
     """
     if workers < 0 or not (entries and problems and seeds):
         raise InvalidOption("a comparison needs a strategy, a problem and a seed, and no negative number of workers")
@@ -161,7 +161,7 @@ def compare(
 def _tasks(
     entries: Sequence[Entry], problems: Sequence[Problem], seeds: Sequence[int], outcome: ComparisonOutcome
 ) -> list[_Task]:
-    """Seed by seed, so that whatever is finished is a comparison; what cannot take part is noted."""
+    """All searches, seed by seed, so that an interrupted comparison is complete for some seeds."""
     problems = _with_table(problems, outcome)
     _check_columns(entries, problems)
     taking_part: set[tuple[str, str]] = set()
@@ -180,16 +180,16 @@ def _tasks(
 
 
 def _check_columns(entries: Sequence[Entry], problems: Sequence[Problem]) -> None:
-    """Refuse a column that none of the tables has; ``/free`` alone asks for what there is, and may find nothing."""
+    """Refuse a column that none of the tables has; ``/free`` without columns takes those there are."""
     columns = sorted({column for problem in problems for column in opened(problem).columns})
     for entry in entries:
-        for pattern in entry.free if entry.free != COUNTED else ():
+        for pattern in entry.free if entry.free != COUNTED_COLUMNS else ():
             if not fnmatch.filter(columns, pattern):
                 raise unknown("column of these problems' tables", pattern, columns)
 
 
 def _with_table(problems: Sequence[Problem], outcome: ComparisonOutcome) -> list[Problem]:
-    """The problems whose table is there; the others are noted."""
+    """The problems whose table was imported; the others are noted."""
     found: list[Problem] = []
     missing: list[MissingTable] = []
     for problem in problems:
@@ -205,7 +205,7 @@ def _with_table(problems: Sequence[Problem], outcome: ComparisonOutcome) -> list
 
 
 def _found(folder: Path, task: _Task, outcome: ComparisonOutcome, *, any_code: bool) -> SearchRecord | None:
-    """The record of ``task`` if there is one that answers it."""
+    """The record of ``task``, if there is one to keep."""
     path = record_path(folder, task.problem.name, task.entry.label, task.seed)
     if not path.exists():
         return None
@@ -227,7 +227,7 @@ def _found(folder: Path, task: _Task, outcome: ComparisonOutcome, *, any_code: b
 
 
 class _Progress:
-    """Counts searches and estimates what is left from the time that like ones took."""
+    """Counts searches, and estimates the remaining time from similar searches."""
 
     def __init__(self, total: int, workers: int, on_step: Callable[[Step], None]) -> None:
         self._total, self._workers, self._on_step = total, workers, on_step
@@ -240,33 +240,33 @@ class _Progress:
 
     def advance(self, task: _Task, seconds: float) -> None:
         self._done += 1
-        for key in _likeness(task):
+        for key in _similarity_keys(task):
             self._took[key].append(seconds / task.problem.budget)
         if task in self._left:
             self._left.remove(task)
             self._on_step(Step(self._done, self._total, str(task), sum(map(self._guess, self._left)) / self._workers))
 
     def _guess(self, task: _Task) -> float:
-        known = next(key for key in _likeness(task) if key in self._took)
+        known = next(key for key in _similarity_keys(task) if key in self._took)
         return mean(self._took[known][-20:]) * task.problem.budget
 
 
-def _likeness(task: _Task) -> tuple[str, str, str]:
-    """Keys of searches that take about as long, the likest first."""
+def _similarity_keys(task: _Task) -> tuple[str, str, str]:
+    """Keys of searches that take about as long, the most similar first."""
     return f"{task.entry.label} {task.problem.name}", task.entry.label, ""
 
 
 def _attempt(task: _Task) -> _Ended:
-    """One search, in whichever process this is."""
+    """Run one search; errors become part of the result."""
     started = time.monotonic()
     try:
         record = search_table(task.entry, task.problem, task.seed)
     except MissingExtra as error:
         return _Ended(task, None, time.monotonic() - started, missing=str(error))
-    except Exception as error:  # noqa: BLE001 - a strategy may raise anything; the others go on, and it is told
+    except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is reported, and the others go on
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
-        text = str(error) if isinstance(error, ArchsmithError) else text  # which says what and where itself
+        text = str(error) if isinstance(error, ArchsmithError) else text  # archsmith's errors name the place themselves
         return _Ended(task, None, time.monotonic() - started, error=text)
     return _Ended(task, record, time.monotonic() - started)
 
@@ -282,7 +282,7 @@ def _here(tasks: Sequence[_Task], _: int, stop: Callable[[], bool], dropped: set
 def _in_processes(
     tasks: Sequence[_Task], workers: int, stop: Callable[[], bool], dropped: set[str]
 ) -> Iterator[_Ended]:
-    """As many searches at a time as there are workers, so that a stop request has little to wait for."""
+    """Submit only as many searches at a time as there are workers, so that a stop request takes effect soon."""
     waiting = list(tasks)
     running: set[Future[_Ended]] = set()
     others = set(multiprocessing.active_children())
@@ -295,16 +295,16 @@ def _in_processes(
                         running.add(pool.submit(_attempt, task))
                 if not running:
                     break
-                ended, running = wait(running, _LOOK_S, FIRST_COMPLETED)
+                ended, running = wait(running, _STOP_CHECK_S, FIRST_COMPLETED)
                 for future in ended:
                     yield future.result()
         except BrokenProcessPool as error:
             raise ArchsmithError(
-                "a worker process died, perhaps for want of memory; what is finished is stored: give the same command "
+                "a worker process died, perhaps out of memory; finished searches are stored: give the same command "
                 "again, with fewer workers if it happens again"
             ) from error
         finally:
-            if running:  # stopped at once: nobody waits for what is under way
+            if running:  # stopped at once, or failed: end the searches in progress
                 for child in set(multiprocessing.active_children()) - others:
                     child.terminate()
             pool.shutdown(cancel_futures=True)
@@ -312,9 +312,9 @@ def _in_processes(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes that are started in this block have one thread for arithmetic, whatever libraries they load."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(THREADS)
+    """Processes started in this block use one thread for arithmetic, in all libraries."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
@@ -326,5 +326,5 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _leave_signals() -> None:
-    """Ctrl-C is the business of the process that started this one."""
+    """Ignore Ctrl-C: the process that started this one handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

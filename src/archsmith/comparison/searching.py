@@ -1,4 +1,4 @@
-"""One search of a comparison: a strategy, a problem, a seed; the time of the strategy alone is counted."""
+"""One search of a comparison: a strategy, a problem, a seed; only the strategy's CPU time is counted."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def opened(problem: Problem) -> Benchmark:
 
 @lru_cache(maxsize=64)
 def _opened(problem: Problem, folder: Path) -> Benchmark:
-    del folder  # where it is looked for may change while this process lives
+    del folder  # a key of the cache only: the folder of tables may change in this process
     return problem.open()
 
 
 def identity(entry: Entry, problem: Problem, seed: int) -> dict[str, Any]:
-    """What makes two searches the same one; the budget is no part of it, since no strategy knows it."""
+    """The fields that two equal searches share; the budget is not among them, since no strategy knows it."""
     texts = tuple(sorted(value for value in entry.options.values() if isinstance(value, str)))
     return {
         "problem": problem.name,
@@ -55,16 +55,16 @@ def identity(entry: Entry, problem: Problem, seed: int) -> dict[str, Any]:
 
 
 def search_table(entry: Entry, problem: Problem, seed: int, budget: int | None = None) -> SearchRecord:
-    """Let a strategy search until the budget of unique evaluations is spent or it has nothing left to propose.
+    """Run a search until the budget of unique evaluations is spent or the strategy has nothing left to propose.
 
     Args:
-        entry: the strategy and what it may see.
+        entry: the strategy and its options.
         problem: what it searches.
-        seed: with the problem's own number it seeds the strategy, whatever else is run.
-        budget: evaluations; the problem's own unless given.
+        seed: seeds the strategy, together with the problem's ``entropy``.
+        budget: unique evaluations; the problem's own unless given.
 
     Raises:
-        ArchsmithError: for a strategy that proposes nothing at all, of which there is nothing to record.
+        ArchsmithError: for a strategy that proposes nothing at all.
     """
     budget = problem.budget if budget is None else budget
     benchmark = opened(problem)
@@ -93,7 +93,7 @@ def search_table(entry: Entry, problem: Problem, seed: int, budget: int | None =
             break
     done = list(met.values())
     if not done:
-        raise ArchsmithError(f"{entry.label} proposed nothing; its ask(n) gives up to n proposals")
+        raise ArchsmithError(f"{entry.label} proposed nothing; its ask(n) must return up to n proposals")
     return SearchRecord(
         **identity(entry, problem, seed),
         budget=budget,
@@ -109,7 +109,7 @@ def _because(reason: Reason) -> str:
 
 
 class _Clock:
-    """CPU time of this process inside the block, shared out over the evaluations that it brought."""
+    """CPU time of this process inside the block, divided among the new evaluations."""
 
     def __init__(self) -> None:
         self.milliseconds: list[float] = []
@@ -128,7 +128,7 @@ class _Clock:
 
 
 def _sequence(benchmark: Benchmark, done: list[Evaluation], metrics: list[str]) -> Mapping[str, Any]:
-    """The evaluations as rows of the table; with rows and values of their own where the table is not everything."""
+    """The evaluations as positions in the table; with rows and values where the table does not hold the whole space."""
     rows = benchmark.space.rows([e.architecture for e in done])
     positions = tuple(benchmark.find(rows).tolist())
     if benchmark.exhaustive:

@@ -1,4 +1,4 @@
-"""Rank tests between strategies: whether the differences are more than luck, over all problems at once."""
+"""Rank tests: whether differences between strategies are significant, over all problems."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.05
-"""Below this, a corrected p-value is called a difference."""
+SIGNIFICANT_P = 0.05
+"""A difference is called significant if its corrected p-value is below this."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def friedman(scores: Mapping[str, Sequence[float]]) -> tuple[float, float, dict[
     ranks = rankdata(table, axis=0).mean(axis=1)
     means = dict(zip(scores, ranks.tolist(), strict=True))
     if (table == table[0]).all():
-        return 0.0, 1.0, means  # nothing differs anywhere: the statistic has no value
+        return 0.0, 1.0, means  # all scores are equal, and the statistic is undefined
     found = friedmanchisquare(*table)
     return float(found.statistic), float(found.pvalue), means
 
@@ -60,8 +60,8 @@ def wilcoxon_holm(differences: Mapping[tuple[str, str], Sequence[float]]) -> lis
     """Wilcoxon's signed-rank test of each pair, corrected for their number by Holm's step-down method.
 
     Args:
-        differences: pair -> score of the first less that of the second for each pair of searches, smaller is better.
-            Pairs without any search in common are left out.
+        differences: pair -> score of the first minus that of the second for each pair of searches, smaller is better.
+            Pairs without paired searches are left out.
     """
     from scipy.stats import wilcoxon
 

@@ -1,4 +1,4 @@
-"""From the records of a comparison to one table of figures: plain data that pages and plots are made of."""
+"""Computes the summary of a comparison from its records: plain data for pages and plots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from archsmith.benchmark import Benchmark
 from archsmith.comparison.entry import RANDOM
-from archsmith.comparison.landscape import DECADE, REFERENCE, Floats, Landscape
+from archsmith.comparison.landscape import LOGARITHMIC_SPAN, REFERENCE, Floats, Landscape
 from archsmith.comparison.measures import LEVELS, SearchRun, measured, result
 from archsmith.comparison.problem import PROBLEMS, Problem, parse_problem
 from archsmith.comparison.record import SearchRecord, read_records
@@ -30,23 +30,22 @@ Cells = dict[tuple[str, str], list[SearchRun]]
 
 
 class _Summary(TypedDict):
-    """What every version of a summary holds."""
+    """The field that every version of a summary has."""
 
     format: int
 
 
 def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False) -> dict[str, Any]:
-    """Everything that the records of a comparison say; plain data.
+    """The summary of a comparison's records; plain data.
 
     Args:
         folder: that :func:`archsmith.comparison.compare` wrote.
-        date: to be stated, such as ``2026-11-30``.
-        trust: whether ``module:Class`` benchmarks that the records name are imported: all of them, or those that the
-            user names.
+        date: to put into the summary, such as ``2026-11-30``.
+        trust: whether to import ``module:Class`` benchmarks that the records name: all of them, or only those given.
 
     Raises:
         UserError: when there are no records.
-        MissingTable: when a table is not there any more.
+        MissingTable: when a table is no longer there.
         RunMismatch: for records of another version of a table.
         Untrusted: for records that name code of the user's own, unless they are trusted.
     """
@@ -74,7 +73,11 @@ def summarise(folder: Path, *, date: str, trust: bool | Collection[str] = False)
     return {
         "format": FORMAT,
         "date": date,
-        "protocol": {"reference": REFERENCE, "logarithm_beyond": DECADE, "levels": [f"{x:g}" for x in LEVELS]},
+        "protocol": {
+            "reference": REFERENCE,
+            "logarithm_beyond": LOGARITHMIC_SPAN,
+            "levels": [f"{x:g}" for x in LEVELS],
+        },
         "versions": _versions(everything),
         "problems": problems,
         "strategies": [next(dict(r.entry) for r in everything if r.label == x) for x in _labels(everything)],
@@ -137,7 +140,7 @@ def _check(problem: Problem, benchmark: Benchmark, records: Sequence[SearchRecor
 
 
 def _budget(records: Sequence[SearchRecord]) -> int:
-    """How far the searches of one strategy are compared; those that had nothing left to propose do not shorten it."""
+    """The budget up to which the searches of one strategy are compared; finished searches do not reduce it."""
     return min((r.budget for r in records if r.ended == "budget"), default=max(r.budget for r in records))
 
 
@@ -153,7 +156,7 @@ def _values(record: SearchRecord, problem: Problem, benchmark: Benchmark) -> Flo
 
 
 def _landscape(problem: Problem, benchmark: Benchmark, records: Sequence[SearchRecord]) -> Landscape:
-    """Of the whole table; on a surrogate, of everything that any of the searches met."""
+    """The landscape of the whole table; on a surrogate benchmark, of all evaluations of all searches."""
     if benchmark.exhaustive:
         values = np.column_stack([benchmark.columns[o.metric] for o in problem.objectives])
         return Landscape.of(values, problem.objectives)
@@ -193,7 +196,7 @@ def _versions(records: Iterable[SearchRecord]) -> dict[str, str]:
 
 
 def _overall(cells: Cells, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each strategy over all its problems; where the median search did not get there, its budget counts."""
+    """Each strategy over all its problems; the budget is used where the median search did not reach the level."""
     found = []
     for label in dict.fromkeys(r["strategy"] for r in results):
         own = [r for r in results if r["strategy"] == label]
@@ -245,7 +248,7 @@ def _tests(cells: Cells, score: Any) -> dict[str, Any]:
 
 
 def _differences(cells: Cells, problems: Sequence[str], pair: tuple[str, str], score: Any) -> list[float]:
-    """Score of the first less that of the second, smaller is better, for each problem and seed that both have."""
+    """Score of the first minus that of the second, smaller is better, for each problem and seed that both have."""
     found = []
     for problem in problems:
         first, second = ({r.seed: r for r in cells.get((problem, label), [])} for label in pair)

@@ -1,4 +1,4 @@
-"""A summary in words: the tables of the console, of Markdown pages and of the report, from one place."""
+"""The tables of a summary as text, for the console, Markdown pages and the report."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archsmith.comparison.entry import RANDOM
-from archsmith.comparison.statistics import LEVEL
+from archsmith.comparison.statistics import SIGNIFICANT_P
 
 Summary = Mapping[str, Any]
 Rows = list[list[str]]
 
 
 def labels(summary: Summary) -> list[str]:
-    """The strategies: those on most problems first, of these the ones that need the fewest evaluations; random last."""
+    """The strategies: by number of problems, then those that need the fewest evaluations first; random search last."""
     overall = sorted(summary["overall"], key=lambda o: (o["strategy"] == RANDOM, -o["problems"], o["evaluations"]))
     return [o["strategy"] for o in overall]
 
 
 def cell(summary: Summary, problem: str, strategy: str) -> Mapping[str, Any] | None:
-    """What one strategy reached on one problem; ``None`` where it took no part."""
+    """The result of one strategy on one problem; ``None`` where it was not run."""
     found = (r for r in summary["results"] if r["problem"] == problem and r["strategy"] == strategy)
     return next(found, None)
 
@@ -38,7 +38,7 @@ def hits_with_quartiles(result: Mapping[str, Any], level: str) -> str:
 
 
 def main_rows(summary: Summary, strategies: Sequence[str]) -> Rows:
-    """One row a problem: its name, then ``95 / 99 %`` of each strategy, or one figure where ``within`` is asked."""
+    """One row a problem: its name, then each strategy's evaluations to 95 / 99 %, or to ``within`` if it is given."""
     rows = []
     for problem in summary["problems"]:
         row = [problem["name"]]
@@ -140,7 +140,7 @@ def pair_rows(summary: Summary, test: str) -> Rows:
     rows = []
     for pair in summary["tests"][test]["pairs"]:
         better = pair["first"] if pair["wins"] > pair["losses"] else pair["second"]
-        verdict = f"{better} is ahead" if pair["p_holm"] < LEVEL else "not resolved"
+        verdict = f"{better} is better" if pair["p_holm"] < SIGNIFICANT_P else "no significant difference"
         rows.append(
             [
                 f"{pair['first']} against {pair['second']}",
@@ -163,7 +163,7 @@ def friedman_text(summary: Summary, test: str) -> str:
     if found["friedman"] is None:
         return "Friedman's test needs three strategies and two problems that all of them searched."
     out = (
-        f"; left out, since they took no part in all of them: {', '.join(found['left_out'])}"
+        f"; left out, since they did not search all of them: {', '.join(found['left_out'])}"
         if found["left_out"]
         else ""
     )
@@ -190,15 +190,15 @@ def settings_rows(summary: Summary) -> Rows:
 
 
 def without(problems: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the problems whose true front nobody knows."""
+    """Names of the problems whose true front is unknown."""
     return [p["name"] for p in problems if not p["true_front"]]
 
 
 def described(summary: Summary) -> Rows:
-    """One row a strategy: what it is, with which options, and what it sees."""
+    """One row a strategy: its name, its options, and the information that it gets."""
     rows = []
     for s in sorted(summary["strategies"], key=lambda s: labels(summary).index(s["label"])):
-        options = ", ".join(f"{k}={v}" for k, v in s["options"].items()) or "as it comes"
+        options = ", ".join(f"{k}={v}" for k, v in s["options"].items()) or "defaults"
         sees = [] if s["graph"] else ["no graph view"]
         sees += [f"free metrics: {', '.join(s['free'])}"] if s["free"] else []
         sees += [f"asked for {s['batch']} at once"] if s["batch"] > 1 else []
@@ -211,11 +211,11 @@ def described(summary: Summary) -> Rows:
 def losses(summary: Summary, strategy: str) -> list[str]:
     """Where another method needs fewer evaluations at the median, or ends with more volume in the front's own box.
 
-    Other entries of the same method, and those that are told more (free metrics), are left aside.
+    Other entries of the same method, and entries that get free metrics where ``strategy`` does not, are left out.
     """
     about = {s["label"]: s for s in summary["strategies"]}
-    told = bool(about[strategy]["free"])
-    rivals = [x for x, s in about.items() if s["name"] != about[strategy]["name"] and bool(s["free"]) <= told]
+    free = bool(about[strategy]["free"])
+    rivals = [x for x, s in about.items() if s["name"] != about[strategy]["name"] and bool(s["free"]) <= free]
     found = []
     for problem in summary["problems"]:
         own = cell(summary, problem["name"], strategy)

@@ -1,3 +1,3 @@
-"""What is handed out: networks as files with their certificates, written, picked and verified."""
+"""Networks as files with their certificates: exporting and verifying."""
 
 __all__ = ["files"]

@@ -1,4 +1,4 @@
-"""Networks as files, each with a certificate that was just proven."""
+"""Exporting networks as files, each with its certificate."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Written:
 
     Args:
         name: of the network.
-        path: of the ONNX file; safetensors, architecture and certificate lie beside it.
-        certificate: what was proven of it.
-        warnings: limits that it was picked by and that the file, timed itself, does not keep.
+        path: of the ONNX file; safetensors, architecture and certificate are beside it.
+        certificate: of the file.
+        warnings: limits that it was picked by, and that the file does not meet when it is measured itself.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Written:
 
     @property
     def line(self) -> str:
-        """The certificate for people."""
+        """The certificate as one line of text."""
         return self.certificate.line
 
     def __repr__(self) -> str:
@@ -75,14 +75,14 @@ def export_network(
     Args:
         name: of the network.
         architecture: of the run's space.
-        believed: what the search found about it, by metric.
+        believed: metric -> value in the search.
         path: of the ONNX file.
         context: of the run.
-        meters: open ones by device, where several networks are exported; its own otherwise.
-        build: makes the supernet anew from the run's source; one for several networks makes it once.
+        meters: device -> open meter; opened for this network unless given.
+        build: rebuilds the supernet from the run's source; share one from :func:`builds` between networks.
 
     Raises:
-        InvalidModel: when the network's forms do not agree: nothing is certified.
+        InvalidModel: when the network's forms are not equal; no certificate is written.
         StorageFull: when the disk is full.
     """
     check_suffix(path, ".onnx")
@@ -141,13 +141,13 @@ def _certified(
 
 
 def export_meters(context: SearchContext, stack: ExitStack, reporter: Reporter) -> dict[str, MeterOnUse]:
-    """Of all devices of the run; each takes its device when it first has to measure."""
+    """Meters of all devices of the run; each takes its device's lock when it first has to measure."""
     with names_of(context.names):
         return open_meters(context.on, context.anchors, stack, keep=lambda *_: None, reporter=reporter)
 
 
 def intact(name: str, path: Path) -> Written | None:
-    """What was exported before, if every file is still the one that was certified."""
+    """An earlier export, if every file is still the one that was certified; else ``None``."""
     try:
         proof = proofs.read_certificate(path)
     except DamagedFile:
@@ -159,7 +159,7 @@ def intact(name: str, path: Path) -> Written | None:
 
 
 def builds(reporter: Reporter) -> proofs.Build:
-    """Builds the supernet of each source once: tracing takes seconds, and what is built is only read."""
+    """A function that builds the supernet of each source once and shares it: tracing takes seconds."""
     built: dict[str, Supernet] = {}
 
     def build(source: Mapping[str, Any]) -> Supernet:

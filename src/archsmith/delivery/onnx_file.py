@@ -1,4 +1,4 @@
-"""The files of networks whose layers are quantised."""
+"""Writing the ONNX files of networks, quantised where their architectures say so."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from archsmith.export.onnx_tools.quantising import FULL_PRECISION, Policy, Quant
 from archsmith.files import replacing
 from archsmith.runs.context import SearchContext
 
-AT_ONCE = 16
-"""Calibration inputs of one call of a file that takes any batch."""
+CALIBRATION_BATCH = 16
+"""Calibration inputs of one call, where the file takes any batch."""
 
 
 def write_onnx(
     context: SearchContext, own: Architecture, policy: Policy, module: nn.Module, path: Path
 ) -> tuple[WrittenFile, Quantised | None]:
-    """Write the ONNX file of ``own`` with its layers in the precisions of ``policy``.
+    """Write the ONNX file of ``own``, with its layers in the precisions of ``policy``.
 
     Args:
         context: of the run.
@@ -36,7 +36,7 @@ def write_onnx(
         path: of the file.
 
     Returns:
-        What was written, and what was quantised; ``None`` where nothing was.
+        The written file, and how it was quantised; ``None`` where it was not.
 
     Raises:
         InvalidModel: when the network cannot be exported or quantised: nothing is written.
@@ -52,7 +52,7 @@ def write_onnx(
         before = full.read_bytes()
     network = Quantisable(before, [name for name, _ in supernet.model.named_modules()])
     wanted, bits = context.joint.wanted, context.weight_bits
-    batch = AT_ONCE if written.details["dynamic_batch"] else batch_size(inputs)
+    batch = CALIBRATION_BATCH if written.details["dynamic_batch"] else batch_size(inputs)
     ranges = network.ranges(calibration_calls(supernet, own, batch, wanted.items), wanted.ranges)
     content = network.quantised(policy, ranges, weight_bits=bits)
     with replacing(path) as temporary:

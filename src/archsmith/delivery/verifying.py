@@ -1,4 +1,4 @@
-"""A certificate checked again with what is at hand here: its own files for anybody, what they name for their owner."""
+"""Verifying a certificate with the model, data and devices that its files name, as far as they may be used here."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def verify_file(
     trust: bool = False,
     on_progress: Listener = nobody,
 ) -> Verdict:
-    """Check an exported network against its certificate with everything that is at hand here.
+    """Check an exported network against its certificate, with everything that is available here.
 
-    Of somebody else's files nothing is imported, opened or connected to that they name, networks of archsmith, timm and
-    torchvision and data of archsmith aside; what was left out for that reason is skipped and says so. The current
-    folder is never looked for modules in.
+    Code, data and agents that somebody else's files name are not used, except for networks of archsmith, timm and
+    torchvision and archsmith's own data; checks that would need them are skipped and say so. Modules are never imported
+    from the current folder.
 
     Args:
         path: of the ONNX file or its certificate.
         on: device to measure on instead of each of the certificate's.
-        data: where the data lies, if it has moved, or the files are somebody else's.
-        trust: follow what the files name, now and from now on.
-        on_progress: hears what is being done.
+        data: where the data are, if they have moved, or if the files are somebody else's.
+        trust: use what the files name, now and from now on.
+        on_progress: called with progress.
 
     Raises:
         DamagedFile: when there is no certificate that can be read.
@@ -54,7 +54,7 @@ def verify_file(
     batches = _batches(proof, data, names, reasons)
     with ExitStack() as stack:
         meters = _meters(proof, on, names, stack, reasons, reporter)
-        reporter.at("verify").progress("comparing outputs, judging, measuring")
+        reporter.at("verify").progress("comparing outputs, measuring accuracy and latency")
         with names_of(names):
             verdict = proofs.verify(
                 path, build=_builder(proof, reporter), batches=batches, meter=meters, reasons=reasons
@@ -64,13 +64,13 @@ def verify_file(
 
 
 def _names(proof: Certificate, *, trust: bool) -> Names:
-    """Whose names stand in a certificate and in the architecture file beside it."""
+    """Whose names a certificate and the architecture file beside it hold."""
     file = proof.path
     if trust:
         remember(file, anywhere=True)
     architecture = proof.architecture
     found = recall(file, anywhere=True)
-    if trust and not found.own:  # where nothing can be remembered
+    if trust and not found.own:  # the home folder cannot be written, so it was not remembered
         found = Names(file, own=True, imports_from=())
     if found.own and architecture.is_file() and sha256(architecture) == proof.files[architecture][1]:
         return found
@@ -78,7 +78,7 @@ def _names(proof: Certificate, *, trust: bool) -> Names:
 
 
 def _names_of_run(proof: Certificate) -> Names | None:
-    """Those of the run that the file lies in, where it is the user's own and names the same."""
+    """The names of the run that the file is in, if the run is the user's own and names the same things."""
     folder = proof.path.resolve().parent.parent
     if proof.path.resolve().parent.name != "exports" or not (folder / "run.json").is_file():
         return None
@@ -97,7 +97,7 @@ def _names_of_run(proof: Certificate) -> Names | None:
 def _batches(
     proof: Certificate, moved: str | None, names: Names, reasons: dict[str, str]
 ) -> dict[str, Iterable[Any]] | None:
-    """The splits that the certificate speaks of, where they are at hand; the reason where they are not."""
+    """The certificate's splits of the data; ``None`` where they are not available, with the reason in ``reasons``."""
     described: Mapping[str, Any] = proof.data.get("export", {}).get("data") or {}
     if not (moved or described.get("spec")):
         return None
@@ -106,7 +106,7 @@ def _batches(
             options = described.get("options")
             if options and foreign():
                 refuse(f"read the data with {', '.join(f'{k}={v}' for k, v in options.items())}")
-        with names_of(None if moved else names):  # where the user says where the data lie, they name it
+        with names_of(None if moved else names):  # with --data the user names them
             found = open_data(
                 moved or described["spec"],
                 resize=described.get("resize"),
@@ -130,7 +130,7 @@ def _meters(
     reasons: dict[str, str],
     reporter: Reporter,
 ) -> dict[str, Meter]:
-    """An open meter for each device that is at hand; the reason for each that is not."""
+    """An open meter for each available device; for the others, the reason in ``reasons``."""
     meters = {}
     for name, part in proofs.certified_devices(proof).items():
         spec = on or str(part["spec"])
@@ -148,9 +148,9 @@ def _meters(
 
 
 def _builder(proof: Certificate, reporter: Reporter) -> proofs.Build | None:
-    """Builds the supernet that a network came from, unless only the process that searched it could."""
+    """Rebuilds the supernet that a network came from; ``None`` where its model was given as an object."""
     try:
         source = read_architecture(proof.architecture)["source"]
     except DamagedFile:
-        return builds(reporter)  # the check itself will say what is wrong with the file
+        return builds(reporter)  # the check reports what is wrong with the file
     return None if "live" in source else builds(reporter)

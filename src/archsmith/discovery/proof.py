@@ -206,9 +206,9 @@ class _Runs:
         """Why an architecture does not run as predicted, or ``""``."""
         numbers = self._structure.numbers(architecture)
         plan = self._structure.plan(numbers)
-        return self._prover.wrong(plan, list(self._foretold(numbers, plan.skipped)))
+        return self._prover.wrong(plan, list(self._predicted(numbers, plan.skipped)))
 
-    def _foretold(self, numbers: Numbers, dropped: Sequence[str]) -> Iterator[tuple[int, ...]]:
+    def _predicted(self, numbers: Numbers, dropped: Sequence[str]) -> Iterator[tuple[int, ...]]:
         inside = tuple(f"{d}." for d in dropped)
         resolution = self._structure.resolution
         whole = resolution is None or numbers[resolution.name] == len(resolution.options) - 1

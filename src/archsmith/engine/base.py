@@ -10,7 +10,7 @@ from archsmith.evaluation import Evaluation
 from archsmith.method import Method
 
 Evaluate = Callable[[Proposal], Evaluation]
-"""Answers every proposal: what goes wrong becomes an evaluation with ``status="failed"``."""
+"""Evaluates one proposal; errors become an evaluation with ``status="failed"``."""
 
 
 class Engine(Method):
@@ -20,6 +20,6 @@ class Engine(Method):
     def run(self, evaluate: Evaluate, proposals: Sequence[Proposal]) -> Generator[Evaluation]:
         """Evaluate each proposal once and yield the results as they finish.
 
-        Closing the generator gives up what has not begun. What ``evaluate`` raises is raised here;
-        the results that were yielded before stay valid.
+        Closing the generator cancels proposals that have not begun. What ``evaluate`` raises is raised here;
+        results yielded before stay valid.
         """

@@ -13,11 +13,11 @@ from archsmith.method import OURS
 
 @final
 class InProcess(Engine):
-    """Evaluates in this process, one proposal after the other, in the order they were asked."""
+    """Evaluates in this process, one proposal after another, in the given order."""
 
     paper = OURS
 
     def run(self, evaluate: Evaluate, proposals: Sequence[Proposal]) -> Generator[Evaluation]:
-        """Each result is yielded before the next proposal is begun."""
+        """Evaluate in order; each result is yielded before the next proposal begins."""
         for proposal in proposals:
             yield evaluate(proposal)

@@ -16,7 +16,7 @@ from archsmith.errors import EvaluationFailed
 from archsmith.evaluator.base import Evaluator
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet import Supernet, call, logits_of
 from archsmith.value import Value
 
@@ -43,7 +43,7 @@ class Accuracy(Evaluator):
         supernet: Supernet,
         batches: Iterable[Any],
         *,
-        metric: Metric = KNOWN["accuracy_top1"],
+        metric: Metric = KNOWN_METRICS["accuracy_top1"],
         interval: bool = False,
         files: QuantisedFiles | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class Accuracy(Evaluator):
     @classmethod
     def on_test(cls, supernet: Supernet, batches: Iterable[Any]) -> Accuracy:
         """The accuracy on the test split, with an interval, since it stands for new inputs."""
-        return cls(supernet, batches, metric=KNOWN["test_accuracy_top1"], interval=True)
+        return cls(supernet, batches, metric=KNOWN_METRICS["test_accuracy_top1"], interval=True)
 
     @property
     def metrics(self) -> Sequence[Metric]:

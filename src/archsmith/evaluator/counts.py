@@ -16,7 +16,7 @@ from archsmith.evaluator.base import Evaluator
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -37,7 +37,7 @@ class Counts(Evaluator):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (KNOWN["params"], KNOWN["macs"])
+        return (KNOWN_METRICS["params"], KNOWN_METRICS["macs"])
 
     @property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from archsmith.export.onnx_tools.by_position import positional
 from archsmith.export.onnx_tools.fast_exporter import candidate_onnx
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -39,7 +39,7 @@ class FileSize(Evaluator):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (KNOWN["size_mib"],)
+        return (KNOWN_METRICS["size_mib"],)
 
     @property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from archsmith.evaluator.kit.operator_counter import OperatorCounts, count_opera
 from archsmith.export.onnx_tools.by_position import positional
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import Paper
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -55,7 +55,7 @@ class Footprint(Evaluator):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (KNOWN["live_memory_mib"], KNOWN["arithmetic_intensity"])
+        return (KNOWN_METRICS["live_memory_mib"], KNOWN_METRICS["arithmetic_intensity"])
 
     @property
     def fingerprint(self) -> str:

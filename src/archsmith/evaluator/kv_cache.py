@@ -15,7 +15,7 @@ from archsmith.evaluator.base import Evaluator
 from archsmith.evaluator.footprint import one_input
 from archsmith.fingerprint import fingerprint_of
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -37,7 +37,7 @@ class KvCache(Evaluator):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (KNOWN["kv_cache_mib"],)
+        return (KNOWN_METRICS["kv_cache_mib"],)
 
     @property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from archsmith.hardware import Measurement
 from archsmith.hardware.block_table import Measures
 from archsmith.hardware.energy import counter_of, energy_mj, watts
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric, on_device
+from archsmith.metric import KNOWN_METRICS, Metric, on_device
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -52,10 +52,10 @@ class Latency(Evaluator):
         on_measured: Callable[[Proposal, Measurement], None] = lambda *_: None,
     ) -> None:
         self._supernet, self._meter, self._effort = supernet, meter, effort
-        self._metric = replace(KNOWN["latency_ms"], name=metric)
+        self._metric = replace(KNOWN_METRICS["latency_ms"], name=metric)
         self._candidates: Files = candidates or Candidates(supernet, meter.device)
         device = metric.partition("@")[2]
-        self._also = {stem: replace(KNOWN[stem], name=on_device(stem, device)) for stem in also}
+        self._also = {stem: replace(KNOWN_METRICS[stem], name=on_device(stem, device)) for stem in also}
         self._counter = counter_of(meter.device) if "energy_mj" in self._also else None
         self._on_measured = on_measured
         self.last: Measurement | None = None

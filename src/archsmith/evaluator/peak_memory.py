@@ -18,7 +18,7 @@ from archsmith.fingerprint import fingerprint_of
 from archsmith.hardware import Device
 from archsmith.hardware.memory import peak_memory_mib
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric, on_device
+from archsmith.metric import KNOWN_METRICS, Metric, on_device
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
 
@@ -49,7 +49,7 @@ class PeakMemory(Evaluator):
                 "computed for any"
             )
         self._supernet, self._device, self._files = supernet, device, files
-        self._metric = replace(KNOWN["peak_memory_mib"], name=on_device("peak_memory_mib", name))
+        self._metric = replace(KNOWN_METRICS["peak_memory_mib"], name=on_device("peak_memory_mib", name))
 
     @property
     def metrics(self) -> Sequence[Metric]:

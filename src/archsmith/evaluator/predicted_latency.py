@@ -23,7 +23,7 @@ from archsmith.fingerprint import fingerprint_of
 from archsmith.hardware.block_table import BlockTable, Measures, OperatorTable, Sum
 from archsmith.hardware.parts import block_paths
 from archsmith.method import OURS
-from archsmith.metric import KNOWN, Metric
+from archsmith.metric import KNOWN_METRICS, Metric
 from archsmith.progress import SILENT, Reporter
 from archsmith.supernet.supernet import Supernet
 from archsmith.value import Value
@@ -96,7 +96,7 @@ class PredictedLatency(Evaluator):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        return (replace(KNOWN["latency_ms"], name=self._metric),)
+        return (replace(KNOWN_METRICS["latency_ms"], name=self._metric),)
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Devices and how time is taken on them; see ``docs/measuring.md``."""
+"""Devices, and how latency is measured on them; see ``docs/measuring.md``."""
 
 from archsmith.hardware.base import Call, Device
 from archsmith.hardware.catalogue import DeviceInfo, available_devices, open_device

@@ -1,4 +1,4 @@
-"""What the devices that run ONNX files share: inputs that fit, files that are there."""
+"""Code shared by the devices that run ONNX files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archsmith.hardware.base import Call, Device
 
 
 class OnnxDevice(Device):
-    """A device that runs ONNX files; modules become files by the fast exporter, in memory."""
+    """A device that runs ONNX files; the fast exporter turns modules into files, in memory."""
 
     files: ClassVar[tuple[str, ...]] = (".onnx",)
 
@@ -48,15 +48,15 @@ class OnnxDevice(Device):
         return from_file(self, path, example_inputs, self.batch, self._opened)
 
     def synchronize(self) -> None:
-        """Nothing is queued: a call returns when it is done."""
+        """Return at once: nothing is queued, and a call returns when it is done."""
 
     @abstractmethod
     def _opened(self, source: str | bytes, arrays: list[NDArray[Any]]) -> Call:
-        """A file, or its content, made ready to be called on these arrays, in the order of its inputs; called once."""
+        """Load a file, or its content, and call it once; ``arrays`` are in the order of its inputs."""
 
 
 Opened = Callable[[str | bytes, list[NDArray[Any]]], Call]
-"""Makes a file, or its content, ready to be called on these arrays, in the order of its inputs."""
+"""Loads a file, or its content, to be called on arrays in the order of its inputs."""
 Shape = Sequence[int | None]
 
 
@@ -109,9 +109,9 @@ def from_file(device: Device, path: str, example_inputs: tuple[Any, ...], batch:
 
 
 def in_precision(device: Device, content: bytes, inputs: tuple[Any, ...]) -> bytes:
-    """The content of a file as the device is to run it: with all layers in int8 where that is its precision.
+    """The content of a file in the device's precision: for int8 with all layers quantised.
 
-    Random values stand for floating-point inputs; what is quantised already stays as it is.
+    Ranges come from random values for floating-point inputs. A file that is quantised already stays as it is.
     """
     from archsmith.export.onnx_tools.quantising import Policy, Quantisable, is_quantised
 
@@ -128,11 +128,11 @@ def drawn(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def check_inputs(name: str, shapes: Sequence[Shape], arrays: Sequence[NDArray[Any]]) -> None:
-    """Refuse arrays that are not as many as the network reads, or have another batch.
+    """Refuse arrays of another number or batch than the network's inputs.
 
     Args:
         name: of the device.
-        shapes: of the network's inputs; ``None`` where any size will do.
+        shapes: of the network's inputs; ``None`` for a size that is not fixed.
         arrays: to run it on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What both ONNX Runtime devices share."""
+"""Code shared by both ONNX Runtime devices."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from archsmith.hardware._onnx import check_inputs
 from archsmith.hardware.machine import package_version
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")
-"""Either brings the module; the second one with the CUDA provider."""
-_KERNEL = "_kernel_time"
-"""How the names of the events end that tell an operator's time."""
+"""Packages that contain the module; the second one has the CUDA provider."""
+_KERNEL_SUFFIX = "_kernel_time"
+"""Suffix of the profiler's events that hold an operator's time."""
 
 
 def package() -> str:
-    """The installed one of the packages; empty where there is none."""
+    """Name of the installed package; empty where there is none."""
     return next((name for name in PACKAGES if package_version(name)), "")
 
 
@@ -37,9 +37,8 @@ def session(
 ) -> Any:
     """A session of ONNX Runtime: sequential, and waiting threads do not spin.
 
-    Spinning threads take the processor from whatever else runs, so that the network would be measured at the
-    expense of its neighbours and, on busy cores, of itself. Sizes that the file leaves open become those of
-    ``arrays``, so that the runtime plans for them.
+    Spinning threads take processor time from other programs and, on busy cores, from the network itself. Sizes that
+    the file leaves open are set to those of ``arrays``, so that the runtime can plan for them.
 
     Args:
         name: of the device, for messages.
@@ -47,7 +46,7 @@ def session(
         arrays: inputs in the file's order.
         threads: of one operator.
         providers: of the runtime, the wanted one first.
-        profile: where a profile is written, the beginning of a file's name.
+        profile: prefix of the path that a profile is written to; empty for none.
 
     Raises:
         InvalidOption: when the inputs do not fit the network.
@@ -86,7 +85,7 @@ def operator_times(
     providers: Sequence[Any],
     calls: int,
 ) -> dict[tuple[str, str], float]:
-    """Name and kind of every operator -> its milliseconds in ``calls`` calls, after one that is not counted."""
+    """Name and kind of every operator -> its milliseconds in ``calls`` calls; one call before them is not counted."""
     with tempfile.TemporaryDirectory(prefix="archsmith-") as folder:
         opened = session(name, source, arrays, threads=threads, providers=providers, profile=f"{folder}/profile")
         feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays, strict=True)}
@@ -95,7 +94,7 @@ def operator_times(
         events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            times[event["name"].removesuffix(_KERNEL), event["args"]["op_name"]].append(event["dur"] / 1e3)
-    # what runs several times a call, in a loop, has as many of them in the first one
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL_SUFFIX):
+            times[event["name"].removesuffix(_KERNEL_SUFFIX), event["args"]["op_name"]].append(event["dur"] / 1e3)
+    # an operator in a loop has several times a call; leave out those of the first call
     return {key: sum(each[len(each) // (calls + 1) :]) for key, each in times.items()}

@@ -1,4 +1,4 @@
-"""What all devices check and compute alike."""
+"""Checks of options, and what else all devices share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def at_least_one(name: str, value: int) -> int:
 
 
 def thread_count(threads: int) -> int:
-    """``threads``, when there are so many processors to run them: more spin, and stall the whole machine."""
-    there = os.cpu_count() or 1
-    if at_least_one("threads", threads) > there:
-        raise InvalidOption(f"threads={threads} is more than the {there} processors here; give threads={there} or less")
+    """``threads``, when there are as many processors: more would spin and stall the whole machine."""
+    cores = os.cpu_count() or 1
+    if at_least_one("threads", threads) > cores:
+        raise InvalidOption(f"threads={threads} is more than the {cores} processors here; give threads={cores} or less")
     return threads
 
 
@@ -47,6 +47,6 @@ def device_fingerprint(spec: str, precision: str, package: str, accelerator: str
 
 
 def first_line(error: Exception) -> str:
-    """What a runtime says, without the story that follows."""
+    """The first line of a runtime's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What the devices that run modules in PyTorch share."""
+"""Code shared by the devices that run modules in PyTorch."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class TorchDevice(Device):
 
 
 class ProcessorDevice(TorchDevice):
-    """PyTorch on the processor; torch's number of threads belongs to the process: it is set for a call and put back.
+    """PyTorch on the processor; torch's number of threads, global to the process, is set for a call and restored.
 
     Args:
         threads: of one operator.
         batch: inputs of one call.
-        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted, nothing is cast on the way.
+        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted; there is no autocast.
     """
 
     hardware: ClassVar[str] = "cpu"
@@ -82,16 +82,16 @@ class ProcessorDevice(TorchDevice):
         return device_fingerprint(self.spec, self.precision, "torch")
 
     def synchronize(self) -> None:
-        """Nothing is queued: a call returns when it is done."""
+        """Return at once: nothing is queued, and a call returns when it is done."""
 
 
 class GraphicsDevice(TorchDevice):
-    """PyTorch on a CUDA graphics processor; inputs and outputs stay in its memory, minima of wall time count.
+    """PyTorch on a CUDA graphics processor; inputs and outputs stay in its memory, and wall-time minima are used.
 
     Args:
         batch: inputs of one call.
         precision: ``"fp32"``, ``"tf32"`` (TensorFloat-32 in convolutions and matrix products), or ``"bf16"``: weights
-            and inputs are converted, nothing is cast on the way.
+            and inputs are converted; there is no autocast.
     """
 
     hardware: ClassVar[str] = "cuda"
@@ -109,7 +109,7 @@ class GraphicsDevice(TorchDevice):
 
     @property
     def threads(self) -> int:
-        """Of the processor, which only hands work on."""
+        """One thread of the processor, which only launches kernels."""
         return 1
 
     @property
@@ -154,10 +154,10 @@ def prepared(
     """A call of a copy of ``module`` in inference mode, with its inputs ready; it has run once.
 
     Args:
-        device: whose ``precision`` and ``spec`` count.
-        module: lent.
+        device: its ``precision`` is used, and its ``spec`` in messages.
+        module: copied, never changed.
         example_inputs: tensors of one call.
-        wrap: makes what is called of the copied module.
+        wrap: turns the copied module into what is called, such as by compiling it.
         batch: inputs of one call.
         where: torch's name of the hardware: ``"cpu"`` or ``"cuda"``.
 
@@ -192,7 +192,7 @@ def prepared(
 
 
 def on_threads(make: Callable[[], Call], threads: int) -> Call:
-    """What ``make`` gives, made and called with so many threads; torch's number is the process's and is put back."""
+    """The call that ``make`` returns, made and called with ``threads`` threads; torch's number is restored after."""
     import torch
 
     with _threads(threads):
@@ -220,7 +220,7 @@ def _threads(threads: int) -> Iterator[None]:
 
 
 def in_tf32(make: Callable[[], Call], *, tf32: bool) -> Call:
-    """What ``make`` gives, made and called with TensorFloat-32 on or off; torch's settings are put back."""
+    """The call that ``make`` returns, made and called with TensorFloat-32 on or off; torch's settings are restored."""
     import torch
 
     backends: Any = torch.backends
@@ -242,14 +242,14 @@ def in_tf32(make: Callable[[], Call], *, tf32: bool) -> Call:
 
 
 def compiler(device: Device) -> Callable[[Any], Any]:
-    """Compiles one network by itself; what it gives compiles at the first call.
+    """A function that compiles one network; the network is compiled at its first call.
 
-    Dynamo keeps what it compiled by the code of ``forward``: after eight networks of one class it silently
-    runs the ninth eagerly. So it forgets everything before each network, each network is entered through
-    code of its own, and a network of which nothing was compiled is refused.
+    Dynamo caches what it compiled by the code of ``forward``: after eight networks of one class it silently runs the
+    ninth eagerly. So its cache is emptied before each network, each network gets a code object of its own, and a
+    network of which nothing was compiled is refused.
 
     Raises:
-        MeasurementFailed: by what it returns, when nothing of the network was compiled.
+        MeasurementFailed: at the first call, when nothing of the network was compiled.
     """
     import torch
     from torch._dynamo.backends.registry import lookup_backend
@@ -270,7 +270,7 @@ def compiler(device: Device) -> Callable[[Any], Any]:
             if graphs:
                 return compiled(*inputs)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's remarks about itself while it compiles
+                warnings.simplefilter("ignore")  # torch warns about its own code while it compiles
                 outputs = compiled(*inputs)
             if not graphs:
                 raise MeasurementFailed(

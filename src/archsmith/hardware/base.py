@@ -13,37 +13,36 @@ from archsmith.method import Method
 from archsmith.progress import Reporter
 
 Call = Callable[[], object]
-"""One forward pass on inputs that lie ready on the device."""
+"""One forward pass on inputs that are on the device already."""
 
 
 class Elsewhere(Protocol):
-    """Takes the time of a device that is not of this machine: the whole protocol runs there."""
+    """Measures on another machine: the whole protocol runs there."""
 
     def anchor(self, anchor_ms: float | None, reporter: Reporter) -> float:
-        """The reference's time on that machine when it is quiet: the given one, or that machine's own."""
+        """Milliseconds of the reference on that machine when it is quiet: the given ones, or its own."""
 
     def measure(self, call: Any, effort: str, anchor_ms: float) -> Mapping[str, Any]:
         """A measurement of a call that the device prepared, as plain data."""
 
     def peak_memory_mib(self, content: bytes, example_inputs: tuple[Any, ...]) -> float:
-        """What loading and running a network takes there: see :mod:`archsmith.hardware.memory`."""
+        """MiB that loading and running a network takes there: see :mod:`archsmith.hardware.memory`."""
 
 
 class Device(Method):
-    """Runs networks and nothing else; how time is taken is the protocol's business.
+    """Runs networks and nothing else; :mod:`archsmith.hardware.protocol` measures the time.
 
     Every device is built from keyword options only (``threads``, ``batch``, ...), each with a default.
 
     Attributes:
-        name: of its file.
-        hardware: what it occupies (``"cpu"``): of all devices on one piece of hardware, in all processes,
-            one is measured on at a time.
+        name: the name of its file.
+        hardware: the hardware that it occupies (``"cpu"``); all processes take turns in measuring on it.
         files: suffixes of the files that it runs; empty where it runs modules only.
         batch: inputs of one call.
-        precision: what it computes in, ``"fp32"`` where the spec says nothing; always set explicitly in the runtime.
-        wall_only: whether CPU time says nothing of a call, because another processor does the work.
+        precision: what it computes in, ``"fp32"`` unless the spec names another; always set explicitly in the runtime.
+        wall_only: whether CPU time does not count a call's work, because another processor does it.
         reference_batch: inputs of one call of the reference network, chosen so that it takes about a millisecond.
-        layer_precisions: beside fp32, what single layers of a file can be quantised to.
+        layer_precisions: precisions beside fp32 that single layers of a file can be quantised to.
     """
 
     name: ClassVar[str]
@@ -58,7 +57,7 @@ class Device(Method):
     @classmethod
     @abstractmethod
     def unavailable(cls) -> str:
-        """Why it does not work here, with the way out; empty where it works."""
+        """Why it does not work here, and what to do; empty where it works."""
 
     @property
     @abstractmethod
@@ -68,7 +67,7 @@ class Device(Method):
     @property
     @abstractmethod
     def threads(self) -> int:
-        """Threads of one call; with one, CPU time is trusted, with several, minima of wall time are."""
+        """Threads of one call; with one, CPU time is used, with several, wall-time minima."""
 
     @property
     @abstractmethod
@@ -80,7 +79,7 @@ class Device(Method):
         """Make ``module`` (a plain ``torch.nn.Module``) ready to be timed, in evaluation mode.
 
         Args:
-            module: lent; it comes back as it was.
+            module: not changed.
             example_inputs: tensors for one call; the first dimension is resized to the batch.
             batch: instead of the device's own.
 
@@ -90,7 +89,7 @@ class Device(Method):
 
     @abstractmethod
     def prepare_onnx(self, content: bytes, example_inputs: tuple[Any, ...], *, batch: int | None = None) -> Call:
-        """The same for the content of an ``.onnx`` file; nothing is written.
+        """Make the content of an ``.onnx`` file ready to be timed; nothing is written.
 
         Args:
             content: of the file.
@@ -104,7 +103,7 @@ class Device(Method):
 
     @abstractmethod
     def prepare_file(self, path: str, example_inputs: tuple[Any, ...]) -> Call:
-        """The same for an exported file.
+        """Make an exported file ready to be timed.
 
         Raises:
             InvalidOption: when the runtime cannot read such files, or the file was made for another batch.
@@ -112,7 +111,7 @@ class Device(Method):
         """
 
     def profile_file(self, path: str, example_inputs: tuple[Any, ...], *, calls: int) -> Profile:  # noqa: ARG002
-        """Where the time of an exported file goes; only of runtimes that tell it.
+        """The time of each operator of an exported file, for runtimes with a profiler.
 
         Args:
             path: of the file.
@@ -120,10 +119,10 @@ class Device(Method):
             calls: of the network, after one that is not counted.
 
         Raises:
-            InvalidOption: when this runtime tells no times of operators, or the file does not fit it.
+            InvalidOption: when this runtime does not report times of operators, or the file does not fit it.
             DamagedFile: when the file cannot be loaded.
         """
-        raise InvalidOption(f"{self.name} tells no times of single operators; onnxruntime and openvino do")
+        raise InvalidOption(f"{self.name} does not report times of single operators; onnxruntime and openvino do")
 
     @property
     def weight_bits(self) -> int:
@@ -139,5 +138,5 @@ class Device(Method):
         return environment()
 
     def measured_elsewhere(self) -> Elsewhere | None:
-        """Who takes the time instead of this process; nobody, for devices of this machine."""
+        """What measures instead of this process; ``None`` for devices of this machine."""
         return None

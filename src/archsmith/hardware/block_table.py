@@ -25,15 +25,15 @@ T = TypeVar("T", Part, Operator)
 
 
 class Measures(Protocol):
-    """What measuring latencies needs of a meter."""
+    """The part of a meter that measures latencies."""
 
     @property
     def device(self) -> Device:
-        """That networks are prepared for."""
+        """The device that networks are prepared for."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal means comparable latencies."""
+        """Equal fingerprints mean comparable latencies."""
 
     def measure(self, call: Call, effort: str = "search") -> Measurement:
         """The latency of a prepared call."""
@@ -41,12 +41,12 @@ class Measures(Protocol):
 
 @dataclass(frozen=True)
 class Sum:
-    """What the parts of one network take, measured one by one.
+    """The summed latency of the parts of one network.
 
     Args:
         total_ms: sum over all calls of blocks, or over all operators.
-        parts: their number.
-        measured: of them, how many kinds had not been in the table before.
+        parts: how many there are.
+        measured: how many different ones were not in the table and had to be measured.
     """
 
     total_ms: float
@@ -60,7 +60,7 @@ class _Table:
     Args:
         meter: open, or one that opens itself when it first measures.
         folder: of tables; ``tables`` in :func:`~archsmith.files.home_folder` unless given.
-        reporter: hears of every part that is measured.
+        reporter: gets progress for every part that is measured.
     """
 
     parts: ClassVar[str]
@@ -76,7 +76,7 @@ class _Table:
         return len(self._known)
 
     def _total(self, found: Sequence[T], named: Callable[[T], str], prepared: Callable[[T], Call]) -> Sum:
-        """The sum over parts, in which those that are not in the table are measured."""
+        """The sum over parts; those that are not in the table are measured."""
         if not found:
             raise MeasurementFailed(f"the network has no {self.parts} that could be measured one by one")
         new = {part.key: part for part in found if part.key not in self._known}
@@ -96,18 +96,18 @@ class _Table:
 class BlockTable(_Table):
     """A table of blocks.
 
-    A network's latency is not the sum of its blocks': runtimes fuse over their borders, and each file has costs of its
-    own for entering and for changing layouts. :class:`archsmith.evaluator.kit.latency_models.Mixture` learns the
-    difference from a few whole networks.
+    A network's latency is not the sum of its blocks': runtimes fuse operators of neighbouring blocks, and each file
+    has costs of its own for its start and for changes of layout.
+    :class:`archsmith.evaluator.kit.latency_models.Mixture` learns the difference from a few whole networks.
     """
 
     parts = "blocks"
 
     def total(self, network: nn.Module, example_inputs: tuple[Any, ...], paths: Sequence[str] | None = None) -> Sum:
-        """The sum over the blocks of ``network``, in which blocks that are not in the table are measured.
+        """The sum over the blocks of ``network``; blocks that are not in the table are measured.
 
         Args:
-            network: plain, in evaluation mode, inputs by position; lent.
+            network: plain, in evaluation mode, inputs by position; not changed.
             example_inputs: tensors of one call; the first dimension is resized to the device's batch.
             paths: of its blocks; see :func:`~archsmith.hardware.parts.parts_of`.
 
@@ -124,12 +124,12 @@ class BlockTable(_Table):
 
 
 class OperatorTable(_Table):
-    """A table of operators of ONNX files, each with the activation that runtimes compute along with it."""
+    """A table of operators of ONNX files, each with the activation that runtimes fuse into it."""
 
     parts = "operators"
 
     def total(self, content: bytes) -> Sum:
-        """The sum over the operators of a file, in which operators that are not in the table are measured.
+        """The sum over the operators of a file; operators that are not in the table are measured.
 
         Raises:
             MeasurementFailed: when the file, or one of its operators, cannot be measured.

@@ -20,9 +20,9 @@ class DeviceInfo:
     Args:
         name: of the device.
         spec: with its options at their defaults; what ``on=`` accepts.
-        unavailable: why it does not work here and the way out; empty where it works.
+        unavailable: why it does not work here, and what to do; empty where it works.
         summary: what it is.
-        hardware: what it occupies.
+        hardware: the hardware that it occupies.
         files: suffixes of the files that it runs; empty where it runs modules only.
     """
 
@@ -78,7 +78,7 @@ def available_devices() -> list[DeviceInfo]:
 def _parse(spec: str) -> tuple[str, dict[str, Any]]:
     """Name and options; a last part without ``=`` belongs to ``module:Class``."""
     known, _, address = spec.partition(":")
-    if known.strip() == "remote":  # its one option has a colon in it, and may be left without its name
+    if known.strip() == "remote":  # its address contains a colon, and ``address=`` may be left out
         return "remote", {"address": address.strip().removeprefix("address=")} if address else {}
     name, colon, rest = spec.rpartition(":")
     if not colon or "=" not in rest:

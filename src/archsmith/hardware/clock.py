@@ -1,4 +1,4 @@
-"""The two clocks of a measurement; another clock can be handed in, so that the protocol is tested without hardware."""
+"""The two clocks of a measurement; tests pass a clock of their own and need no hardware."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import final
 
 
 class Clock(ABC):
-    """Tells wall time and the CPU time of this process, in seconds."""
+    """Wall time and the CPU time of this process, in seconds."""
 
     @abstractmethod
     def wall(self) -> float:
-        """Seconds that passed, from any beginning; never runs backwards."""
+        """Seconds since an arbitrary start; never runs backwards."""
 
     @abstractmethod
     def cpu(self) -> float:

@@ -1,4 +1,4 @@
-"""Energy of one call: counted by the hardware where it has a counter that can be read, else by a stated model."""
+"""Energy of one call: measured with the hardware's counter where there is one, else modelled as power times latency."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from archsmith.value import Value
 
 RAPL = Path("/sys/class/powercap")
 WATTS = {"cpu": 10.0, "cuda": 250.0, "remote": 5.0}
-"""The model: what one busy thread of a processor, a busy graphics processor, or a busy thread of a board draws.
+"""The model's watts: of one busy thread of a processor, of a busy graphics processor, of one busy thread of a board.
 
-Round figures of common hardware, not of yours: ``ARCHSMITH_WATTS`` gives those of the device as a whole.
+Round figures of common hardware, not of yours: set ``ARCHSMITH_WATTS`` to the watts of your whole device.
 """
-SPELLS, SPELL_S = 5, 0.3
-"""Readings of a counter, and how long the network runs for each: counters move once a millisecond or less."""
+READINGS, READING_S = 5, 0.3
+"""Readings of a counter, and seconds that the network runs for each: counters step once a millisecond or less often."""
 
 
 class EnergyCounter(ABC):
-    """A counter of the hardware that only ever grows."""
+    """A counter of the hardware that only grows."""
 
     @abstractmethod
     def joules(self) -> float:
-        """What was used since some beginning."""
+        """Joules used since an arbitrary start."""
 
 
 @final
 class Rapl(EnergyCounter):
-    """Running Average Power Limit: the processor packages as a whole, whoever makes them work.
+    """Running Average Power Limit: the energy of whole processor packages, for all programs together.
 
     Args:
         root: of the system's power-capping folder.
@@ -50,7 +50,7 @@ class Rapl(EnergyCounter):
 
     @classmethod
     def here(cls, root: Path = RAPL) -> Rapl | None:
-        """The counter, where there is one that this user may read."""
+        """The counter; ``None`` where there is none that this user may read."""
         try:
             found = cls(root)
         except (OSError, ValueError):
@@ -58,7 +58,7 @@ class Rapl(EnergyCounter):
         return found if found._domains else None
 
     def joules(self) -> float:
-        """Of all packages; a counter that began anew at zero is seen through."""
+        """Joules of all packages; counters that wrap around to zero are corrected."""
         now = [self._read(d) for d in self._domains]
         steps = zip(now, self._last, self._most, strict=True)
         self._sum += sum(a - b if a >= b else a - b + most for a, b, most in steps)
@@ -72,7 +72,7 @@ class Rapl(EnergyCounter):
 
 @final
 class Nvml(EnergyCounter):
-    """NVIDIA's management library: the first graphics processor as a whole.
+    """NVIDIA's management library: the energy of the whole first graphics processor.
 
     Args:
         library: the loaded library.
@@ -85,7 +85,7 @@ class Nvml(EnergyCounter):
 
     @classmethod
     def here(cls) -> Nvml | None:
-        """The counter, where the driver's library is there and the graphics processor counts."""
+        """The counter; ``None`` without the driver's library, or where the graphics processor has no counter."""
         try:
             found = cls(ctypes.CDLL("libnvidia-ml.so.1"))
             found.joules()
@@ -94,7 +94,7 @@ class Nvml(EnergyCounter):
         return found
 
     def joules(self) -> float:
-        """Since the driver was loaded."""
+        """Joules since the driver was loaded."""
         millijoules = ctypes.c_ulonglong()
         if self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle, ctypes.byref(millijoules)):
             raise OSError("this graphics processor does not count its energy")
@@ -102,14 +102,14 @@ class Nvml(EnergyCounter):
 
 
 def counter_of(device: Device) -> EnergyCounter | None:
-    """The counter of what a device occupies; none where there is none, or it is another machine's."""
+    """The counter of a device's hardware; ``None`` where there is none, or the device is on another machine."""
     if device.hardware == "cpu":
         return Rapl.here()
     return Nvml.here() if device.hardware == "cuda" else None
 
 
 def watts(device: Device) -> float:
-    """What the model says that a device draws while it runs a network.
+    """Watts that a device draws while it runs a network, by the model.
 
     Raises:
         InvalidOption: when ``ARCHSMITH_WATTS`` is no positive number.
@@ -134,28 +134,29 @@ def energy_mj(
     *,
     clock: Clock | None = None,
 ) -> Value:
-    """Millijoules of one call of a prepared network; the hardware must be held, and quiet for a counter to be right.
+    """Millijoules of one call of a prepared network, idle power included.
 
-    Measured: what the counter shows over spells in which nothing else of ours runs, idle power included; the median of
-    five, with their range. Modelled: the model's watts times the latency.
+    Hold the hardware's lock; a counter is right only if no other program runs. Measured: the network is called for
+    0.3 s between two readings of the counter; the median of five such periods, with their range as the interval.
+    Modelled: the model's watts times the latency.
 
     Args:
         device: that prepared the call.
         call: one forward pass.
         latency: in milliseconds, as it was measured.
         counter: from :func:`counter_of`.
-        clock: the system's unless another is handed in.
+        clock: the system's unless given.
 
     Raises:
-        MeasurementFailed: when the counter stands still.
+        MeasurementFailed: when the counter does not change.
     """
     if counter is None:
         power = watts(device)
         return Value(power * latency.value, "modelled", power * latency.low, power * latency.high)
     clock = clock or SystemClock()
     found = []
-    for _ in range(SPELLS):
-        before, end, calls = counter.joules(), clock.wall() + SPELL_S, 0
+    for _ in range(READINGS):
+        before, end, calls = counter.joules(), clock.wall() + READING_S, 0
         while calls == 0 or clock.wall() < end:
             call()
             calls += 1

@@ -14,8 +14,8 @@ from archsmith.errors import Interrupted, RunLocked
 from archsmith.files import parsed_json, read_bytes, translating
 from archsmith.progress import SILENT, Reporter
 
-_LONGEST = 4096
-"""Bytes of a lock that are read: it names a process."""
+_LARGEST_LOCK = 4096
+"""Bytes of the largest lock file that is read; it names a process."""
 
 _held: dict[Path, tuple[int, int]] = {}
 """Lock file -> (descriptor, holders in this process): several devices of one run share one processor."""
@@ -25,13 +25,13 @@ _guard = threading.Lock()
 class HardwareLock:
     """An exclusive lock between processes; within one process it may be taken again.
 
-    The system releases it when the process ends, however it ends, so no stale lock is ever left behind.
+    The system releases it when the process ends, even when it is killed, so no stale lock is left behind.
 
     Args:
-        file: names the hardware; its text says who holds it.
+        file: its name is that of the hardware; it contains the process that holds the lock.
         wait_s: how long to wait for another process before refusing.
-        reporter: hears once who holds it, when waiting begins; asked between two attempts whether to stop.
-        pause_s: between two attempts.
+        pause_s: seconds between two attempts.
+        reporter: gets the holder's name once, when waiting begins; asked between two attempts whether to stop.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class HardwareLock:
 
     def _holder(self) -> str:
         try:
-            found: Any = parsed_json(read_bytes(self.file, most=_LONGEST))
+            found: Any = parsed_json(read_bytes(self.file, most=_LARGEST_LOCK))
             return f"process {int(found['pid'])}"
         except (OSError, ValueError, LookupError, TypeError, OverflowError):
             return "another process"  # it has the lock but has not written its name yet
 
 
 def _lock(descriptor: int) -> bool:
-    """Take the system's lock without waiting; on systems without one, everybody gets it."""
+    """Take the system's lock without waiting; always true on systems without such locks."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""Where a figure came from: the machine and the versions, as plain data."""
+"""The machine and the versions of packages, as plain data."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("archsmith", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "numpy")
-"""Whose versions a figure may depend on."""
+"""Packages whose versions may change a measured value."""
 
 
 def processor() -> dict[str, Any]:
-    """What stays the same from day to day on one machine: architecture, processor, cores, memory."""
+    """The fixed properties of this machine: architecture, processor, cores, memory."""
     return {
         "machine": platform.machine(),
         "cpu": _cpu_model(),
@@ -38,7 +38,7 @@ def environment() -> dict[str, Any]:
 def int8_weight_bits() -> int:
     """Bits of int8 weights with which no sum saturates: 8, or 7 on an x86 processor without VNNI.
 
-    Such processors add two products of eight bits in sixteen, which is not enough.
+    Such processors add two products of 8-bit numbers in 16 bits, which can overflow.
     """
     if platform.machine().lower() in ("arm64", "aarch64"):
         return 8
@@ -59,7 +59,7 @@ def package_version(name: str) -> str:
 
 @cache
 def nvidia_gpu() -> str:
-    """Name, driver and memory of the first NVIDIA graphics processor; empty where the driver shows none."""
+    """Name, driver and memory of the first NVIDIA graphics processor; empty where the driver finds none."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ""
@@ -72,12 +72,12 @@ def nvidia_gpu() -> str:
 
 
 def load_average() -> float | None:
-    """Processes that wanted to run over the last minute; ``None`` where the system does not say."""
+    """Mean number of processes that wanted to run in the last minute; ``None`` where the system does not tell."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def governor() -> str | None:
-    """How the system chooses the clock rate of the first core (``performance``, ``powersave`` ...), where it says."""
+    """How the system sets the first core's clock rate (``performance``, ``powersave`` ...); ``None`` where unknown."""
     try:
         return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""The latency of an ONNX file, and where its time goes."""
+"""The latency of an ONNX file, and the time of each of its operators."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def measure_file(path: Path, *, on: str, on_progress: Listener = nobody) -> Meas
 
 
 def profile_file(path: Path, *, on: str, calls: int = 50, on_progress: Listener = nobody) -> Profile:
-    """Where the time of an ONNX file goes, operator by operator.
+    """The time of each operator of an ONNX file.
 
     Raises:
-        UserError: when there is no such file, or the device cannot run it or tells no such times.
+        UserError: when there is no such file, or the device cannot run it or does not report such times.
     """
     reporter = Reporter(on_progress)
     if not path.is_file():

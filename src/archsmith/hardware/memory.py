@@ -1,6 +1,6 @@
 """Peak memory of one call, measured in a process of its own.
 
-``python -m archsmith.hardware.memory SPEC`` reads an archive of a file and its inputs, and prints what it took.
+``python -m archsmith.hardware.memory SPEC`` reads an archive of a file and its inputs, and prints the peak in MiB.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from archsmith.hardware.base import Device
 from archsmith.hardware.catalogue import open_device
 from archsmith.hardware.reference import reference_call
 
-CALLS = 3
-LIMIT_S = 120.0
+NETWORK_CALLS = 3
+TIMEOUT_S = 120.0
 
 
 def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, ...]) -> float:
-    """MiB of resident memory that loading and running a network takes at most, beyond the runtime itself.
+    """Peak resident memory, in MiB, of loading and running a network, without the runtime's own.
 
-    In a new process the runtime is loaded and runs the reference network; what the process then holds is subtracted
-    from the most that it holds while the network is loaded and run three times: weights, what the runtime makes of
-    them, activations, and the file itself while it is read.
+    A new process loads the runtime and runs the reference network; its resident memory is then subtracted from its
+    peak while it loads the network and runs it three times. That counts weights, the runtime's copies of them,
+    activations, and the file itself while it is read.
 
     Args:
         device: that runs ONNX files; one on another machine measures there.
@@ -37,7 +37,7 @@ def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, .
 
     Raises:
         InvalidOption: when the device runs modules only.
-        MeasurementFailed: when the process dies or takes too long, or the system does not tell.
+        MeasurementFailed: when the process dies or takes too long, or the system does not report its memory.
     """
     if ".onnx" not in device.files:
         raise InvalidOption(f"peak memory is measured on devices that run ONNX files, not on {device.spec}")
@@ -48,10 +48,10 @@ def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, .
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     try:
         done = subprocess.run(
-            command, input=archive, capture_output=True, timeout=LIMIT_S, check=False, env=environment
+            command, input=archive, capture_output=True, timeout=TIMEOUT_S, check=False, env=environment
         )
     except subprocess.TimeoutExpired as error:
-        raise MeasurementFailed(f"measuring the memory took longer than {LIMIT_S:g} s") from error
+        raise MeasurementFailed(f"measuring the memory took longer than {TIMEOUT_S:g} s") from error
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:
@@ -62,7 +62,7 @@ def peak_memory_mib(device: Device, content: bytes, example_inputs: tuple[Any, .
 
 
 def main() -> None:
-    """Measure what comes on standard input; the response is one line of JSON."""
+    """Measure the network on standard input; print one line of JSON."""
     archive = sys.stdin.buffer.read()
     try:
         response: dict[str, Any] = {"peak_mib": _measured(sys.argv[1], archive)}
@@ -74,17 +74,17 @@ def main() -> None:
 def _measured(spec: str, archive: bytes) -> float:
     arrays, content = unpack(archive, most=1 << 40)
     device = open_device(spec)
-    reference_call(device)()  # the runtime's own needs, before the network's
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    reference_call(device)()  # so that the runtime's own memory is in ``before``
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     before = _status("VmRSS")
     call = device.prepare_onnx(content or b"", tuple(arrays))
-    for _ in range(CALLS):
+    for _ in range(NETWORK_CALLS):
         call()
     return (_status("VmHWM") - before) / 1024
 
 
 def _status(name: str) -> int:
-    """KiB, from the kernel's account of this process."""
+    """KiB, from the kernel's status file of this process."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 

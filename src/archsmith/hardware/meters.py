@@ -1,4 +1,4 @@
-"""Meters of several devices, each of which takes its device when it first has to measure."""
+"""Meters of several devices; each takes its device's lock when it first has to measure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from archsmith.progress import SILENT, Reporter
 
 
 class MeterOnUse:
-    """A meter whose anchor is known: it takes the device when it first has to measure, and keeps it."""
+    """A meter that takes its device's lock when it first has to measure, and keeps it."""
 
     def __init__(self, meter: Meter, stack: ExitStack) -> None:
         self._meter, self._stack, self.entered = meter, stack, False
 
     @property
     def device(self) -> Device:
-        """That networks are prepared for."""
+        """The device that networks are prepared for."""
         return self._meter.device
 
     @property
@@ -42,17 +42,17 @@ def open_meters(
     keep: Callable[[str, float], Any],
     reporter: Reporter = SILENT,
 ) -> dict[str, MeterOnUse]:
-    """A meter for each device; those whose anchor is not known yet take it now.
+    """A meter for each device; an anchor that is not known yet is measured now.
 
-    Once the anchor is known a device is taken only when something has to be measured: a finished search answers from
-    the store.
+    A device whose anchor is known is taken only when something has to be measured: a resumed search that finds all
+    results in the store needs no hardware.
 
     Args:
         on: name -> spec, or an open device.
         anchors: name -> milliseconds, of a run that goes on.
-        stack: closes them.
-        keep: told the name and the anchor of each device that had none.
-        reporter: hears what is being done; asked to stop while another process measures on the same hardware.
+        stack: closes the meters.
+        keep: called with the name and the anchor of each device that had none.
+        reporter: gets progress; asked whether to stop while another process measures on the same hardware.
     """
     meters = {}
     for name, spec in on.items():

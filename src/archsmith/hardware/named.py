@@ -1,4 +1,4 @@
-"""The devices of a search by name: one as it always was, or several, each with a metric of its own."""
+"""The devices of a search by name: one without a name, or several, each with its own metrics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from archsmith.metric import on_device
 
 On = str | Sequence[str] | Mapping[str, str]
 """``"onnxruntime"``, ``["onnxruntime", "pi=remote:10.0.0.7:7465"]`` or ``{"pi": "remote:10.0.0.7:7465"}``."""
-ALONE = ""
-"""The name of a device that needs none, because it is the only one."""
-TIMED = ("latency_ms", "throughput", "energy_mj")
-"""Metrics for which a device is taken and a network timed."""
-MEASURED = (*TIMED, "peak_memory_mib")
-"""Metrics of which each of several devices has its own."""
+UNNAMED = ""
+"""The name of the only device, unless it is given one."""
+TIMED_METRICS = ("latency_ms", "throughput", "energy_mj")
+"""Metrics that need a network timed on a device."""
+MEASURED_METRICS = (*TIMED_METRICS, "peak_memory_mib")
+"""Metrics that each of several devices has of its own, such as ``latency_ms@pi``."""
 
 
 def named_devices(on: On) -> dict[str, str]:
@@ -29,7 +29,8 @@ def named_devices(on: On) -> dict[str, str]:
     {'': 'onnxruntime'}
 
     Raises:
-        InvalidOption: for what is no device, none at all, two of one name, or a name that no metric could have.
+        InvalidOption: for what is no device, for none at all, for two of one name, or for a name with other characters
+            than letters, digits, ``-``, ``_`` and ``.``.
     """
     listed: Any = [on] if isinstance(on, str) or not isinstance(on, Iterable) else on
     specs = [*on, *on.values()] if isinstance(on, Mapping) else list(listed)
@@ -40,8 +41,8 @@ def named_devices(on: On) -> dict[str, str]:
     given = list(on.items()) if isinstance(on, Mapping) else [_split(spec) for spec in specs]
     if not given:
         raise InvalidOption("a search needs a device to measure on, such as on='onnxruntime:threads=1'")
-    if len(given) == 1 and given[0][0] == ALONE:
-        return {ALONE: given[0][1]}
+    if len(given) == 1 and given[0][0] == UNNAMED:
+        return {UNNAMED: given[0][1]}
     found: dict[str, str] = {}
     for name, spec in given:
         called = name or spec.partition(":")[0].strip()
@@ -56,21 +57,21 @@ def named_devices(on: On) -> dict[str, str]:
 
 
 def device_metrics(on: Mapping[str, str]) -> list[str]:
-    """The metrics that the devices give."""
-    return [on_device(stem, name) for stem in MEASURED for name in on]
+    """The metrics of all devices, such as ``latency_ms@pi``."""
+    return [on_device(stem, name) for stem in MEASURED_METRICS for name in on]
 
 
 def recorded(on: Mapping[str, str]) -> str | dict[str, str]:
-    """The devices' canonical specs, as a run writes them down: text for one without a name."""
+    """The devices' canonical specs, as a run records them: text for one without a name, else name -> spec."""
     specs = {name: open_device(spec).spec for name, spec in on.items()}
-    return specs.get(ALONE, specs)
+    return specs.get(UNNAMED, specs)
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Name and spec of ``NAME=SPEC`` or ``SPEC``: in a spec, no ``=`` stands before the first colon."""
+    """Name and spec of ``NAME=SPEC`` or ``SPEC``; a spec has no ``=`` before its first colon."""
     name, equals, spec = text.partition("=")
     if not equals or ":" in name:
-        return ALONE, text
+        return UNNAMED, text
     if not name.strip() or not spec.strip():
         raise InvalidOption(f"cannot read the device {text!r}; write SPEC or NAME=SPEC, such as pi=remote:HOST:PORT")
     return name.strip(), spec.strip()

@@ -1,4 +1,4 @@
-"""A network's file taken apart into its operators, each as a file of its own."""
+"""A network's ONNX file split into its operators, each as a file of its own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from archsmith.errors import MeasurementFailed, require
 from archsmith.export.onnx_tools.simplifying import simplified
 
-FREE = frozenset({"Constant", "Identity", "Shape", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
-"""Operators that move nothing: runtimes hand the same memory on."""
-JOINED = frozenset({"Relu", "Clip", "LeakyRelu"})
-"""Activations that runtimes compute together with the operator before them."""
+FREE_OPERATORS = frozenset({"Constant", "Identity", "Shape", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
+"""Operators that cost nothing: runtimes pass the same memory on."""
+FUSED_ACTIVATIONS = frozenset({"Relu", "Clip", "LeakyRelu"})
+"""Activations that runtimes fuse into the operator before them."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a network, with an activation that follows it alone.
+    """One operator of a network, with the activation that is fused into it.
 
     Args:
-        name: kind and place, for messages.
-        content: an ONNX file with nothing else in it.
-        inputs: random arrays of the shapes that it reads.
+        name: kind and name, for messages.
+        content: an ONNX file of this operator alone.
+        inputs: random arrays of its input shapes.
         key: sixteen hexadecimal digits: equal for operators of one kind, settings and shapes, whatever their weights.
     """
 
@@ -45,7 +45,7 @@ def operators_of(content: bytes) -> list[Operator]:
         InvalidModel: when the runtime cannot read the file.
         MeasurementFailed: where a shape is not known.
     """
-    onnx = require("onnx", extra="onnx", purpose="Taking networks apart")
+    onnx = require("onnx", extra="onnx", purpose="Splitting networks into operators")
     model = onnx.shape_inference.infer_shapes(simplified(onnx.ModelProto.FromString(content)), data_prop=True)
     graph = model.graph
     made = {name for node in graph.node for name in node.output}
@@ -55,11 +55,11 @@ def operators_of(content: bytes) -> list[Operator]:
     after = {
         node.input[0]: node
         for node in graph.node
-        if node.op_type in JOINED and node.input[0] in made and uses[node.input[0]] == 1
+        if node.op_type in FUSED_ACTIVATIONS and node.input[0] in made and uses[node.input[0]] == 1
     }
     found = []
     for node in graph.node:
-        if node.op_type in FREE or node in after.values():
+        if node.op_type in FREE_OPERATORS or node in after.values():
             continue
         nodes = [node, *([after[node.output[0]]] if node.output[0] in after else [])]
         found.append(_operator(onnx, nodes, known, weights, model.opset_import))
@@ -87,7 +87,7 @@ def _operator(
 
 
 def _value(weight: Any) -> bytes:
-    """Integers say what is done (axes, sizes), floats do not change the time."""
+    """A weight in the key: integers (axes, sizes) in full; floats left out, as the time does not depend on them."""
     return b"" if weight.data_type in (1, 10, 11, 16) else bytes(weight.SerializeToString())
 
 
@@ -102,7 +102,7 @@ def _sizes(info: Any) -> tuple[int | None, ...]:
 
 
 def _drawn(onnx: Any, kind: int, sizes: tuple[int | None, ...]) -> NDArray[Any]:
-    """Standard normal values; zeros for whole numbers, which may be places in something else."""
+    """Standard normal values; zeros for whole numbers, which may be indices."""
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
     if dtype.kind == "f":
         return np.random.default_rng(0).standard_normal([s or 1 for s in sizes]).astype(dtype)

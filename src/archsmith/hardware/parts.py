@@ -1,4 +1,4 @@
-"""A network taken apart into the blocks that follow one another, each with the inputs that it gets."""
+"""A network split into its consecutive blocks, each with its inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archsmith.errors import MeasurementFailed, require
 if TYPE_CHECKING:
     from torch import nn
 
-_SIMPLE = (int, float, str, bool, type(None))
+_PLAIN_TYPES = (int, float, str, bool, type(None))
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Part:
 
     Args:
         path: of the module in the network.
-        network: the block as a module of tensors by position; it shares the network's weights.
+        network: the block as a module that takes only tensors, by position; it shares the network's weights.
         inputs: the tensors of the call.
-        key: sixteen hexadecimal digits: equal for blocks of one structure that get inputs of one shape, whatever their
+        key: sixteen hexadecimal digits: equal for blocks of equal structure and equal shapes of inputs, whatever their
             weights.
     """
 
@@ -35,10 +35,10 @@ class Part:
 
 
 def block_paths(network: nn.Module) -> list[str]:
-    """The modules that are measured as one: the members of rows of blocks, and what stands beside such rows.
+    """Paths of the modules that are measured as one: the members of rows of blocks, and the modules beside such rows.
 
-    A row is a ``Sequential`` or ``ModuleList`` with at least two blocks in it, and a block is a module with modules
-    in it that is no plain sequence of layers. Whatever has a row somewhere in it is opened.
+    A row is a ``Sequential`` or ``ModuleList`` with at least two blocks in it. A block is a module that contains
+    modules and is no plain sequence of layers. A module that contains a row is split into its children.
     """
     return list(_closed("", network))
 
@@ -47,34 +47,34 @@ def parts_of(network: nn.Module, inputs: tuple[Any, ...], paths: Sequence[str] |
     """The calls of blocks in one forward pass, in order.
 
     Args:
-        network: in evaluation mode, inputs by position; lent, and run once.
+        network: in evaluation mode, inputs by position; run once, not changed.
         inputs: of one call.
-        paths: of the blocks, those that it does not have left out; found unless given. A smaller network of a supernet
-            has rows of a single block, which are not found: the paths are those of the largest.
+        paths: of the blocks; :func:`block_paths` unless given; paths that the network lacks are ignored. Give those of
+            the largest network for a subnet: a row with a single block left would not be recognised.
 
     Raises:
         MeasurementFailed: when the network does not run.
     """
-    torch = require("torch", extra="torch", purpose="Taking networks apart")
+    torch = require("torch", extra="torch", purpose="Splitting networks into blocks")
     found: list[Part] = []
 
-    def listen(path: str) -> Any:
-        def heard(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def recorder(path: str) -> Any:
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             found.append(_part(path, module, args, kwargs))
 
-        return heard
+        return record
 
     modules = dict(network.named_modules())
     with ExitStack() as stack:
         for path in block_paths(network) if paths is None else paths:
             if path in modules:
-                handle = modules[path].register_forward_pre_hook(listen(path), with_kwargs=True)
+                handle = modules[path].register_forward_pre_hook(recorder(path), with_kwargs=True)
                 stack.callback(handle.remove)
         try:
             with torch.no_grad():
                 network(*inputs)
         except Exception as error:  # a user's network may raise anything
-            raise MeasurementFailed(f"the network cannot be run to take it apart: {error}") from error
+            raise MeasurementFailed(f"the network cannot be run to split it into blocks: {error}") from error
     return found
 
 
@@ -116,13 +116,13 @@ def _part(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[s
     rest = [None if isinstance(x, torch.Tensor) else x for x in leaves]
     places = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
     shapes = [(tuple(x.shape), str(x.dtype)) for x in tensors]
-    said = [repr(x) if isinstance(x, _SIMPLE) else type(x).__qualname__ for x in rest]
-    text = repr((parts_signature(module), shapes, said, places))
+    others = [repr(x) if isinstance(x, _PLAIN_TYPES) else type(x).__qualname__ for x in rest]
+    text = repr((parts_signature(module), shapes, others, places))
     return Part(path, _called(module, rest, places, form), tensors, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def parts_signature(module: nn.Module) -> list[Any]:
-    """All that the time of a call depends on beside its inputs: classes, settings, and shapes of weights."""
+    """Everything but the inputs that the time of a call depends on: classes, settings, and shapes of weights."""
     found = []
     for name, inner in module.named_modules():
         settings = {
@@ -140,11 +140,11 @@ def parts_signature(module: nn.Module) -> list[Any]:
 def _is_simple(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(_is_simple(v) for v in value)
-    return isinstance(value, _SIMPLE)
+    return isinstance(value, _PLAIN_TYPES)
 
 
 def _called(module: nn.Module, rest: list[Any], places: list[int], form: Any) -> nn.Module:
-    """``module`` as a function of tensors alone; what else it is called with is fixed."""
+    """``module`` as a function of tensors alone; its other arguments are fixed."""
     from torch import nn
     from torch.utils import _pytree
 

@@ -1,4 +1,4 @@
-"""Where the time of a network goes: operator by operator, as its runtime tells it."""
+"""The time of each operator of a network, as its runtime reports it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from archsmith.export.onnx_tools.scopes import NAME_SCOPES
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """One operator of a network as the runtime runs it, which may be several of the file's in one.
+    """One operator as the runtime runs it; it may be several of the file's operators, fused.
 
     Args:
         name: the runtime's.
         kind: such as ``"Conv"``.
-        ms: of one call of the network, a mean over calls.
-        module: path of the module that it comes from, where the file tells.
+        ms: milliseconds in one call of the network, a mean over calls.
+        module: path of the module that it comes from; empty where the file does not record it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Profile:
 
     @property
     def total_ms(self) -> float:
-        """Sum over the operators; the runtime's own work between them is not in it, that of profiling is."""
+        """Sum over the operators, the profiler's overhead included; the runtime's work between them is not."""
         return sum(o.ms for o in self.operators)
 
     def by_kind(self) -> dict[str, tuple[int, float]]:
@@ -63,13 +63,13 @@ class Profile:
 
 
 def profile_of(device: str, calls: int, times: Mapping[tuple[str, str], float], path: str) -> Profile:
-    """A profile from what a runtime has told.
+    """A profile from the times that a runtime reported.
 
     Args:
         device: its spec.
         calls: of the network.
         times: name and kind of an operator -> milliseconds in all calls together.
-        path: of the file, which may tell modules.
+        path: of the file, which may record the modules.
     """
     modules = modules_of(path)
     found = [
@@ -80,7 +80,7 @@ def profile_of(device: str, calls: int, times: Mapping[tuple[str, str], float], 
 
 
 def modules_of(path: str) -> dict[str, str]:
-    """Name of an operator, or of what it gives -> path of its module, as torch's exporter writes it into ONNX files."""
+    """Name of an operator, or of its output -> path of its module, as torch's exporter writes it into ONNX files."""
     onnx = require("onnx", extra="onnx", purpose="Reading ONNX files")
     if not Path(path).is_file():
         return {}
@@ -90,13 +90,13 @@ def modules_of(path: str) -> dict[str, str]:
             if entry.key == NAME_SCOPES:
                 scopes = ast.literal_eval(entry.value)  # modules from the outermost in, and last the operator itself
                 module = next((s for s in reversed(scopes[:-1]) if s), "").removeprefix("network.")
-                # runtimes call operators that they have changed by what these give
+                # runtimes name operators that they have changed after their outputs
                 found |= dict.fromkeys([node.name, *node.output], module)
     return found
 
 
 def _of_fused(name: str, modules: Mapping[str, str]) -> str:
-    """The module of the longest known name in that of a fused operator."""
+    """The module of the longest known name that a fused operator's name contains."""
     inside = [known for known in modules if known and known in name]
     return modules[max(inside, key=len)] if inside else ""
 

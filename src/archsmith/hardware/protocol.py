@@ -1,9 +1,9 @@
 """The measurement protocol: what ``latency_ms`` means.
 
-A candidate and the reference network take turns. At one thread the ratio of their trimmed mean CPU times
-counts, at several the ratio of their shortest wall times. That ratio, times the wall time that the reference
-takes on a quiet machine (the *anchor*), is the latency. Load, clock rate and neighbours change from second to
-second and act on both networks alike, which is why the ratio repeats where the times themselves do not.
+A candidate and the reference network run in turns. With one thread the ratio of their trimmed mean CPU times is
+used, with several the ratio of their shortest wall times. That ratio, times the wall time that the reference
+takes on a quiet machine (the *anchor*), is the latency. Load, clock rate and other programs change from second to
+second, but they slow both networks alike. So the ratio is repeatable where the times are not.
 """
 
 from __future__ import annotations
@@ -34,27 +34,26 @@ from archsmith.hardware.reference import (
     write_anchor,
 )
 from archsmith.hardware.sampling import Effort, Estimate, Sampling, no_garbage_collection, warm_up
-from archsmith.hardware.statistics import TOLERANCE
+from archsmith.hardware.statistics import GROUP_TOLERANCE
 from archsmith.progress import SILENT, Reporter
 from archsmith.value import Value
 
 VERSION = 1
-"""Of the protocol; figures of different versions are not comparable."""
+"""Of the protocol; latencies of different versions are not comparable."""
 CPU_SAMPLE_S = 1e-3
-"""A sample of CPU time lasts at least this long: shorter calls are timed several at a time."""
+"""Shortest sample of CPU time: of shorter calls, several are timed together."""
 WALL_SAMPLE_S = 2e-4
-"""The same for wall minima, which want to fit between two interruptions."""
+"""Shortest sample of wall time; short enough to fit between two interruptions."""
 COARSE_TICK_S = 1e-3
-"""Where the CPU clock ticks slower than this, wall minima are used at one thread too."""
-TICKS = 20
-"""A sample lasts at least so many ticks of the CPU clock."""
-WIDEST = 0.5
-"""A half interval beyond this share of the ratio is no figure any more."""
+"""Where the CPU clock's step is longer than this, wall-time minima are used with one thread, too."""
+TICKS_PER_SAMPLE = 20
+"""A sample lasts at least so many steps of the CPU clock."""
+MAX_HALF_INTERVAL = 0.5
+"""Largest half of the interval, as a share of the ratio; a wider one is no measurement."""
 ATTEMPTS = 3
-"""So often at most a measurement is made where its interval is wider than that, or where the machine is too busy for
-calls so short: a disturbance seldom lasts."""
+"""How often a measurement is tried while its interval is too wide, or the machine too busy for short calls."""
 PAUSE_S = 0.5
-"""Before it is begun anew on a busy machine."""
+"""Seconds between two attempts."""
 
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
@@ -68,7 +67,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One measured latency with everything that is needed to judge it.
+    """One measured latency, with the data to judge it.
 
     Args:
         latency_ms: ratio times anchor: the wall time of one call on a quiet machine.
@@ -76,21 +75,21 @@ class Measurement:
         high: upper end.
         ratio: candidate over reference.
         anchor_ms: wall time of the reference on a quiet machine.
-        reference_ms: median wall time of the reference during this measurement; beside the anchor it tells how
+        reference_ms: median wall time of the reference during this measurement; compared with the anchor it shows how
             busy the machine was.
-        wall_p50_ms: median wall time of the candidate as it was, waiting included.
+        wall_p50_ms: median wall time of the candidate on the busy machine, waiting included.
         wall_p95_ms: 95th percentile of the same.
         groups: the ratio of every group, in order.
         agreed: whether the last two groups agreed; if not, the interval is wide.
-        clock: ``"cpu"`` for trimmed mean CPU times, ``"wall"`` for wall minima.
-        samples: pairs of a group.
+        clock: ``"cpu"`` for trimmed mean CPU times, ``"wall"`` for wall-time minima.
+        samples: samples of each network in a group.
         calls_per_sample: of the candidate; samples of very short calls are means over several.
         repeats: timed calls of the candidate.
         threads: of one call.
-        load: average over the last minute when the measurement began.
+        load: the system's load average over the minute before the measurement.
         governor: of the clock rate, where the system names it.
         effort: ``"search"`` or ``"final"``.
-        seconds: that the measurement took.
+        seconds: duration of the measurement.
         device: spec of the device.
         fingerprint: of the device.
         raw: milliseconds per call of every sample, ``candidate_cpu``, ``candidate_wall``, ``reference_cpu`` and
@@ -151,17 +150,16 @@ class Measurement:
 
 
 class Meter:
-    """Measures latencies on one device; a context manager that holds the hardware for itself.
+    """Measures latencies on one device; a context manager that locks the hardware.
 
     Args:
         device: what networks run on.
         home: folder of locks and anchors; see :func:`~archsmith.files.home_folder`.
-        clock: the system's unless another is handed in.
-        anchor_ms: of a run that goes on: its figures stay comparable. Without it the machine's stored anchor is
-            used, or taken now and stored.
+        clock: the system's unless given.
+        anchor_ms: of a run that goes on, so that its latencies stay comparable. Unless given, the machine's stored
+            anchor is used, or measured now and stored.
         wait_s: how long to wait for another process that measures on the same hardware.
-        reporter: hears what the user should know; where it is asked to stop while that other process is waited for,
-            waiting ends with ``Interrupted``.
+        reporter: gets progress; a stop request while waiting for that process raises ``Interrupted``.
     """
 
     def __init__(
@@ -189,7 +187,7 @@ class Meter:
         self._open = ExitStack()
 
     def __enter__(self) -> Meter:
-        """Take the hardware and make the reference ready.
+        """Lock the hardware and load the reference.
 
         Raises:
             RunLocked: when another process measures on it for longer than ``wait_s``.
@@ -206,7 +204,7 @@ class Meter:
             warm_up(self._reference, self.device.synchronize, self._clock)
             tick = cpu_tick(self._clock)
             self._cpu_clock = self.device.threads == 1 and not self.device.wall_only and tick <= COARSE_TICK_S
-            self._sample_s = max(CPU_SAMPLE_S, TICKS * tick) if self._cpu_clock else WALL_SAMPLE_S
+            self._sample_s = max(CPU_SAMPLE_S, TICKS_PER_SAMPLE * tick) if self._cpu_clock else WALL_SAMPLE_S
             if self._anchor_ms is None:
                 self._anchor_ms = self._find_anchor(self._reference)
             self._open = stack.pop_all()
@@ -220,7 +218,7 @@ class Meter:
 
     @property
     def anchor_ms(self) -> float:
-        """Wall time of the reference on a quiet machine; known once the meter was open."""
+        """Milliseconds of the reference on a quiet machine; known once the meter has been open."""
         if self._anchor_ms is None:
             raise InvalidOption("the anchor is not known yet: write `with Meter(device) as meter:`")
         return self._anchor_ms
@@ -240,7 +238,7 @@ class Meter:
                 ``"final"`` (five).
 
         Raises:
-            MeasurementFailed: when the call takes no time, or the groups are too far apart for any figure.
+            MeasurementFailed: when the call takes no time, or the groups differ too much.
         """
         if effort not in EFFORTS:
             raise unknown("effort", effort, EFFORTS)
@@ -280,14 +278,14 @@ class Meter:
     def _calmest(
         self, reference: Call, call: Call, effort: Effort, load: float | None
     ) -> tuple[Sampling, bool, Estimate]:
-        """Measure until there is a figure; of short calls on a busy machine the least disturbed attempt counts."""
+        """Measure until an attempt succeeds; for short calls on a busy machine, take the least disturbed attempt."""
         found: list[tuple[Sampling, bool, Estimate]] = []
         for _ in range(ATTEMPTS):
             if found:
                 self._clock.sleep(PAUSE_S)
             session, agreed, estimate = self._attempt(reference, call, effort)
             half = max(estimate.high - estimate.ratio, estimate.ratio - estimate.low)
-            if math.isfinite(estimate.high) and half <= WIDEST * estimate.ratio:
+            if math.isfinite(estimate.high) and half <= MAX_HALF_INTERVAL * estimate.ratio:
                 found.append((session, agreed, estimate))
                 if not estimate.disturbed:
                     break
@@ -301,7 +299,7 @@ class Meter:
         return min(found, key=lambda each: each[2].slowdown)
 
     def _attempt(self, reference: Call, call: Call, effort: Effort) -> tuple[Sampling, bool, Estimate]:
-        """One measurement: its samples, whether its groups agreed, and what they say."""
+        """One measurement: its samples, whether its groups agreed, and the estimate."""
         session = Sampling(reference, call, self.device.synchronize, self._clock, cpu_clock=self._cpu_clock)
         session.size(effort, self._sample_s)
         with no_garbage_collection():
@@ -316,11 +314,11 @@ class Meter:
             stored = time_reference(self.device, reference, self._clock)
             write_anchor(file, self.device, stored)
             return stored
-        now = time_reference(self.device, reference, self._clock, spells=1)
-        if now < (1 - TOLERANCE) * stored:
+        now = time_reference(self.device, reference, self._clock, periods=1)
+        if now < (1 - GROUP_TOLERANCE) * stored:
             self._reporter.progress(
                 f"the reference network takes {now:.3g} ms on {self.device.spec}, but {stored:.3g} ms when it was "
-                f"first timed, on a busier machine; latencies stay comparable, and too long by that ratio: to start "
-                f"anew, delete {file} between two runs"
+                f"first timed, on a busier machine; latencies stay comparable, but are too long by that ratio: to "
+                f"start anew, delete {file} between two runs"
             )
         return stored

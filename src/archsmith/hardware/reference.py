@@ -1,4 +1,4 @@
-"""The reference network: what every candidate is timed against, and how long it takes on a quiet machine."""
+"""The reference network that every candidate is timed against, and its time on a quiet machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 VERSION = 1
-"""Changes whenever the network or its inputs do; anchors of other versions are not comparable."""
+"""Changes whenever the network or its inputs change; anchors of different versions are not comparable."""
 FILE = Path(__file__).with_name("reference.onnx")
 """The reference for devices that run files, for any batch: they need no torch."""
 
@@ -26,7 +26,7 @@ FILE = Path(__file__).with_name("reference.onnx")
 def reference_call(device: Device) -> Call:
     """The reference on ``device``, with the device's runtime, precision and threads.
 
-    The batch is not the device's but one that keeps its cost near a millisecond.
+    Its batch is not the device's, but one with which a call takes about a millisecond.
     """
     batch = device.reference_batch
     inputs = np.random.default_rng(0).standard_normal((batch, 3, 16, 16), dtype=np.float32)
@@ -74,7 +74,7 @@ def reference_module() -> nn.Module:
 
 
 def anchor_file(home: Path, device: Device) -> Path:
-    """Where the quiet-machine time of the reference on ``device`` is kept."""
+    """The file that keeps the reference's time on ``device`` when the machine is quiet."""
     return home / "anchors" / f"{device.fingerprint}-{VERSION}.json"
 
 
@@ -85,7 +85,7 @@ class _Anchor(TypedDict):
 
 
 def read_anchor(file: Path) -> float | None:
-    """Milliseconds, or ``None`` where none was taken yet.
+    """Milliseconds, or ``None`` where none was measured yet.
 
     Raises:
         DamagedFile: when the file holds something else.
@@ -105,20 +105,20 @@ def write_anchor(file: Path, device: Device, reference_ms: float) -> None:
     write_json(file, {"device": device.spec, "reference_ms": reference_ms, "environment": environment()})
 
 
-def time_reference(device: Device, call: Call, clock: Clock, *, spells: int = 5, spell_s: float = 0.15) -> float:
-    """The shortest wall time of one call in milliseconds, over a few spells with pauses between them.
+def time_reference(device: Device, call: Call, clock: Clock, *, periods: int = 5, period_s: float = 0.15) -> float:
+    """The shortest wall time of one call in milliseconds, over a few periods with pauses between them.
 
-    Waiting for other programs only ever adds to a wall time, so that the minimum over many repeats
-    comes near the time on a quiet machine.
+    Waiting for other programs only adds to a wall time, so the minimum over many repeats is close to the time on a
+    quiet machine.
 
     Raises:
         MeasurementFailed: when the clock does not move.
     """
     shortest = math.inf
-    for spell in range(spells):
-        if spell:
+    for period in range(periods):
+        if period:
             clock.sleep(0.05)
-        end = clock.wall() + spell_s
+        end = clock.wall() + period_s
         repeats = 0
         while repeats < 30 or clock.wall() < end:
             device.synchronize()

@@ -1,4 +1,4 @@
-"""Samples of a candidate and the reference network, taken in turns."""
+"""Time samples of a candidate and the reference network, taken in turns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from archsmith.errors import MeasurementFailed
 from archsmith.hardware.base import Call
 from archsmith.hardware.clock import Clock
 from archsmith.hardware.statistics import (
-    BUSY,
-    SHORT_S,
+    BUSY_SLOWDOWN,
+    SHORT_CALL_S,
     Samples,
     agree,
     confidence_interval,
@@ -25,12 +25,12 @@ from archsmith.hardware.statistics import (
     unequal_slowdown,
 )
 
-WARM_UP = 10
-"""Calls of either network before the first sample."""
+WARM_UP_CALLS = 10
+"""Calls of each network before the first sample."""
 CPU_SAMPLES = 50
-"""Pairs of a group where CPU time counts."""
+"""Samples of each network in a group, where CPU time is used."""
 WALL_SAMPLES = 200
-"""Pairs of a group where wall minima count."""
+"""Samples of each network in a group, where wall-time minima are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class Effort:
     """How long a measurement may take.
 
     Args:
-        groups: that are needed, of which the last two agree.
-        most: groups, after which a wide interval is accepted.
-        group_s: a group of slow calls has fewer samples so as to last no longer than this.
-        least: samples of a group, however slow the calls.
+        groups: smallest number of groups; measuring ends when the last two agree.
+        most: largest number of groups; then a wide interval is accepted.
+        group_s: longest duration of a group; groups of slow calls have fewer samples.
+        least: smallest number of samples in a group, however slow the calls.
     """
 
     groups: int
@@ -62,14 +62,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the samples of one measurement say.
+    """The result of the samples of one measurement.
 
     Args:
         ratio: candidate over reference.
         low: lower end of its 95 % interval.
         high: upper end.
         slowdown: time of the reference over its time on a quiet machine.
-        disturbed: whether the calls are so short, and the machine so busy, that the ratio is hardly a figure.
+        disturbed: whether the calls are so short, and the machine so busy, that the ratio is unreliable.
     """
 
     ratio: float
@@ -107,7 +107,7 @@ class Sampling:
         self.samples = max(effort.least, min(self.samples, int(effort.group_s / pair_s)))
 
     def run(self, effort: Effort) -> bool:
-        """Take groups until the last two agree; whether they did."""
+        """Take groups until the last two agree; returns whether they did."""
         while len(self.ratios) < effort.most:
             group = self._group()
             self.taken.append(group)
@@ -119,12 +119,12 @@ class Sampling:
     def estimate(self, anchor_s: float, *, agreed: bool) -> Estimate:
         """The ratio and its interval.
 
-        CPU time: the median over all groups. Wall minima: over all samples, because more of them only bring the
-        minima nearer to the truth, with the interval of the last two groups, which agreed; of all where they did not.
+        CPU time: the median over all groups. Wall time: the minima over all samples, because more samples only bring
+        the minima closer to the true times, with the interval of the last two groups if they agreed, else of all.
 
         Args:
-            anchor_s: the reference on a quiet machine, in seconds.
-            agreed: what :meth:`run` found.
+            anchor_s: time of the reference on a quiet machine, in seconds.
+            agreed: what :meth:`run` returned.
         """
         counted = [self._counted(g) for g in self.taken]
         everything = [np.concatenate(samples) for samples in zip(*counted, strict=True)]
@@ -134,9 +134,9 @@ class Sampling:
         else:
             used, value = counted[-2:] if agreed else counted, self.ratio(*everything)
             reference_s = float(everything[1].min())
-        slowdown, short = reference_s / anchor_s, value * anchor_s < SHORT_S
+        slowdown, short = reference_s / anchor_s, value * anchor_s < SHORT_CALL_S
         low, high = confidence_interval(value, used, self.ratio, unequal=unequal_slowdown(slowdown, short=short))
-        return Estimate(value, low, high, slowdown, disturbed=short and slowdown > BUSY)
+        return Estimate(value, low, high, slowdown, disturbed=short and slowdown > BUSY_SLOWDOWN)
 
     def raw(self) -> dict[str, tuple[float, ...]]:
         """Milliseconds per call of every sample, to the nearest nanosecond, group after group."""
@@ -150,7 +150,7 @@ class Sampling:
         return group.candidate_wall, group.reference_wall
 
     def _group(self) -> Group:
-        """Candidate and reference in turns; who comes first changes each time, so that a drift favours neither."""
+        """Candidate and reference in turns; which comes first alternates, so that a drift favours neither."""
         candidate, reference = [], []
         for i in range(self.samples):
             if i % 2:
@@ -182,7 +182,7 @@ def warm_up(call: Call, synchronize: Callable[[], None], clock: Clock) -> float:
     """
     shortest = math.inf
     first = clock.wall()
-    for i in range(WARM_UP):
+    for i in range(WARM_UP_CALLS):
         start = clock.wall()
         call()
         synchronize()
@@ -196,7 +196,7 @@ def warm_up(call: Call, synchronize: Callable[[], None], clock: Clock) -> float:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a sample would count as the network's time."""
+    """Suspend garbage collection: within a sample it would count as the network's time."""
     on = gc.isenabled()
     gc.disable()
     try:

@@ -12,57 +12,57 @@ Samples = NDArray[np.float64]
 Ratio = Callable[[Samples, Samples], float]
 """``ratio(candidate (n,), reference (n,))``, both in seconds per call."""
 
-TRIM = 0.2
+TRIMMED_SHARE = 0.2
 """Share of samples left out at either end of a trimmed mean."""
-BLOCKS = 5
-"""Parts of a group whose ratios tell how much chance there is in it."""
-TOLERANCE = 0.02
-"""Two consecutive groups whose ratios differ by no more of their mean agree."""
-ALIKE = 1.08
-"""Up to so many times its quiet time, whatever slows the reference slows other networks alike (within 1 to 3 %)."""
-UNEQUAL = 0.5
-"""Beyond that, the share of the slow-down that may be the reference's alone: neighbours that fill the shared caches
-and the memory bus slow networks by as much as their working sets differ."""
-UNEQUAL_MOST = 0.25
-"""But not more: a processor at a lower clock rate slows all networks alike, however low it is."""
-SHORT_S = 1e-4
-"""Calls shorter than this are mostly the runtime's own work, which a neighbour on the same core slows far more."""
-UNEQUAL_SHORT, UNEQUAL_SHORT_MOST = 2.0, 0.45
-"""The same two for them."""
-BUSY = 1.2
-"""Times its quiet time that the reference takes, from which on such calls are measured again."""
+BLOCKS_PER_GROUP = 5
+"""Parts of a group; the spread of their ratios shows the noise within it."""
+GROUP_TOLERANCE = 0.02
+"""Two consecutive groups agree if their ratios differ by at most this share of their mean."""
+EVEN_SLOWDOWN = 1.08
+"""Up to this many times the reference's time on a quiet machine, other networks are slowed alike (within 1 to 3 %)."""
+UNEVEN_SHARE = 0.5
+"""Share of the slow-down beyond that which may hit the reference alone: other programs that fill the shared caches and
+the memory bus slow networks with larger working sets more."""
+MAX_UNEVEN_ERROR = 0.25
+"""Largest error from this, as a share of the ratio: a lower clock rate slows all networks alike, however low it is."""
+SHORT_CALL_S = 1e-4
+"""Calls shorter than this are mostly the runtime's own work, which other programs on the same core slow far more."""
+SHORT_UNEVEN_SHARE, SHORT_MAX_UNEVEN_ERROR = 2.0, 0.45
+"""``UNEVEN_SHARE`` and ``MAX_UNEVEN_ERROR`` for short calls."""
+BUSY_SLOWDOWN = 1.2
+"""Short calls are measured again if the reference takes more than this many times its time on a quiet machine."""
 
 
 def trimmed_mean(samples: Samples) -> float:
     """Mean without the lowest and highest fifth."""
-    cut = int(len(samples) * TRIM)
+    cut = int(len(samples) * TRIMMED_SHARE)
     return float(np.sort(samples)[cut : len(samples) - cut].mean())
 
 
 def ratio_of_trimmed_means(candidate: Samples, reference: Samples) -> float:
-    """For CPU time at one thread."""
+    """The ratio of CPU times, with one thread."""
     return trimmed_mean(candidate) / trimmed_mean(reference)
 
 
 def ratio_of_minima(candidate: Samples, reference: Samples) -> float:
-    """For wall time at several threads, where waiting is part of the time but is never negative."""
+    """The ratio of wall times, with several threads: waiting only adds to a time, so the minimum has least of it."""
     return float(candidate.min() / reference.min())
 
 
 def agree(a: float, b: float) -> bool:
-    """Whether two positive ratios differ by at most ``TOLERANCE`` of their mean."""
-    return abs(a - b) <= TOLERANCE * (a + b) / 2
+    """Whether two positive ratios differ by at most ``GROUP_TOLERANCE`` of their mean."""
+    return abs(a - b) <= GROUP_TOLERANCE * (a + b) / 2
 
 
 def unequal_slowdown(slowdown: float, *, short: bool = False) -> float:
-    """How far off a ratio may be, as a share of it, when the reference takes ``slowdown`` times its quiet time.
+    """Possible error of a ratio, as a share of it, because a busy machine slows the two networks differently.
 
     Args:
-        slowdown: 1 on a quiet machine.
-        short: whether the calls are shorter than :data:`SHORT_S`.
+        slowdown: time of the reference over its time on a quiet machine.
+        short: whether the calls are shorter than :data:`SHORT_CALL_S`.
     """
-    share, most = (UNEQUAL_SHORT, UNEQUAL_SHORT_MOST) if short else (UNEQUAL, UNEQUAL_MOST)
-    return min(most, share * max(0.0, slowdown - ALIKE))
+    share, most = (SHORT_UNEVEN_SHARE, SHORT_MAX_UNEVEN_ERROR) if short else (UNEVEN_SHARE, MAX_UNEVEN_ERROR)
+    return min(most, share * max(0.0, slowdown - EVEN_SLOWDOWN))
 
 
 def confidence_interval(
@@ -70,15 +70,14 @@ def confidence_interval(
 ) -> tuple[float, float]:
     """The 95 % interval around ``value``, the ratio over several groups.
 
-    It joins three sources of error: what the ratios of consecutive blocks show (Student's interval, so that
-    noise which lasts for several samples counts as what it is); what they cannot show, because it acts
-    on a group as a whole: groups that agree leave room for an effect of about half the tolerance on each,
-    which over ``n`` groups is ``TOLERANCE / sqrt(n)``; and ``unequal``, because no repetition shows what lasts
-    as long as the measurement itself. The interval is never narrower than the range of the
-    groups, against the favourable chance that ends a measurement early.
+    It combines three sources of error. First the spread of the ratios of blocks of consecutive samples, as Student's
+    interval; blocks, because noise lasts for several samples. Second what acts on a whole group: groups that agree may
+    still be off by about half the tolerance each, which over ``n`` groups is ``GROUP_TOLERANCE / sqrt(n)``. Third
+    ``unequal``, which lasts as long as the measurement, so that no repetition shows it. The interval always holds the
+    ratios of all groups, because a measurement may have ended early by chance.
 
     Args:
-        value: lies in the interval, whatever the groups say.
+        value: always in the interval.
         groups: ``(candidate, reference)`` samples in the order in which they were taken.
         ratio: of one group or block.
         unequal: error as a share of ``value``, from :func:`unequal_slowdown`.
@@ -92,9 +91,11 @@ def confidence_interval(
     blocks = [
         ratio(c, r)
         for candidate, reference in groups
-        for c, r in zip(np.array_split(candidate, BLOCKS), np.array_split(reference, BLOCKS), strict=True)
+        for c, r in zip(
+            np.array_split(candidate, BLOCKS_PER_GROUP), np.array_split(reference, BLOCKS_PER_GROUP), strict=True
+        )
     ]
     error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
     chance = float(stdtrit(len(blocks) - 1, 0.975)) * error
-    half = math.hypot(chance, value * TOLERANCE / math.sqrt(len(groups)), value * unequal)
+    half = math.hypot(chance, value * GROUP_TOLERANCE / math.sqrt(len(groups)), value * unequal)
     return max(0.0, min(value - half, *ratios)), max(value + half, *ratios)

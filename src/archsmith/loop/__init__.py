@@ -1,4 +1,4 @@
-"""The search: a strategy asks, an engine evaluates, the store keeps, the strategy is told."""
+"""The search loop: a strategy proposes, an engine evaluates, the store keeps the results, the strategy is told."""
 
 from archsmith.events import (
     Budget,

@@ -1,4 +1,4 @@
-"""A search put back to where its journal ends."""
+"""Replay: restores a search to the end of its journal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from archsmith.store.journal import Journal, Line
 from archsmith.store.search_state import SearchState
 from archsmith.strategy.base import Recalling, Strategy, proposals
 
-SILENT_S = 1.0
-"""A replay says how far it is so often; a shorter one says nothing."""
+REPORT_EVERY_S = 1.0
+"""Seconds between two progress events of a replay; a shorter replay emits none."""
 
 
 class Stopped(Exception):
@@ -34,9 +34,9 @@ class Replay:
     Args:
         journal: of the run.
         make: builds the strategy, always the same.
-        emit: hears how far it is, and whether the strategy asks otherwise than it did.
-        stop: asked between lines.
-        clock: in seconds.
+        emit: called with progress, and if the strategy proposes differently than before.
+        stop: called between lines; true stops the replay.
+        clock: returns seconds.
     """
 
     journal: Journal
@@ -47,12 +47,12 @@ class Replay:
     progress: SearchState = field(default_factory=SearchState)
 
     def run(self) -> Strategy:
-        """A strategy that has seen what the journal holds.
+        """A strategy that was told everything in the journal.
 
         Raises:
-            Stopped: when ``stop`` said so.
+            Stopped: when ``stop`` returned true.
         """
-        self._said, lines = self.clock(), self.journal.lines
+        self._reported, lines = self.clock(), self.journal.lines
         start = 1 + max((line.number for line in lines if line.kind == "restart"), default=-1)
         for line in lines[:start]:
             self.progress.read(line)
@@ -81,18 +81,21 @@ class Replay:
     def _between(self, done: int, total: int) -> None:
         if self.stop():
             raise Stopped
-        if (now := self.clock()) - self._said >= SILENT_S:
-            self._said = now
+        if (now := self.clock()) - self._reported >= REPORT_EVERY_S:
+            self._reported = now
             self.emit(Replaying(done, total))
 
     def _last_asked(self, strategy: Strategy, lines: Sequence[Line]) -> int:
-        """The line before which results are recalled; -1 where all are asked again, as in journals of old."""
+        """The line before which proposals are recalled; -1 where the strategy must propose all of them again.
+
+        Journals of older versions have no generator states and are of the second kind.
+        """
         asked = [line for line in lines if line.kind == "ask"]
         known = isinstance(strategy, Recalling) and all(_stands(strategy.generator, x.generator) for x in asked)
         return asked[-1].number if asked and known else -1
 
     def _put_back(self, strategy: Strategy, line: Line, *, recalled: bool) -> str:
-        """Have the strategy be where the result of a line left it; returns how it differs from what it was."""
+        """Bring the strategy to its state after an ask; returns how its proposals differ, empty if they do not."""
         if not recalled or not isinstance(strategy, Recalling):
             return _divergence(ask(strategy, line.n), line)
         try:
@@ -105,19 +108,19 @@ class Replay:
 
 
 def ask(strategy: Strategy, n: int) -> list[Proposal]:
-    """What the strategy proposes; what is wrong with one of the user's own is told as theirs."""
+    """The strategy's proposals; errors in a user's own strategy name it."""
     with blaming(type(strategy)):
         return proposals(strategy.ask(n), of=strategy)
 
 
 def tell(strategy: Strategy, evaluations: Sequence[Evaluation]) -> None:
-    """Tell it; what is wrong with one of the user's own is told as theirs."""
+    """Tell the strategy results; errors in a user's own strategy name it."""
     with blaming(type(strategy)):
         strategy.tell(evaluations)
 
 
 def position(strategy: Strategy) -> dict[str, Any] | None:
-    """Where the generator of a strategy stands, as plain data, if it can be put back there."""
+    """The state of a strategy's generator as plain data; ``None`` if it cannot be restored."""
     if not isinstance(strategy, Recalling):
         return None
     state = dict(strategy.generator.bit_generator.state)
@@ -125,14 +128,14 @@ def position(strategy: Strategy) -> dict[str, Any] | None:
 
 
 def _is_plain(data: Any) -> bool:
-    """Whether it is of numbers and text, as with NumPy's default generator; others keep arrays."""
+    """Whether a state holds only numbers and text, as that of NumPy's default generator; others hold arrays."""
     if isinstance(data, Mapping):
         return all(map(_is_plain, data.values()))
     return isinstance(data, int | float | str)
 
 
 def _stands(generator: np.random.Generator, state: Mapping[str, Any] | None) -> bool:
-    """Whether a generator of this kind can stand there."""
+    """Whether a generator of this kind can be set to ``state``."""
     if state is None:
         return False
     try:
@@ -143,7 +146,7 @@ def _stands(generator: np.random.Generator, state: Mapping[str, Any] | None) -> 
 
 
 def _divergence(asked: Sequence[Proposal], line: Line) -> str:
-    """How what a strategy asks differs from what a line of the journal says; empty where it does not."""
+    """How a strategy's proposals differ from those in a line of the journal; empty where they do not."""
     now, then = ([json.dumps(p.to_json(), sort_keys=True) for p in proposals] for proposals in (asked, line.proposals))
     if now == then:
         return ""

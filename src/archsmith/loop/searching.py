@@ -1,7 +1,7 @@
-"""The search: a strategy asks, an engine evaluates, the store keeps, the strategy is told; kill it anywhere.
+"""The search loop, which can be killed at any time and resumed.
 
-What is durable is the journal. The state of a search is what its lines say, read in order; a line is first
-committed, then read, so that a search that goes on after a kill has seen exactly what an unbroken one saw.
+Only the journal is durable. The state of a search is computed from its lines, in order. A line is first committed,
+then read, so that a resumed search has seen exactly what an uninterrupted one saw.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from archsmith.store.search_state import SearchState, proposal_identity
 from archsmith.strategy.base import Strategy
 
 
-def search(  # noqa: PLR0913 - the one place where everything about a run meets
+def search(  # noqa: PLR0913 - the only place that needs everything about a run
     make_strategy: Callable[[], Strategy],
     evaluate: Evaluate,
     journal: Journal,
@@ -68,17 +68,17 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
         journal: of this run; locked here.
         header: plain data that must be equal on resume: strategy, options, seed, objectives, limits, space, data ...
         limits: absolute bounds; a search that cannot meet them ends early.
-        budget: of new evaluations, failed ones too, or of time in which the search runs.
+        budget: of new evaluations, failed ones included, or of time in which the search runs.
         evaluator: its fingerprint.
         seed: of the evaluations.
         batch: how many proposals to ask for at once.
-        first: proposals to evaluate before the strategy is asked; it is told them, and they count.
-        noted: plain data whose change on resume is an event only: versions, host.
-        patience: after so many evaluations every limit must have been met by one of them.
+        first: proposals to evaluate before the strategy is asked; it is told their results, and they count.
+        noted: plain data that may change on resume, which is only an event: versions, host.
+        patience: number of evaluations after which each limit must have been met by one of them.
         engine: where evaluations run; in this process unless given.
-        on_event: is called with every event.
-        stop: asked between evaluations, and between the lines of a journal that is replayed; true ends the search.
-        clock: in seconds.
+        on_event: called with every event.
+        stop: called between evaluations, and between lines of the journal in a replay; true ends the search.
+        clock: returns seconds.
 
     Raises:
         RunLocked: when another process writes this run.
@@ -94,7 +94,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
             strategy = replay.run()
         except Stopped:
             on_event(Finished("interrupted", MESSAGES["interrupted"]))
-            return _as_written_down(journal)
+            return _outcome_so_far(journal)
         progress = replay.progress
         if resumed:
             on_event(Resumed(len(progress.evaluations), len(progress.waiting)))
@@ -120,7 +120,7 @@ def search(  # noqa: PLR0913 - the one place where everything about a run meets
 
 @dataclass(frozen=True)
 class _Recorded:
-    """An evaluate that always returns: what goes wrong becomes a failed evaluation."""
+    """Wraps ``evaluate``: what it raises becomes a failed evaluation."""
 
     evaluate: Evaluate
     evaluator: str
@@ -133,8 +133,8 @@ class _Recorded:
             return failed(proposal, error, evaluator=self.evaluator, seed=self.seed)
         if evaluation.identity != self.identity(proposal):
             raise InvalidOption(
-                f"asked for {self.identity(proposal)} (space, key, evaluator, fidelity, seed), evaluate answered with "
-                f"{evaluation.identity}; it must evaluate what it was asked"
+                f"evaluate was given {self.identity(proposal)} (space, key, evaluator, fidelity, seed) and returned an "
+                f"evaluation of {evaluation.identity}; it must evaluate the proposal that it was given"
             )
         return evaluation
 
@@ -145,7 +145,7 @@ class _Recorded:
 
 @dataclass
 class _Search:
-    """A search that goes on."""
+    """A search in progress."""
 
     strategy: Strategy
     evaluate: _Recorded
@@ -164,7 +164,7 @@ class _Search:
         self.since = self.clock()
 
     def go(self) -> Reason:
-        """Ask, evaluate, tell, until something ends it."""
+        """Ask, evaluate and tell until the search ends; returns why."""
         while not (reason := self.ended()):
             if not self.progress.waiting:
                 self.ask()
@@ -177,7 +177,7 @@ class _Search:
         return reason
 
     def ended(self) -> Reason | None:
-        """Why the search ends here, if it does.
+        """Why the search ends now; ``None`` if it goes on.
 
         Raises:
             Infeasible: when nothing meets a limit.
@@ -202,13 +202,13 @@ class _Search:
         return self.progress.seconds + self.clock() - self.since
 
     def give(self, first: Sequence[Proposal]) -> None:
-        """Put the caller's proposals before the strategy's."""
+        """Add the caller's proposals before those of the strategy."""
         given = [proposal_identity(p) for p in self.progress.given]
         if missing := [p for p in first if proposal_identity(p) not in given]:
             self.progress.read(self.journal.give(missing, seconds=self.lap()))
 
     def ask(self) -> None:
-        """Have the strategy propose."""
+        """Ask the strategy for proposals, and record them."""
         n = int(min(self.batch, self.left()))
         asked = ask(self.strategy, n)
         line = self.journal.ask(n, asked, generator=position(self.strategy), seconds=self.lap())
@@ -227,20 +227,20 @@ class _Search:
             self.emit(event)
 
     def known(self) -> list[Evaluation]:
-        """The store's results to what waits."""
+        """Results that the store has for waiting proposals."""
         identities = [self.evaluate.identity(p) for p in self.progress.waiting]
         found = self.journal.known(identities)
         return [found[i] for i in identities if i in found]
 
     def unknown(self) -> list[Proposal]:
-        """What waits, each proposal once."""
+        """Waiting proposals, each once."""
         found: dict[Any, Proposal] = {}
         for proposal in self.progress.waiting:
             found.setdefault(proposal_identity(proposal), proposal)
         return list(found.values())
 
     def asked(self, evaluation: Evaluation) -> int:
-        """How many waiting proposals have it as their result."""
+        """How many waiting proposals this evaluation is the result of."""
         return sum(proposal_identity(p) == proposal_identity(evaluation.proposal) for p in self.progress.waiting)
 
     def lap(self) -> float:
@@ -249,8 +249,8 @@ class _Search:
         return self.since - last
 
 
-def _as_written_down(journal: Journal) -> Outcome:
-    """What a run had found before it was stopped while it was replayed."""
+def _outcome_so_far(journal: Journal) -> Outcome:
+    """The outcome in the journal, for a run that was stopped in its replay."""
     progress = SearchState()
     for line in journal.lines:
         progress.read(line)
@@ -265,7 +265,7 @@ def _check_options(limits: Sequence[Limit], *, batch: int, patience: int) -> Non
 
 
 def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any], emit: Callable[[Event], None]) -> bool:
-    """Begin the run, or check that it is this one; whether it was there."""
+    """Begin the run, or check that its header is equal; returns whether it had begun before."""
     before = journal.header
     if before is None:
         journal.begin(header, noted)
@@ -274,8 +274,8 @@ def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any],
     if changes := differences(before, header):
         changes = differences(_as_written(before), _as_written(header)) or changes
         raise RunMismatch(
-            f"{journal.label} was begun with other settings (then -> now): {'; '.join(changes)}. Give the settings of "
-            "then to go on with it, or choose another run to start anew"
+            f"{journal.label} was begun with other settings (then -> now): {'; '.join(changes)}. Give the original "
+            "settings to go on with it, or choose another run to start anew"
         )
     if changes := differences(journal.noted, noted):
         journal.note(noted)
@@ -284,13 +284,13 @@ def _open(journal: Journal, header: Mapping[str, Any], noted: Mapping[str, Any],
 
 
 def _as_written(header: Mapping[str, Any]) -> dict[str, Any]:
-    """A header for messages: its limits as the user wrote them, not as they were resolved."""
+    """A header for messages, with its limits as the user wrote them instead of the absolute ones."""
     shown = dict(header)
     if "limits" in shown:
         try:
             shown["limits"] = [str(Limit(**x)) if isinstance(x, Mapping) else x for x in shown["limits"]]
         except (TypeError, ValueError):
-            return shown  # a header that somebody else wrote: shown as it is
+            return shown  # not a header of archsmith's: shown as it is
     if "limits_as_written" in shown:
         shown["limits"] = shown.pop("limits_as_written")
     return shown

@@ -1,3 +1,3 @@
-"""What one search needs and does."""
+"""One search after training: specification, devices, evaluators, baseline, last check."""
 
 __all__ = ["conducting", "metrics", "reachable", "specification"]

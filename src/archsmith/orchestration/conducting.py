@@ -1,4 +1,4 @@
-"""Everything of a search after training: anchor, strategy, baseline, last check."""
+"""The stages of a search after training: largest network, strategy, baseline, last check."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from archsmith.supernet import Supernet
 
 
 def describe(context: SearchContext, data: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What must be the same when a run is resumed, as plain data."""
+    """The settings that must be equal when a run is resumed, as plain data."""
     source, joint = context.source, context.joint
     return {
         "model": None if source is None else dict(source),
@@ -40,7 +40,7 @@ def describe(context: SearchContext, data: Mapping[str, Any], **more: Any) -> di
 
 
 def _shapes(supernet: Supernet) -> Any:
-    """Shapes of the example inputs, by name where the model takes them so."""
+    """Shapes of the example inputs, by name where the model takes them by name."""
     shapes = [list(x.shape) if hasattr(x, "shape") else repr(x) for x in supernet.example_inputs]
     if supernet.input_names:
         return dict(zip(supernet.input_names, shapes, strict=True))
@@ -54,19 +54,17 @@ def conduct(
     metrics: Sequence[UserMetric],
     reporter: Reporter,
 ) -> None:
-    """Everything after training: evaluations, baseline, last check."""
+    """Run the stages after training: search, baseline, last check."""
     supernet = context.supernet
     _keep_weights(run, supernet)
 
     def waiting(event: Progress) -> None:
         reporter.on_progress(event)
         if reporter.stop():
-            raise Interrupted(
-                f"stopped while {run.record['store']} was waited for; the same command goes on from there"
-            )
+            raise Interrupted(f"stopped while waiting for {run.record['store']}; the same command goes on from there")
 
     with ExitStack() as stack:
-        store = stack.enter_context(run.store(writable=True, reporter=Reporter(waiting)))
+        store = stack.enter_context(run.store(writable=True, on_progress=waiting))
         session = Session(run, store, context, spec, metrics, reporter)
         session.instruments.open(stack)
         evaluate = session.composite()
@@ -89,7 +87,7 @@ def _resolved(given: Sequence[Limit], largest: Evaluation) -> tuple[Limit, ...]:
 
 
 def _keep_weights(run: RunFolder, supernet: Supernet) -> None:
-    """Save the weights once, or again where a file was lost; on resume, refuse others."""
+    """Save the weights once, or again where a file was lost; on resume, refuse other weights."""
     if not run.weights:
         save_weights(run, supernet)
         run.keep(weights=supernet.weights_fingerprint)

@@ -1,4 +1,4 @@
-"""The last check of a search: the front is measured again, and what breaks a limit then is not handed out."""
+"""The last check of a search: the front is measured again, and networks that then break a limit are dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archsmith.errors import Infeasible, Interrupted
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import infeasible, on_front
 from archsmith.files import write_json
-from archsmith.runs.results import FINAL
+from archsmith.runs.results import FINAL_FIDELITY
 
 if TYPE_CHECKING:
     from archsmith.orchestration.session import Session
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def finalise(session: Session, spec: SearchSpec) -> None:
-    """Measure the front again until every member of what remains has been measured again.
+    """Measure the front again, at full effort and on the test split.
 
-    A member that breaks a limit is dropped; networks that it dominated may then enter the front, and are
-    measured again in turn.
+    A member that then breaks a limit is dropped. Networks that it dominated may enter the front, and are measured again
+    in turn, until every member has been.
 
     Raises:
-        Infeasible: when nothing is left; everything stays stored.
+        Infeasible: when no network is left; all evaluations stay in the store.
     """
     evaluate = session.composite(final=True)
     believed = _believed(session)
@@ -35,14 +35,14 @@ def finalise(session: Session, spec: SearchSpec) -> None:
             if session.reporter.stop():
                 raise Interrupted("stopped while the front was measured again; the same command goes on from there")
             session.reporter.at("check").progress(f"measuring {key[:8]} again", len(final), len(final) + len(missing))
-            found = session.evaluated(evaluate, Proposal(believed[key].architecture, fidelity=FINAL))
+            found = session.evaluated(evaluate, Proposal(believed[key].architecture, fidelity=FINAL_FIDELITY))
             final[key] = found
             if reason := _reason(found, spec):
                 dropped[key] = reason
             session.reporter.at("check").progress(key[:8], len(final), len(final) + len(missing) - number)
     front = [k for k in _front(believed, final, dropped, spec) if k in final]
-    beaten = [k for k in final if k not in front and k not in dropped]
-    dropped |= dict.fromkeys(beaten, "another network is as good in everything once both are measured again")
+    dominated = [k for k in final if k not in front and k not in dropped]
+    dropped |= dict.fromkeys(dominated, "another network dominates it, now that both are measured again")
     _keep(session, spec, front, dropped, evaluate.fingerprint)
     if not front:
         raise Infeasible(_nothing_left(believed, dropped, spec))
@@ -56,7 +56,7 @@ def _believed(session: Session) -> dict[str, Evaluation]:
 def _front(
     believed: dict[str, Evaluation], final: dict[str, Evaluation], dropped: dict[str, str], spec: SearchSpec
 ) -> list[str]:
-    """Keys of the non-dominated networks among those that may still be handed out, best known values counting."""
+    """Keys of the non-dominated networks that are not dropped, with final values where there are any."""
     known = {k: final.get(k, e) for k, e in believed.items() if k not in dropped}
     mark = on_front([*known.values()], spec.objectives, spec.limits)
     last = spec.objectives[-1].metric
@@ -64,7 +64,7 @@ def _front(
 
 
 def _reason(found: Evaluation, spec: SearchSpec) -> str:
-    """Why a network is not handed out; empty if it is."""
+    """Why a network is dropped; empty where it is not."""
     if not found.ok:
         return f"it could not be measured again: {found.reason}"
     broken = [x for x in spec.limits if x.violation(found) > 0]
@@ -78,7 +78,7 @@ def _interval(found: Evaluation, metric: str) -> str:
 
 
 def _keep(session: Session, spec: SearchSpec, front: Sequence[str], dropped: dict[str, str], evaluator: str) -> None:
-    """Write down which networks are handed out, for every command that looks at the run later."""
+    """Write ``front.json``, which later commands read."""
     write_json(
         session.run.path / "front.json",
         {"front": list(front), "dropped": dropped, "evaluator": evaluator, "seed": spec.seed},

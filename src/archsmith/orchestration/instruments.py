@@ -1,4 +1,4 @@
-"""What a search measures with: its devices, the files of its candidates, and the evaluators that these make."""
+"""The devices, candidates' files and evaluators of a search."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from archsmith.evaluator.user_metric import UserMetric
 from archsmith.export.slicing.sliced_export import SlicedExport
 from archsmith.hardware import Device, environment, open_device
 from archsmith.hardware.meters import MeterOnUse, open_meters
-from archsmith.hardware.named import TIMED
-from archsmith.metric import KNOWN, on_device
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.hardware.named import TIMED_METRICS
+from archsmith.metric import KNOWN_METRICS, on_device
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
 from archsmith.runs.context import SearchContext
@@ -32,14 +32,14 @@ from archsmith.runs.folder import RunFolder
 
 
 class Instruments:
-    """Devices and files of one search, for as long as it lasts; :meth:`composite` puts its evaluators together.
+    """Open devices and files of one search; :meth:`composite` builds its evaluators.
 
     Args:
         run: keeps anchors, measurements and notes.
         context: supernet, data, devices, and precisions where they are searched.
-        spec: says which metrics are wanted.
+        spec: says which metrics are needed.
         metrics: the user's own.
-        reporter: hears what is being done; asked to stop while another process measures on the same hardware.
+        reporter: gets progress; asked whether to stop while another process measures on the same hardware.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Instruments:
         self.environment = environment()
 
     def open(self, stack: ExitStack) -> None:
-        """Make ready the devices that objectives and limits ask for; the run keeps the anchors that it began with."""
+        """Open the devices that objectives and limits need, with the run's anchors where it has them."""
         devices = {name: open_device(spec) for name, spec in self._context.on.items()}
-        timed = {name: device for name, device in devices.items() if self._asked(name, TIMED)}
+        timed = {name: device for name, device in devices.items() if self._asked(name, TIMED_METRICS)}
         for name, device in timed.items():
             self._run.check_machine(name, device)
         self._meters = open_meters(
@@ -75,7 +75,7 @@ class Instruments:
         self._quantised = next((f for f in self._files.values() if isinstance(f, QuantisedFiles)), None)
 
     def export_each(self, reason: str) -> None:
-        """Have candidates exported by themselves: cutting files begins with more exports than a few networks take."""
+        """Export each candidate by itself: to cut them out of one file takes more exports first than a few networks."""
         for files in self._files.values():
             (files.candidates if isinstance(files, QuantisedFiles) else files).reason = reason
 
@@ -86,7 +86,9 @@ class Instruments:
         supernet, val = self._context.supernet, self._context.val
         parts.extend(metric.bind(supernet, val, files=self._quantised) for metric in self._own)
         parts.append(Counts(supernet))
-        parts.extend(self._computed(evaluator) for evaluator in COMPUTED if {*COMPUTED[evaluator]} & {*wanted})
+        parts.extend(
+            self._computed(evaluator) for evaluator in COMPUTED_METRICS if {*COMPUTED_METRICS[evaluator]} & {*wanted}
+        )
         for name, meter in self._meters.items():
             parts.append(self._latency(name, meter, final=final))
         for name, spec in self._context.on.items():
@@ -95,7 +97,7 @@ class Instruments:
         return Composite(parts, seed=self._spec.seed, environment=self.environment)
 
     def _asked(self, device: str, stems: Sequence[str]) -> list[str]:
-        """Those metrics of a device that objectives or limits name."""
+        """Stems of a device's metrics that objectives or limits name."""
         return [stem for stem in stems if on_device(stem, device) in self._spec.metrics]
 
     def _files_for(self, device: Device) -> Candidates | QuantisedFiles:
@@ -109,7 +111,7 @@ class Instruments:
         for batches, test in ((self._context.val, False), (self._context.test, True)):
             if batches is None or (test and not final):
                 continue
-            named: dict[str, Any] = {"metric": KNOWN["test_accuracy_top1"], "interval": True} if test else {}
+            named: dict[str, Any] = {"metric": KNOWN_METRICS["test_accuracy_top1"], "interval": True} if test else {}
             if self._quantised is not None:
                 self._quantised.check(batches)
             found.append(Accuracy(self._context.supernet, batches, files=self._quantised, **named))
@@ -122,27 +124,27 @@ class Instruments:
         return evaluator(supernet)  # type: ignore[no-any-return]
 
     def _of_onnx(self) -> Candidates | QuantisedFiles | None:
-        """The files of the first device that runs ONNX files: what is cut out for it need not be exported again."""
+        """The files of the first device that runs ONNX files, so that a candidate is not exported twice."""
         found = (f for f in self._files.values() if isinstance(f, Candidates) and ".onnx" in f.device.files)
         return next(found, None)
 
     def _latency(self, name: str, meter: MeterOnUse, *, final: bool) -> Evaluator:
         metric, files = on_device("latency_ms", name), self._files[name]
         if self._spec.latency == "predicted" and not final and isinstance(files, Candidates):
-            return self._foretold(metric, meter, files)
+            return self._predicted(metric, meter, files)
         effort: Literal["search", "final"] = "final" if final else "search"
         return Latency(
             self._context.supernet,
             meter,
             metric=metric,
             effort=effort,
-            also=self._asked(name, TIMED[1:]),
+            also=self._asked(name, TIMED_METRICS[1:]),
             candidates=files,
             on_measured=partial(self._run.keep_measurement, metric),
         )
 
-    def _foretold(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
-        """Keeps what it measures in the run, so that a search that goes on predicts the same."""
+    def _predicted(self, metric: str, meter: MeterOnUse, files: Candidates) -> PredictedLatency:
+        """The predictor of a latency; its measurements are kept in the run, so that a resumed search predicts alike."""
         return PredictedLatency(
             self._context.supernet,
             meter,

@@ -1,4 +1,4 @@
-"""Which metrics a search can use, and who gives those that are computed of a network alone."""
+"""The metrics that a search can use, and the evaluators of those that are computed from the network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from archsmith.evaluator.kv_cache import KvCache
 from archsmith.evaluator.user_metric import UserMetric
 from archsmith.hardware.named import device_metrics
 
-COMPUTED: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
+COMPUTED_METRICS: Mapping[type[FileSize] | type[Footprint] | type[KvCache], tuple[str, ...]] = {
     FileSize: ("size_mib",),
     Footprint: ("live_memory_mib", "arithmetic_intensity"),
     KvCache: ("kv_cache_mib",),
 }
-"""Evaluators of the network alone that run only where one of their metrics is asked for."""
+"""Evaluator -> its metrics, computed from the network; it runs only where one of them is an objective or a limit."""
 
 
 def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> list[str]:
@@ -27,10 +27,10 @@ def available_metrics(metrics: Sequence[UserMetric], on: Mapping[str, str]) -> l
         on: the devices by name.
 
     Raises:
-        InvalidOption: for metrics that are none.
+        InvalidOption: for metrics that are no :class:`UserMetric`.
     """
     if not isinstance(metrics, Sequence) or not all(isinstance(m, UserMetric) for m in metrics):
         raise InvalidOption(f"metrics={metrics!r} must be a list of smith.UserMetric(name, function)")
-    computed = [name for names in COMPUTED.values() for name in names]
+    computed = [name for names in COMPUTED_METRICS.values() for name in names]
     own = [m.name for metric in metrics for m in metric.metrics]
     return ["accuracy_top1", *device_metrics(on), "params", "macs", *computed, *own]

@@ -1,7 +1,7 @@
-"""Limits on what a network costs, tried on a few probe subnets before anything is trained or judged.
+"""Checks limits on costs with a few probe subnets, before anything is trained.
 
-Costs follow from the architecture alone, so a limit that nothing meets can be refused in seconds: no supernet has to be
-trained for it. The smallest network comes first, but it is not always the fastest, so that others are tried as well.
+Costs depend on the architecture alone, so a limit that no network meets can be refused in seconds, without training.
+The smallest network is tried first. It is not always the fastest, so others are tried as well.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from archsmith.architecture import Architecture, Proposal
 from archsmith.errors import Infeasible
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import nearest, nothing_meets
-from archsmith.hardware.named import MEASURED
+from archsmith.hardware.named import MEASURED_METRICS
 from archsmith.metric import Limit
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.orchestration.session import Session
 from archsmith.orchestration.specification import SearchSpec
 from archsmith.progress import Reporter
@@ -29,14 +29,16 @@ from archsmith.runs.context import SearchContext
 from archsmith.runs.folder import RunFolder
 from archsmith.space import ChoiceSpace
 
-COSTS = frozenset({"params", "macs", *MEASURED, *(name for names in COMPUTED.values() for name in names)})
-"""Metrics that no weight changes; those of several devices by their stem."""
+COST_METRICS = frozenset(
+    {"params", "macs", *MEASURED_METRICS, *(name for names in COMPUTED_METRICS.values() for name in names)}
+)
+"""Metrics that do not depend on weights, without the names of devices."""
 MIN_PROBES = 6
-"""Networks after which a limit is given up on whose nearest network is far beyond it."""
+"""Networks to try before a limit is refused that all of them violate by far."""
 HOPELESS_VIOLATION = 0.5
 """How far that is, as a share of the bound."""
 MAX_PROBES = 20
-"""Networks after which any limit is given up on that none of them meets."""
+"""Networks to try before any other limit is refused."""
 
 
 def check_reachable(
@@ -45,23 +47,23 @@ def check_reachable(
     """Refuse a limit on costs that none of a few probe subnets meets.
 
     Args:
-        spec: whose limits are tried; those on accuracy and on users' metrics are left to the search.
-        run: keeps the devices' anchors and the time that this took.
+        spec: its limits are checked, except those on accuracy and on users' metrics.
+        run: keeps the devices' anchors and the time that this takes.
         context: the supernet, trained or not.
-        reporter: hears what is being done; where it is asked to stop nothing is refused.
-        way_out: said at the end of the message.
+        reporter: gets progress; on a stop request nothing is refused.
+        way_out: the end of the message.
 
     Raises:
         Infeasible: naming the limit, the nearest value that was found, and the network that has it.
     """
-    bounds = tuple(x for x in spec.limits if x.metric.partition("@")[0] in COSTS)
-    if not bounds or run.weights:  # a search that goes on has tried them
+    bounds = tuple(x for x in spec.limits if x.metric.partition("@")[0] in COST_METRICS)
+    if not bounds or run.weights:  # a resumed search has checked them before
         return
     asked = replace(spec, objectives=(), limits=bounds, baseline=None, latency="measured")
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            store = stack.enter_context(run.store(writable=True, reporter=reporter))
+            store = stack.enter_context(run.store(writable=True, on_progress=reporter.on_progress))
             session = Session(run, store, context, asked, (), reporter)
             session.instruments.open(stack)
             session.instruments.export_each("only a few networks are measured")
@@ -79,7 +81,7 @@ def check_reachable(
 
 
 class _Probes:
-    """Costs of networks: kept in the store, so that other limits that are tried later need no new measurements."""
+    """Costs of networks, kept in the store, so that limits tried later need no new measurements."""
 
     def __init__(self, session: Session, reporter: Reporter) -> None:
         self._session, self._evaluate, self._reporter = session, session.composite(), reporter.at("limits")
@@ -105,21 +107,21 @@ def _try(written: Limit, limit: Limit, space: ChoiceSpace, probe: _Probes, repor
         far = all(limit.violation(e) > HOPELESS_VIOLATION for e in measured)
         if tried >= (MIN_PROBES if far else MAX_PROBES):
             break
-    if measured:  # where all of them failed the search says why
+    if measured:  # if all of them failed, the search says why
         raise Infeasible(f"{_message(written, limit, measured, space, len(probe.found))}; {way_out}")
 
 
 def _candidates(space: ChoiceSpace, limit: Limit, measured: Sequence[Evaluation]) -> Iterator[Architecture]:
-    """The smallest network, the same with other kinds of things in it, then neighbours of the best so far.
+    """The smallest network, the same with other categorical options, then neighbours of the best network so far.
 
     Args:
         space: of the networks.
         limit: that they should meet.
-        measured: what was found of those that were given out; grows while this goes on.
+        measured: evaluations of the networks yielded so far; the caller adds to it.
     """
     start, rng, seen = space.smallest(), np.random.default_rng(0), set[str]()
-    also = [space.largest()] if limit.sense == ">=" else []  # what must be large may grow or fall with the network
-    queue, parent = deque([start, *also, *_of_other_kinds(space, start)]), ""
+    also = [space.largest()] if limit.sense == ">=" else []  # the metric may grow or fall with the network's size
+    queue, parent = deque([start, *also, *_with_other_options(space, start)]), ""
     while queue:
         architecture = queue.popleft()
         if architecture.key not in seen:
@@ -131,8 +133,8 @@ def _candidates(space: ChoiceSpace, limit: Limit, measured: Sequence[Evaluation]
             queue = deque(near[i] for i in rng.permutation(len(near)))
 
 
-def _of_other_kinds(space: ChoiceSpace, start: Architecture) -> Iterator[Architecture]:
-    """All categorical choices that have the same options, set to each of them alike."""
+def _with_other_options(space: ChoiceSpace, start: Architecture) -> Iterator[Architecture]:
+    """``start`` with all categorical choices of the same options set to one option, for each option."""
     groups: dict[str, list[str]] = {}
     for choice in space.choices:
         if choice.kind == "categorical":
@@ -144,13 +146,13 @@ def _of_other_kinds(space: ChoiceSpace, start: Architecture) -> Iterator[Archite
 
 
 def _message(written: Limit, limit: Limit, measured: Sequence[Evaluation], space: ChoiceSpace, tried: int) -> str:
-    """What is said of a limit out of reach, and which one the nearest network would meet."""
+    """The message for a limit that cannot be met, with the bound that the nearest network meets."""
     best, least = nearest(limit, measured), limit.sense == "<="
     assert best is not None
     value = best.values[limit.metric]
     bound = f"{limit.metric}{limit.sense}{_rounded(value.high if least else value.low, up=least)}"
     share = f"{written} ({limit.bound:.4g})" if written.relative else ""
-    said = nothing_meets(
+    finding = nothing_meets(
         limit,
         measured,
         among=f"{tried} networks that were tried",
@@ -158,11 +160,11 @@ def _message(written: Limit, limit: Limit, measured: Sequence[Evaluation], space
         called=_called(best.architecture, space),
     )
     other = "let networks be smaller" if least else "offer other networks"
-    return f"{said}. Loosen the limit (this network meets {bound}), or {other}"
+    return f"{finding}. Loosen the limit (this network meets {bound}), or {other}"
 
 
 def _rounded(value: float, *, up: bool) -> str:
-    """Two digits, on the side on which the value itself is within."""
+    """``value`` with two digits, rounded so that the value itself meets the bound."""
     if not value:
         return "0"
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
@@ -170,11 +172,11 @@ def _rounded(value: float, *, up: bool) -> str:
 
 
 def _called(architecture: Architecture, space: ChoiceSpace) -> str:
-    """A network by how it differs from the smallest or the largest, where that is shorter than all of its choices."""
-    said = []
+    """A network by its differences from the smallest or the largest, where they are few; else by its choices."""
+    descriptions = []
     for name, extreme in (("smallest", space.smallest()), ("largest", space.largest())):
-        usual = extreme.to_dict()
-        other = [f"{n}={v}" for n, v in architecture.choices if usual.get(n) != v]
-        said.append((len(other), f"the {name} network{' with ' * bool(other)}{', '.join(other)}"))
-    changes, text = min(said)
+        values = extreme.to_dict()
+        other = [f"{n}={v}" for n, v in architecture.choices if values.get(n) != v]
+        descriptions.append((len(other), f"the {name} network{' with ' * bool(other)}{', '.join(other)}"))
+    changes, text = min(descriptions)
     return text if changes <= 5 else f"the architecture {architecture}"

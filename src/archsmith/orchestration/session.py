@@ -23,12 +23,12 @@ from archsmith.store import Store
 from archsmith.strategy.base import Strategy
 from archsmith.version import __version__
 
-PATIENCE = 20
-"""Evaluations after which some network must have met every limit."""
+FEASIBLE_WITHIN = 20
+"""Evaluations after which each limit must have been met by some network."""
 
 
 class Session:
-    """The open store, meter and context of one search, for as long as it lasts."""
+    """The open store, devices and context of one search."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Session:
         return self.instruments.composite(final=final)
 
     def anchor(self, evaluate: Composite) -> Evaluation:
-        """The largest network's evaluation: what relative limits refer to, and proof that evaluating works.
+        """The largest network's evaluation: relative limits refer to it, and it shows that evaluating works.
 
         Raises:
             EvaluationFailed: when even the largest network cannot be evaluated.
@@ -61,7 +61,7 @@ class Session:
         return found
 
     def evaluated(self, evaluate: Composite, proposal: Proposal) -> Evaluation:
-        """From the store where it is known, else evaluated and stored."""
+        """The evaluation of a proposal: from the store, else evaluated now and stored."""
         a = proposal.architecture
         identity = (a.space, a.key, evaluate.fingerprint, proposal.fidelity_key, evaluate.seed)
         return self.store.get(identity) or self.store.add(evaluate(proposal))
@@ -75,7 +75,7 @@ class Session:
         first: Sequence[Proposal] = (),
         stage: str = "search",
     ) -> loop.Outcome:
-        """RunFolder or resume one strategy until its budget is spent."""
+        """Run or resume one strategy until its budget is spent."""
         space = self.context.space
 
         def make() -> Strategy:
@@ -116,7 +116,7 @@ class Session:
             evaluator=evaluate.fingerprint,
             seed=spec.seed,
             first=first,
-            patience=10**9 if stage == "baseline" else PATIENCE,  # a baseline may fail, a search may not
+            patience=10**9 if stage == "baseline" else FEASIBLE_WITHIN,  # a baseline may stay infeasible
             on_event=loop_listener(stage, self, spec),
             stop=self.reporter.stop,
         )
@@ -128,19 +128,19 @@ class Session:
         return outcome
 
 
-def _said(evaluation: Evaluation, metric: str) -> str:
-    """A value in a line of progress; one that was not measured or counted says so."""
+def _value_text(evaluation: Evaluation, metric: str) -> str:
+    """A value in a line of progress; a predicted one says so."""
     predicted = evaluation.values[metric].source == "predicted"
     return f"{metric} {evaluation[metric]:.4g}{' (predicted)' * predicted}"
 
 
 def loop_listener(stage: str, session: Session, spec: SearchSpec) -> Callable[[loop.Event], None]:
-    """Turn the loop's events into progress, and what a reader must know into notes of the run."""
+    """Turn the loop's events into progress, and those that readers of the results must know into notes of the run."""
 
     def hear(event: loop.Event) -> None:
         if isinstance(event, loop.Evaluated):
             e = event.evaluation
-            shown = "  ".join(_said(e, o.metric) for o in spec.objectives) if e.ok else e.reason
+            shown = "  ".join(_value_text(e, o.metric) for o in spec.objectives) if e.ok else e.reason
             timed = event.of is None
             done, total = (round(event.seconds), event.of_seconds) if timed else (event.done, event.of)
             shown = f"{event.done} evaluation{'s' * (event.done != 1)}  {shown}" if timed else shown
@@ -148,11 +148,11 @@ def loop_listener(stage: str, session: Session, spec: SearchSpec) -> Callable[[l
             session.reporter.at(stage).progress(shown, done, total, left or None, timed=timed)
         elif isinstance(event, loop.Replaying):
             done, total = event.done, event.total
-            session.reporter.at("replaying").progress(f"lines of what the {stage} did before", done, total)
+            session.reporter.at("replaying").progress(f"lines of the {stage}'s journal", done, total)
         elif isinstance(event, loop.Diverged):
-            session.run.note(f"{stage}: the strategy was started afresh with everything known ({event.reason})")
+            session.run.note(f"{stage}: the strategy was restarted and told all results so far ({event.reason})")
         elif isinstance(event, loop.Noted):
-            session.run.note(f"{stage}: resumed under other circumstances ({'; '.join(event.changes)})")
+            session.run.note(f"{stage}: resumed with changes ({'; '.join(event.changes)})")
         elif isinstance(event, loop.Finished) and event.reason in ("known", "finished"):
             session.run.note(f"{stage}: {event.message}")
 

@@ -1,4 +1,4 @@
-"""What a search is asked."""
+"""The search specification: what a user asks for."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from archsmith import method as registry
 from archsmith.candidates.precisions import Precisions
 from archsmith.errors import InvalidOption, whole
 from archsmith.evaluator.footprint import Footprint
-from archsmith.hardware.named import TIMED
-from archsmith.metric import KNOWN, Limit, Objective
-from archsmith.orchestration.metrics import COMPUTED
+from archsmith.hardware.named import TIMED_METRICS
+from archsmith.metric import KNOWN_METRICS, Limit, Objective
+from archsmith.orchestration.metrics import COMPUTED_METRICS
 from archsmith.space import ChoiceSpace
 
 Latencies = Literal["measured", "predicted"]
-"""Whether the search measures the latency of every candidate, or predicts it from a few networks that it measures."""
+"""Whether the search measures the latency of every candidate, or predicts it from measurements of a few networks."""
 
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """What is searched for and how, checked."""
+    """The objectives, limits, strategy and budget of a search, checked."""
 
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
@@ -41,7 +41,7 @@ class SearchSpec:
             raise InvalidOption(f"latency is {' or '.join(get_args(Latencies))}, got {self.latency!r}")
         for limit in self.limits:
             _check_possible(limit)
-        also = [name for name in self.metrics if name.partition("@")[0] in TIMED[1:]]
+        also = [name for name in self.metrics if name.partition("@")[0] in TIMED_METRICS[1:]]
         if self.latency == "predicted" and also:
             raise InvalidOption(f"{', '.join(also)} can only be measured; leave out latency='predicted'")
         if self.precisions is not None:
@@ -49,7 +49,7 @@ class SearchSpec:
                 raise InvalidOption(
                     "the latency of quantised layers can only be measured; leave out latency='predicted'"
                 )
-            if full := [name for name in self.metrics if name in COMPUTED[Footprint]]:
+            if full := [name for name in self.metrics if name in COMPUTED_METRICS[Footprint]]:
                 raise InvalidOption(f"{', '.join(full)} is computed for fp32; leave it out where layers are quantised")
 
     @staticmethod
@@ -83,12 +83,12 @@ class SearchSpec:
 
 
 def _check_possible(limit: Limit) -> None:
-    """Refuse bounds that lie outside the values that a metric can have.
+    """Refuse bounds outside the range of a metric.
 
     Raises:
-        InvalidOption: saying what those are.
+        InvalidOption: naming that range.
     """
-    metric = KNOWN.get(limit.metric.partition("@")[0])
+    metric = KNOWN_METRICS.get(limit.metric.partition("@")[0])
     if metric is None:
         return
     if limit.sense == "<=" and limit.bound < 0:

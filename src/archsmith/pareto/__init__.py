@@ -1,4 +1,4 @@
-"""Dominance, fronts and indicators: arrays of costs in, arrays out; smaller is better everywhere.
+"""Dominance, fronts and indicators of arrays of costs; smaller is better everywhere.
 
 Costs have shape ``(n, m)``: ``n`` points, ``m`` objectives. A row that is not finite stands for a failure: it is on
 no front, dominates nothing and adds no hypervolume.

@@ -1,4 +1,4 @@
-"""What every function of this folder asks of its arrays."""
+"""Checks of the arguments of this folder's functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def checked(costs: ArrayLike) -> tuple[Costs, NDArray[np.bool_]]:
     """``costs`` as float64 ``(n, m)``, and which rows are finite.
 
     Raises:
-        InvalidOption: for another shape, or NaN, which has no place in any order.
+        InvalidOption: for another shape, or NaN, which cannot be ordered.
     """
     array = np.asarray(costs, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
@@ -26,7 +26,7 @@ def checked(costs: ArrayLike) -> tuple[Costs, NDArray[np.bool_]]:
 
 
 def corner(point: ArrayLike, objectives: int, what: str) -> Costs:
-    """One finite point with as many coordinates as there are objectives; a number stands for all of them.
+    """One finite point ``(m,)`` with as many coordinates as there are objectives; a single number is repeated.
 
     Raises:
         InvalidOption: for another length or a coordinate that is not finite.

@@ -1,4 +1,4 @@
-"""Who dominates whom: the front, the ranks behind it, and how crowded it is."""
+"""The Pareto front, non-dominated ranks, and crowding distance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archsmith.pareto._checks import checked
 
 
 def is_non_dominated(costs: ArrayLike) -> NDArray[np.bool_]:
-    """Mark the Pareto front of ``costs (n, m)``; of equal rows all are kept, rows that are not finite never.
+    """Mark the Pareto front of ``costs (n, m)``, ``(n,)``; equal rows are all kept, rows that are not finite never.
 
     >>> is_non_dominated([[1, 2], [2, 1], [2, 2], [1, 2], [0, float("inf")]]).tolist()
     [True, True, False, True, False]
@@ -39,8 +39,8 @@ def crowding_distance(costs: ArrayLike) -> NDArray[np.float64]:
     """Crowding distance (Deb et al. 2002) of each of ``costs (n, m)``, which are one front.
 
     The sum over objectives of the gap between a point's two neighbours as a share of the objective's range;
-    infinite at either end of an objective that varies. Where the paper leaves ties to the order of the points, equal
-    rows here count once: the first has the distance, the others 0. Rows that are not finite have 0.
+    infinite at either end of an objective that varies. In the paper, ties depend on the order of the points; here
+    equal rows count once: the first has the distance, the others 0. Rows that are not finite have 0.
     """
     array, finite = checked(costs)
     distance = np.zeros(len(array))
@@ -48,7 +48,7 @@ def crowding_distance(costs: ArrayLike) -> NDArray[np.float64]:
         return distance
     points, first = np.unique(
         array[finite], axis=0, return_index=True
-    )  # sorted, so that the input's order is no matter
+    )  # sorted, so that the input's order does not matter
     of_points = np.zeros(len(points))
     order = np.argsort(points, axis=0, kind="stable")
     for objective, by in enumerate(order.T):

@@ -1,4 +1,4 @@
-"""How good a set of points is."""
+"""Indicators of the quality of a set of points: hypervolume, IGD+."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hypervolume_contributions(costs: ArrayLike, reference: ArrayLike) -> NDArray
     found = np.zeros(len(array))
     if not inside.any():
         return found
-    if array.shape[1] == 1:  # beyond moocore: the best point alone adds something, up to the second best
+    if array.shape[1] == 1:  # moocore has no such case: only the best point adds, up to the second best
         values = np.append(array[:, 0], point)
         best, second = np.argsort(values, kind="stable")[:2]
         found[best] = values[second] - values[best]
@@ -45,8 +45,8 @@ def hypervolume_contributions(costs: ArrayLike, reference: ArrayLike) -> NDArray
 def igd_plus(costs: ArrayLike, front: ArrayLike) -> float:
     """Modified inverted generational distance (Ishibuchi et al. 2015) of ``costs (n, m)`` to the best ``front (k, m)``.
 
-    The mean over the front of how far the nearest point falls short of it; 0 where everything is reached, infinite
-    for no points at all.
+    The mean over the front's points of the smallest distance by which a point of ``costs`` is worse; 0 where the
+    front is reached everywhere, infinite without points.
 
     Raises:
         InvalidOption: for an empty or infinite front, or another number of objectives.
@@ -59,7 +59,7 @@ def igd_plus(costs: ArrayLike, front: ArrayLike) -> float:
 
 
 def normalise(costs: ArrayLike, ideal: ArrayLike, nadir: ArrayLike) -> NDArray[np.float64]:
-    """``costs (n, m)`` with ``ideal (m,)`` moved to 0 and ``nadir (m,)`` to 1; without a range it is only moved."""
+    """``costs (n, m)`` with ``ideal (m,)`` moved to 0 and ``nadir (m,)`` to 1; where both are equal, only moved."""
     array, _ = checked(costs)
     low = corner(ideal, array.shape[1], "ideal point")
     span = corner(nadir, array.shape[1], "nadir point") - low

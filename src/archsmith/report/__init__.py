@@ -1,4 +1,4 @@
-"""Tables, figures and one self-contained HTML page about a search; nothing here evaluates anything."""
+"""Tables, figures and a self-contained HTML page about a search; evaluates nothing."""
 
 from archsmith.report.data import FinalNetwork, ReportData
 

@@ -1,4 +1,4 @@
-"""The table of the front: every network with its values, files and the command that hands it out."""
+"""The table of the front: every network with its values, files and the command that exports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archsmith.value import Value
 
 
 def section(data: ReportData) -> Markup | None:
-    """The networks with what was believed and what was measured again; empty where there is none."""
+    """The networks with their values in the search and in the last check; empty where there is none."""
     best = shown(data)
     if not best:
         return None
@@ -58,9 +58,9 @@ def metric_columns(data: ReportData, best: Sequence[Evaluation]) -> list[str]:
 def _explanation(data: ReportData, again: Sequence[str]) -> str:
     text = "Small figures are 95 % intervals."
     if again:
-        text += " What was measured again at full effort counts; what the search believed stands beside it."
+        text += " The values are those measured again at full effort; the search's values are beside them."
     if any(name.startswith("test_") for n in data.handed_out for name in n.best_known.values):
-        text += " The search read the validation split only; it never saw the test split."
+        text += " The search used the validation split only, never the test split."
     return text
 
 
@@ -99,8 +99,8 @@ def _value(value: Value | None, unit: str) -> Markup | str:
 
 def _files(network: FinalNetwork) -> Markup:
     lines = [element("small", element("code", path), f" {size(n)}") for path, n in network.files.items()]
-    said = (network.certificate or {}).get("line")
-    return details(f"{len(network.files)} files", *lines, element("small", str(said)) if said else None)
+    certified = (network.certificate or {}).get("line")
+    return details(f"{len(network.files)} files", *lines, element("small", str(certified)) if certified else None)
 
 
 def _commands(data: ReportData, rows: Sequence[FinalNetwork]) -> list[Markup]:
@@ -110,7 +110,7 @@ def _commands(data: ReportData, rows: Sequence[FinalNetwork]) -> list[Markup]:
     value = middle.best_known.values[objective.metric]
     bound = _just_within(objective, value)
     return [
-        element("h3", "Hand one out"),
+        element("h3", "Export one"),
         command(f"archsmith export {run} --name {shlex.quote(middle.name)}"),
         element(
             "p",
@@ -132,14 +132,14 @@ def _just_within(objective: Objective, value: Value) -> Limit:
 
 
 def _moved(network: FinalNetwork, metric: str) -> bool:
-    """Whether a metric was measured a second time: the two values need not agree."""
+    """Whether a metric was measured again, with another value."""
     if network.final is None or metric not in network.final.values:
         return False
     return network.final.values[metric] != network.evaluation.values.get(metric)
 
 
 def size(n: int) -> str:
-    """A number of bytes for people.
+    """A number of bytes as text.
 
     >>> size(900), size(250_000), size(3_200_000)
     ('900 B', '244 KiB', '3.05 MiB')

@@ -1,4 +1,4 @@
-"""Small multiples: what each choice does to each objective, as drawings inside the page."""
+"""Small panels in SVG: the effect of each choice on each objective."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def panel(effect: ChoiceEffect, metric: Metric, span: tuple[float, float]) -> Ma
     """One choice and one metric: the mean of every option as a dot, 10th to 90th percentile as a bar.
 
     Args:
-        effect: what is drawn.
-        metric: its unit.
-        span: ends of the vertical axis, the same for every choice so that sizes compare.
+        effect: the effect to draw.
+        metric: its metric, for name and unit.
+        span: ends of the vertical axis, the same for every choice, so that panels are comparable.
     """
     low, high = span
     scale = (HEIGHT - TOP - BOTTOM) / ((high - low) or 1.0)
@@ -72,7 +72,7 @@ def _option(option: OptionEffect, among: int = 1) -> str:
 
 
 def group(effects: Sequence[ChoiceEffect], metrics: Sequence[Metric], spans: Sequence[tuple[float, float]]) -> Markup:
-    """One choice with a panel for every metric and how much it explains of the one that it moves most."""
+    """One choice with a panel for every metric, and its largest share of explained variance."""
     strongest = max(effects, key=lambda e: e.share)
     explains = f"explains {100 * strongest.share:.0f} % of {strongest.metric}"
     panels = [panel(e, m, s) for e, m, s in zip(effects, metrics, spans, strict=True)]

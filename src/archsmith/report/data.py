@@ -1,4 +1,4 @@
-"""Everything a report is made of, as plain values: whoever calls fills it from the store and the exports."""
+"""The data of a report, as plain values; the caller fills them from the store and the exports."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from archsmith.evaluation import Evaluation
 from archsmith.feasibility import on_front
-from archsmith.metric import KNOWN, Limit, Metric, Objective
+from archsmith.metric import KNOWN_METRICS, Limit, Metric, Objective
 from archsmith.space.base import Space
 
 
 @dataclass(frozen=True)
 class FinalNetwork:
-    """One network that a search ended with: what was believed, what was measured again, what was written.
+    """One network of the last check: its evaluation in the search, its final evaluation, its files.
 
     Args:
-        name: short and unique in the run, such as ``"n3"``; the user's handle for it.
-        evaluation: as the search saw it.
+        name: short and unique in the run, as in commands, such as ``"a1b2c3d4"``.
+        evaluation: in the search.
         final: measured again at full effort, with the test split; ``None`` where that was not done.
         files: path relative to the run folder -> size in bytes.
         certificate: of the exported file, plain data; ``None`` where nothing was exported.
-        dropped: why it is not handed out (its re-measurement breaks a limit, ...); empty for what is.
+        dropped: why it is not in the final front (it breaks a limit now, ...); empty where it is.
     """
 
     name: str
@@ -38,7 +38,7 @@ class FinalNetwork:
 
     @property
     def best_known(self) -> Evaluation:
-        """The re-measurement where there is one."""
+        """The final evaluation where there is one, else that of the search."""
         return self.final if self.final is not None and self.final.ok else self.evaluation
 
 
@@ -54,15 +54,15 @@ class ReportData:
         evaluations: of the search, in commit order, failed ones too.
         space: the search space, where it is known.
         baselines: name -> evaluations of each baseline that was run, in commit order; empty when none was.
-        networks: those handed out and those dropped; empty before the search has ended.
-        metrics: units and descriptions of metrics that are not generally known.
+        networks: those of the final front and those dropped; empty before the search has ended.
+        metrics: units and descriptions of users' metrics.
         largest: evaluation of the largest network, which relative limits refer to.
         settings: name -> value of what the user asked for (data, strategy, budget, limits as written ...).
         seeds: name -> seed.
         environment: machine and versions, plain data.
-        timing: part of the work -> seconds, in the order it was done.
+        timing: part of the work -> seconds, in the order of the work.
         training: one row an epoch, such as ``{"epoch": 1, "largest": 0.7, "smallest": 1.1}``.
-        notes: what the reader must know (data splits made, a strategy started afresh ...).
+        notes: for readers of the results (data splits made, a strategy restarted ...).
     """
 
     title: str
@@ -103,13 +103,13 @@ class ReportData:
 
     @property
     def front(self) -> list[Evaluation]:
-        """The Pareto front as the search saw it, from the smallest value of the last objective on."""
+        """The Pareto front with the search's values, in ascending order of the last objective."""
         found = [e for e, on in zip(self.evaluations, self.on_front, strict=True) if on]
         return sorted(found, key=lambda e: e[self.objectives[-1].metric])
 
     @property
     def handed_out(self) -> list[FinalNetwork]:
-        """The networks that were not dropped, from the smallest value of the last objective on."""
+        """The networks that were not dropped, in ascending order of the last objective."""
         kept = [n for n in self.networks if not n.dropped]
         return sorted(kept, key=lambda n: n.best_known[self.objectives[-1].metric])
 
@@ -121,5 +121,5 @@ class ReportData:
     def metric(self, name: str) -> Metric:
         """Unit and description of a metric; ``latency_ms@NAME`` reads as ``latency_ms`` on that device."""
         stem = name.partition("@")[0]
-        found = self.metrics.get(name) or self.metrics.get(stem) or KNOWN.get(stem)
+        found = self.metrics.get(name) or self.metrics.get(stem) or KNOWN_METRICS.get(stem)
         return found or Metric(name, "", "max")

@@ -1,4 +1,4 @@
-"""What each choice does to each objective, as far as the evaluated networks tell."""
+"""The effect of each choice on each objective, estimated from the evaluated networks."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class ChoiceEffect:
 
     Args:
         choice: its name.
-        metric: what is looked at.
-        options: those that were met, in the order of the space.
+        metric: its name.
+        options: those that evaluated networks have, in the order of the space.
         share: of the metric's variance that the choice explains, corrected for its number of options (epsilon
             squared); 0 where it explains nothing.
     """
@@ -47,14 +47,14 @@ class ChoiceEffect:
 def main_effects(
     evaluations: Sequence[Evaluation], metrics: Sequence[str], space: Space | None = None
 ) -> list[tuple[ChoiceEffect, ...]]:
-    """The effects of every choice that was met with two options or more, the strongest choice first.
+    """The effects of every choice with two evaluated options or more, the strongest choice first.
 
-    Failed evaluations and those at a lower fidelity do not count, nor do networks in which the choice is inactive.
+    Failed evaluations and those at a lower fidelity are left out, and so are networks in which the choice is inactive.
 
     Args:
         evaluations: of one space.
-        metrics: what each choice is compared on.
-        space: gives the order of choices and options; the order of their values otherwise.
+        metrics: metrics to estimate the effects on.
+        space: gives the order of choices and options; they are sorted by value without it.
 
     Returns:
         One tuple a choice: its effect on each of ``metrics``, in that order.

@@ -1,6 +1,6 @@
-"""Figures as plain data in Plotly's format; colours are names of the page's own, which it turns light or dark.
+"""Figures as plain data in Plotly's format; colours are CSS variables of the page, for light and dark mode.
 
-Building them needs no package. The page that shows them brings Plotly's script.
+Building them needs no package. The page that shows them contains Plotly's script.
 """
 
 from __future__ import annotations
@@ -33,41 +33,41 @@ class _Look:
     opacity: float = 0.9
 
 
-EVALUATED = _Look("var(--evaluated)", "circle", 7, 0.55)
-BROKEN = _Look("var(--evaluated)", "circle-open", 7)
-PARTLY = _Look("var(--evaluated)", "triangle-up-open", 7)
-BASELINE = _Look("var(--baseline)", "diamond-open", 8)
-LARGEST = _Look("var(--ink)", "square-open")
-DROPPED = _Look("var(--limit)", "x-thin-open")
-FRONT = _Look("var(--front)", "circle", 11, 1)
+EVALUATED_LOOK = _Look("var(--evaluated)", "circle", 7, 0.55)
+BREAKS_LIMIT_LOOK = _Look("var(--evaluated)", "circle-open", 7)
+LOW_FIDELITY_LOOK = _Look("var(--evaluated)", "triangle-up-open", 7)
+BASELINE_LOOK = _Look("var(--baseline)", "diamond-open", 8)
+LARGEST_LOOK = _Look("var(--ink)", "square-open")
+DROPPED_LOOK = _Look("var(--limit)", "x-thin-open")
+FRONT_LOOK = _Look("var(--front)", "circle", 11, 1)
 
-ON_A_DEVICE = ("latency_ms", "throughput", "energy_mj")
-"""Metrics whose interval every point shows: that of an accuracy is the sampling of data which all networks share."""
+DEVICE_METRICS = ("latency_ms", "throughput", "energy_mj")
+"""Metrics whose interval every point shows. An accuracy's interval is from the sample of data, which all share."""
 
 REFERENCE = 1.1
-"""The reference point in every objective, where 0 is the best and 1 the worst feasible value met."""
+"""The reference point in every objective, where 0 is the best and 1 the worst feasible value found."""
 
 
 def front(data: ReportData, x: Objective, y: Objective) -> Figure:
-    """All evaluations with the Pareto front above them; limits are lines, what they forbid is shaded."""
+    """All evaluations with the Pareto front on top; limits are lines, the area that they exclude is shaded."""
     best = list(shown(data))
     fine = [e for e, ok in zip(data.evaluations, data.feasible, strict=True) if ok]
     broken = [e for e in data.evaluations if e.ok and not e.feasible(data.limits) and not e.proposal.fidelity]
     partly = [e for e in data.evaluations if e.ok and e.proposal.fidelity]
     dropped = [n.best_known for n in data.networks if n.dropped]
     layers = [
-        (fine, "evaluated", EVALUATED),
-        (broken, "breaks a limit", BROKEN),
-        (partly, "evaluated in part", PARTLY),
-        *((found, f"baseline: {name}", BASELINE) for name, found in data.baselines.items()),
-        ([data.largest] if data.largest is not None else [], "largest network", LARGEST),
-        (dropped, "dropped", DROPPED),
+        (fine, "evaluated", EVALUATED_LOOK),
+        (broken, "breaks a limit", BREAKS_LIMIT_LOOK),
+        (partly, "evaluated in part", LOW_FIDELITY_LOOK),
+        *((found, f"baseline: {name}", BASELINE_LOOK) for name, found in data.baselines.items()),
+        ([data.largest] if data.largest is not None else [], "largest network", LARGEST_LOOK),
+        (dropped, "dropped", DROPPED_LOOK),
     ]
     traces = [_with_bars(_points(data, some, x, y, name, look), some, x, y) for some, name, look in layers]
     if best:
         traces += [_staircase(best, x, y)] if len(data.objectives) == 2 else []
         traces.append(_front_trace(data, best, x, y))
-    everything = [e for some, _, _ in [*layers, (best, "", FRONT)] for e in some if _has(e, x, y)]
+    everything = [e for some, _, _ in [*layers, (best, "", FRONT_LOOK)] for e in some if _has(e, x, y)]
     return {
         "data": [t for t in traces if t["x"]],
         "layout": {
@@ -83,7 +83,7 @@ def progress(data: ReportData, objective: Objective) -> Figure:
     series = {"search": data.evaluations, **{f"baseline: {n}": b for n, b in data.baselines.items()}}
     traces: list[Figure] = []
     for i, (name, evaluations) in enumerate(series.items()):
-        look = BASELINE if i else EVALUATED
+        look = BASELINE_LOOK if i else EVALUATED_LOOK
         color = "var(--baseline)" if i else "var(--front)"
         at = [k for k, e in enumerate(evaluations, 1) if _has(e, objective)]
         points = _with_bars(_points(data, evaluations, objective, objective, name, look), evaluations, None, objective)
@@ -116,11 +116,11 @@ def progress(data: ReportData, objective: Objective) -> Figure:
 def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
     """Share of the objective space that the feasible evaluations cover, after each evaluation.
 
-    Search and baselines share ideal and reference point: per objective the best feasible value that any of them met
-    becomes 0, the worst 1, and the reference point is 1.1.
+    Search and baselines share ideal and reference point: in each objective the best feasible value that any of them
+    found becomes 0, the worst 1, and the reference point is 1.1.
 
     Returns:
-        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing was feasible, or values overflow.
+        Name (``"search"`` first) -> ``(n,)`` in 0..1; empty when nothing is feasible, or values overflow.
     """
     series = {"search": data.evaluations, **data.baselines}
     counted = {
@@ -134,7 +134,7 @@ def hypervolumes(data: ReportData) -> dict[str, NDArray[np.float64]]:
     ideal, worst = every.min(axis=0), every.max(axis=0)
     with np.errstate(over="ignore"):
         span = np.where(worst > ideal, worst - ideal, 1.0)
-    if not np.isfinite(span).all():  # values at the ends of what numbers can be: no box holds them
+    if not np.isfinite(span).all():  # the range of enormous values overflows
         return {}
     return {name: _covered(some, data.objectives, ideal, span) for name, some in counted.items()}
 
@@ -157,7 +157,7 @@ def _covered(
 
 
 def hypervolume_figure(data: ReportData) -> Figure:
-    """Hypervolume over evaluations; the baselines' beside it where they were run."""
+    """Hypervolume over evaluations, of the search and of baselines."""
     traces = []
     for i, (name, values) in enumerate(hypervolumes(data).items()):
         line = {"shape": "hv", "width": 2.5, "color": "var(--baseline)" if i else "var(--front)"}
@@ -230,9 +230,9 @@ def _points(
 
 def _front_trace(data: ReportData, best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
     ordered = sorted(best, key=lambda e: e[x.metric])
-    trace = _points(data, ordered, x, y, "Pareto front", FRONT)
+    trace = _points(data, ordered, x, y, "Pareto front", FRONT_LOOK)
     for axis, objective in (("error_x", x), ("error_y", y)):
-        trace |= _bars(axis, [e.values[objective.metric] for e in ordered], FRONT.color, 1.4)
+        trace |= _bars(axis, [e.values[objective.metric] for e in ordered], FRONT_LOOK.color, 1.4)
     trace["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     return trace
 
@@ -241,7 +241,7 @@ def _with_bars(trace: Figure, evaluations: Iterable[Evaluation], x: Objective | 
     """A trace of ``evaluations`` with the intervals of what was measured on a device."""
     some = [e for e in evaluations if _has(e, *(o for o in (x, y) if o is not None))]
     for axis, objective in (("error_x", x), ("error_y", y)):
-        if objective is not None and objective.metric.partition("@")[0] in ON_A_DEVICE:
+        if objective is not None and objective.metric.partition("@")[0] in DEVICE_METRICS:
             trace |= _bars(axis, [e.values[objective.metric] for e in some], trace["marker"]["color"], 1)
     return trace
 
@@ -256,15 +256,15 @@ def _bars(axis: str, values: Sequence[Value], color: str, thickness: float) -> F
 
 
 def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
-    """One measured latency over MACs: every network with its interval, the front marked, telling pairs joined."""
+    """One measured latency over MACs: every network with its interval, the front marked, example pairs joined."""
     x, y = Objective(MACS, "min"), Objective(found.metric, "min")
     best = {e.architecture.key for e in shown(data)}
     rest = [e for e in found.networks if e.architecture.key not in best]
     front_members = [e for e in found.networks if e.architecture.key in best]
     traces = [
         _joined(found.examples, found.metric),
-        _with_bars(_points(data, rest, x, y, "evaluated", EVALUATED), rest, None, y),
-        _with_bars(_points(data, front_members, x, y, "Pareto front", FRONT), front_members, None, y),
+        _with_bars(_points(data, rest, x, y, "evaluated", EVALUATED_LOOK), rest, None, y),
+        _with_bars(_points(data, front_members, x, y, "Pareto front", FRONT_LOOK), front_members, None, y),
     ]
     traces[-1]["marker"]["line"] = {"width": 2, "color": "var(--page)"}
     layout = {
@@ -275,7 +275,7 @@ def against_macs(data: ReportData, found: MacsAgainstTime) -> Figure:
 
 
 def _joined(pairs: Sequence[Pair], metric: str) -> Figure:
-    """A line from each network with fewer MACs to the one that is not slower for it."""
+    """A line from each network with fewer MACs to the one that is not slower in spite of more."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for pair in pairs:
@@ -293,7 +293,7 @@ def _joined(pairs: Sequence[Pair], metric: str) -> Figure:
 
 
 def _staircase(best: Sequence[Evaluation], x: Objective, y: Objective) -> Figure:
-    """The border of what the front dominates; with three objectives or more a projection has none."""
+    """The border of the area that the front dominates; only for two objectives."""
     edge = np.flatnonzero(is_non_dominated(costs(best, (x, y)))).tolist()
     corners = sorted((best[i][x.metric], best[i][y.metric]) for i in edge)
     line = {"shape": "hv" if x.goal == "min" else "vh", "color": "var(--front)", "width": 1.5}
@@ -380,7 +380,7 @@ def _has(e: Evaluation, *objectives: Objective) -> bool:
 
 
 def axis_label(data: ReportData, x: Objective, y: Objective) -> str:
-    """What a figure of two objectives shows, for those who cannot see it."""
+    """A description of a figure of two objectives, for screen readers."""
     ends = []
     for o in (x, y):
         values = [e[o.metric] for e in shown(data)]

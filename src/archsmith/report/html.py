@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a search: it opens from disk, and nothing in it asks the network."""
+"""One self-contained HTML page about a search: it opens from disk, and loads nothing from the internet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archsmith.report import _networks, sections
 from archsmith.report.data import ReportData
 from archsmith.report.markup import Child, Markup, element, join
 
-# Whatever the page is made to hold, the browser fetches and sends nothing, and runs the page's own scripts only.
+# Even if hostile text gets into the page, the browser loads and sends nothing, and runs only the page's own scripts.
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
     "script-src {}"
@@ -27,24 +27,24 @@ POLICY = (
 
 
 def write_html(data: ReportData, path: Path | str) -> Path:
-    """Write the report, whole or not at all.
+    """Write the report, as a whole or not at all.
 
     Returns:
         ``path``.
 
     Raises:
-        MissingExtra: without Plotly, whose script the page holds.
-        StorageFull: when the disk is full; a report that was there stays.
+        MissingExtra: without Plotly, whose script the page contains.
+        StorageFull: when the disk is full; an older report stays.
     """
-    with np.errstate(all="ignore"):  # of values at the ends of what numbers can be
+    with np.errstate(all="ignore"):  # enormous values overflow
         text = page(data)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files can be half letters
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # for lone surrogates in file names
     return Path(path)
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page, or holds nothing: only such a one is replaced by a report."""
+    """Whether a file is an HTML page or empty; a report replaces only such files."""
     with path.open("rb") as file:
         return file.read(len(_BEGINNING)).lower() in (_BEGINNING, b"")
 
@@ -77,12 +77,12 @@ def document(title: str, parts: Iterable[Child], figures: Mapping[str, Any], sty
         title: of the window.
         parts: of the page, one below the other.
         figures: name -> figure, drawn where an element of the class ``plot`` names it as ``data-figure``.
-        style: rules of this page's own.
+        style: further CSS rules.
 
     Raises:
-        MissingExtra: without Plotly, whose script the page holds.
+        MissingExtra: without Plotly, whose script the page contains.
     """
-    footer = element("footer", "Written by archsmith. This page holds everything that it shows.")
+    footer = element("footer", "Written by archsmith. This page contains everything that it shows.")
     data = [_data(name, figure) for name, figure in figures.items()]
     scripts: list[str] = []
     if figures:
@@ -107,13 +107,13 @@ def _resource(name: str) -> str:
 
 
 def _data(name: str, figure: Any) -> Markup:
-    # JSON inside a script element ends at the first "</": no "<" is left in it.
+    # A script element ends at the first "</", so every "<" in the JSON is escaped.
     text = json.dumps(_finite(figure), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Markup(f'<script type="application/json" id="{name}">{text}</script>')
 
 
 def _finite(node: Any) -> Any:
-    """Plain data without what JSON has no numbers for, as in files of others or where enormous values overflow."""
+    """Plain data with ``None`` for infinity and NaN, which JSON lacks."""
     if isinstance(node, float):
         return node if math.isfinite(node) else None
     if isinstance(node, Mapping):
@@ -122,7 +122,7 @@ def _finite(node: Any) -> Any:
 
 
 def _hash(script: str) -> str:
-    """A script as a policy names it; browsers read every end of a line as a line feed."""
+    """A script's hash for the security policy; browsers convert all line ends to line feeds first."""
     text = script.replace("\r\n", "\n").replace("\r", "\n")
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 

@@ -1,4 +1,4 @@
-"""Multiply-adds against measured time: how well the cheap number would have told the fast networks from the slow."""
+"""MACs against measured latency: how well MACs would have told fast networks from slow ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from archsmith.report.data import ReportData
 from archsmith.value import Value
 
 MACS, TIME = "macs", "latency_ms"
-NOTABLE = 0.2
-"""A network has notably fewer MACs than another when it has so much less of them, as a share of the other's."""
-MISLEADING = 0.05
-"""Share of pairs from which on the report says that MACs mislead."""
-EXAMPLES = 3
-"""Pairs that are named."""
+FEWER_MACS_SHARE = 0.2
+"""Share by which a network's MACs must be below another's to count as notably fewer."""
+MISLEADING_SHARE = 0.05
+"""Share of pairs without a gain in time from which on the report says that MACs mislead."""
+MAX_EXAMPLES = 3
+"""Pairs that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Pair:
     Args:
         fewer: the network with fewer MACs.
         more: the other.
-        saved: share of the other's MACs that the first does without, 0..1.
+        saved: share of the other's MACs that the first saves, 0..1.
         slower: whether it even takes measurably longer.
     """
 
@@ -41,16 +41,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class MacsAgainstTime:
-    """What MACs say about one measured latency.
+    """How MACs and one measured latency agree.
 
     Args:
         metric: the latency, such as ``latency_ms@board``.
-        networks: every network with both, each once; those that were measured again at full effort with that value.
-        rank_correlation: Spearman's, of MACs and time.
-        pairs: in which one network has notably fewer MACs.
-        not_faster: of those, in how many it is not faster by more than the intervals allow.
-        slower: of those, in how many it takes longer by more than the intervals allow.
-        examples: of pairs that are not faster, those that save most first; no network is in two of them.
+        networks: every network with both values, each once, with its final latency where there is one.
+        rank_correlation: Spearman's, of MACs and latency.
+        pairs: number of pairs in which one network has notably fewer MACs.
+        not_faster: in how many of them that network is not measurably faster.
+        slower: in how many of them it is measurably slower.
+        examples: pairs without a gain in time, those that save most MACs first; no network is in two of them.
     """
 
     metric: str
@@ -63,17 +63,17 @@ class MacsAgainstTime:
 
     @property
     def share(self) -> float:
-        """Of the pairs, the share in which fewer MACs save no time; 0 without pairs."""
+        """Share of the pairs in which fewer MACs save no time; 0 without pairs."""
         return self.not_faster / self.pairs if self.pairs else 0.0
 
     @property
     def misleads(self) -> bool:
-        """Whether that is more than an exception."""
-        return self.share >= MISLEADING
+        """Whether that share is too large to be an exception."""
+        return self.share >= MISLEADING_SHARE
 
 
 def macs_against_time(data: ReportData) -> list[MacsAgainstTime]:
-    """One for every latency that was measured for three networks or more whose MACs are known and differ."""
+    """One comparison for every latency that was measured for three networks or more with different MACs."""
     found = []
     for metric in _latencies(data):
         networks = _networks(data, metric)
@@ -82,13 +82,13 @@ def macs_against_time(data: ReportData) -> list[MacsAgainstTime]:
     return found
 
 
-def said(found: MacsAgainstTime) -> str:
+def in_words(found: MacsAgainstTime) -> str:
     """The rank correlation and the share of pairs, in words."""
     named = f"{found.metric} of {counted(len(found.networks), 'network')}"
     text = f"MACs and {named} have a rank correlation (Spearman) of {found.rank_correlation:.2f}."
     if not found.pairs:
-        return f"{text} No two networks differ in MACs by {100 * NOTABLE:.0f} % or more."
-    of = f"{counted(found.pairs, 'pair')} of networks one has at least {100 * NOTABLE:.0f} % fewer MACs"
+        return f"{text} No two networks differ in MACs by {100 * FEWER_MACS_SHARE:.0f} % or more."
+    of = f"{counted(found.pairs, 'pair')} of networks one has at least {100 * FEWER_MACS_SHARE:.0f} % fewer MACs"
     if not found.not_faster:
         return f"{text} In {of}, and is measurably faster in all of them."
     slower = f" and takes longer in {_percent(found.slower / found.pairs)}" if found.slower else ""
@@ -96,7 +96,7 @@ def said(found: MacsAgainstTime) -> str:
 
 
 def named_example(data: ReportData, metric: str, pair: Pair) -> str:
-    """One pair in a sentence: who saves how many MACs, and what both take."""
+    """One pair in a sentence: the saved MACs, and both latencies."""
     names = _names(data)
     a, b = (names.get(e.architecture.key, e.architecture.key[:8]) for e in (pair.fewer, pair.more))
     outcome = "takes longer" if pair.slower else "is not measurably faster"
@@ -106,13 +106,13 @@ def named_example(data: ReportData, metric: str, pair: Pair) -> str:
 
 
 def warning(data: ReportData, found: MacsAgainstTime) -> str:
-    """The warning in one line with the most telling pair; empty where MACs do not mislead."""
+    """The warning in one line, with the pair that saves most MACs; empty where MACs do not mislead."""
     if not found.misleads or not found.examples:
         return ""
     example = named_example(data, found.metric, found.examples[0])
     return (
         f"MACs mislead about {found.metric}: in {_percent(found.share)} of the pairs in which a network has at least "
-        f"{100 * NOTABLE:.0f} % fewer of them it is not measurably faster; {example}"
+        f"{100 * FEWER_MACS_SHARE:.0f} % fewer of them it is not measurably faster; {example}"
     )
 
 
@@ -122,7 +122,7 @@ def _latencies(data: ReportData) -> list[str]:
 
 
 def _everything(data: ReportData) -> Iterator[Evaluation]:
-    """Later ones are better known: what was measured again comes last. What was judged in part is left out."""
+    """All full evaluations; final ones come last, so that they replace those of the search."""
     found = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     found += [data.largest] if data.largest is not None else []
     yield from (e for e in found if e.ok and not e.proposal.fidelity)
@@ -132,7 +132,7 @@ def _everything(data: ReportData) -> Iterator[Evaluation]:
 def _networks(data: ReportData, metric: str) -> tuple[Evaluation, ...]:
     by_key: dict[str, Evaluation] = {}
     for e in _everything(data):
-        # what was predicted from the structure would only repeat what the structure says
+        # a latency predicted from the structure would correlate with MACs by construction
         if MACS in e.values and _is_measured(e.values, metric):
             by_key[e.architecture.key] = e
     return tuple(by_key.values())
@@ -143,37 +143,37 @@ def _is_measured(values: Mapping[str, Value], metric: str) -> bool:
 
 
 def _compared(metric: str, networks: tuple[Evaluation, ...]) -> MacsAgainstTime:
-    from scipy.stats import spearmanr  # half a second that only this needs
+    from scipy.stats import spearmanr  # imported here, as it takes half a second
 
     macs = np.array([e[MACS] for e in networks])
     values = [e.values[metric] for e in networks]
     time = np.array([[v.value, v.value - v.low, v.high - v.value] for v in values])
     pairs = not_faster = slower = 0
-    told: list[tuple[float, int, int, bool]] = []
+    misleading: list[tuple[float, int, int, bool]] = []
     for i in range(len(networks)):  # one row at a time: a long search has millions of pairs
         saved, faster, longer = _beside(i, macs, time)
-        notable = saved >= NOTABLE
+        notable = saved >= FEWER_MACS_SHARE
         pairs += int(notable.sum())
         not_faster += int((notable & ~faster).sum())
         slower += int((notable & longer).sum())
         j = int(np.argmax(np.where(notable & ~faster, saved, -1.0)))
         if notable[j] and not faster[j]:
-            told.append((float(saved[j]), i, j, bool(longer[j])))
+            misleading.append((float(saved[j]), i, j, bool(longer[j])))
     rho = float(spearmanr(macs, time[:, 0]).statistic)
-    return MacsAgainstTime(metric, networks, rho, pairs, not_faster, slower, _examples(networks, told))
+    return MacsAgainstTime(metric, networks, rho, pairs, not_faster, slower, _examples(networks, misleading))
 
 
 def _beside(
     i: int, macs: NDArray[np.float64], time: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Network ``i`` beside each: share of MACs that it does without, whether it is faster, whether it takes longer.
+    """Network ``i`` against each: share of MACs that it saves, whether it is faster, whether it is slower, ``(n,)``.
 
-    A difference counts beyond the half width of its own 95 % interval: the root of the sum of the squared half widths
-    of both, taken on the sides that face each other.
+    A difference of times counts if it exceeds its 95 % half width: the root of the sum of the squared half widths of
+    both times, on the sides that face each other.
 
     Args:
-        i: which.
-        macs: of all, ``(n,)``.
+        i: index of the network.
+        macs: of all networks, ``(n,)``.
         time: value, half width below, half width above, ``(n, 3)``.
     """
     gained = time[:, 0] - time[i, 0]
@@ -182,10 +182,10 @@ def _beside(
     return 1 - macs[i] / macs, faster, longer
 
 
-def _examples(networks: tuple[Evaluation, ...], told: list[tuple[float, int, int, bool]]) -> tuple[Pair, ...]:
+def _examples(networks: tuple[Evaluation, ...], pairs: list[tuple[float, int, int, bool]]) -> tuple[Pair, ...]:
     found, used = list[Pair](), set[int]()
-    for saved, i, j, longer in sorted(told, key=lambda t: (-t[0], t[1], t[2])):
-        if not used & {i, j} and len(found) < EXAMPLES:
+    for saved, i, j, longer in sorted(pairs, key=lambda t: (-t[0], t[1], t[2])):
+        if not used & {i, j} and len(found) < MAX_EXAMPLES:
             found.append(Pair(networks[i], networks[j], saved, longer))
             used |= {i, j}
     return tuple(found)

@@ -1,4 +1,4 @@
-"""HTML from values: everything is escaped unless it is markup already."""
+"""Builds HTML: everything is escaped unless it is markup already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Markup(str):
 
 
 def markup_of(text: object) -> str:
-    """Text for HTML, in elements and attributes: no markup, and nothing that a browser would obey."""
+    """Text for HTML elements and attributes: markup and control characters are escaped."""
     return escape(escaped(str(text)))
 
 
@@ -23,7 +23,7 @@ Child = str | int | float | None
 
 
 def element(tag: str, *children: Child | Iterable[Child], **attributes: str | int | None) -> Markup:
-    """One element; ``cls`` is its class, ``data_x`` is ``data-x``, children are escaped, ``None`` is nothing.
+    """One element; ``cls`` is its class, ``data_x`` is ``data-x``, children are escaped, ``None`` is left out.
 
     >>> element("p", "a < b", element("b", "!"), cls="note")
     '<p class="note">a &lt; b<b>!</b></p>'
@@ -47,7 +47,7 @@ def join(children: Iterable[Child | Iterable[Child]]) -> Markup:
 
 
 def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, label: str, numeric: Iterable[int] = ()) -> Markup:
-    """A table that scrolls in its own container; ``label`` names it for those who cannot see it."""
+    """A table that scrolls in its own container; ``label`` names it for screen readers."""
     right = set(numeric)
 
     def cell(tag: str, i: int, child: Child, scope: str | None = None) -> Markup:
@@ -63,7 +63,7 @@ def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], *, label: str,
 
 
 def details(summary: str, *children: Child) -> Markup:
-    """Something that opens on demand."""
+    """A part that opens on a click."""
     return element("details", element("summary", summary), *children)
 
 

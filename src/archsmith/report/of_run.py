@@ -1,4 +1,4 @@
-"""What tables, JSON and the report show of a run: read from its store and its files, nothing is evaluated."""
+"""The data of a run for tables, JSON and the report, read from its store and its files; evaluates nothing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from archsmith.runs.folder import RunFolder
 from archsmith.runs.results import final_networks, recorded_search
 from archsmith.store import Store
 
-BASELINE = "baseline-"
-"""How the journals of baselines begin."""
+BASELINE_PREFIX = "baseline-"
+"""Prefix of the names of baselines' journals."""
 
 
 class _Proven(TypedDict):
-    """What is shown of a certificate."""
+    """The part of a certificate that is shown."""
 
     line: str
 
 
 def report_data(run: RunFolder) -> ReportData:
-    """Everything known of a run so far.
+    """The data of a run so far.
 
     Raises:
         UserError: when the search has not begun.
@@ -37,7 +37,7 @@ def report_data(run: RunFolder) -> ReportData:
         objectives, limits, evaluations = recorded_search(run, store)
         journal = store.journal(run.journal_name("search"))
         header, noted = journal.header or {}, {k: v for k, v in journal.noted.items() if k == "budget"}
-        prefix = run.journal_name(BASELINE)
+        prefix = run.journal_name(BASELINE_PREFIX)
         baselines = {
             name.removeprefix(prefix): store.journal(name).evaluations
             for name in store.journals()
@@ -70,14 +70,14 @@ def report_data(run: RunFolder) -> ReportData:
 
 
 def write_report(run: RunFolder, path: Path | None = None) -> Path:
-    """Write the report of a run: one HTML page that opens without a network.
+    """Write the report of a run: one HTML page that opens without internet access.
 
     Args:
         run: finished or not.
         path: ``report.html`` in the run's folder unless given.
 
     Raises:
-        UserError: when something else than a page lies there: a file of the run, say.
+        UserError: when ``path`` is a file but no HTML page: another file of the run, say.
     """
     target = path or run.path / "report.html"
     if target.is_file() and not html.is_page(target):
@@ -87,7 +87,7 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
 
 
 def summary(run: RunFolder) -> dict[str, Any]:
-    """The front of a run as plain data for scripts; of an unfinished one, as the search sees it so far."""
+    """The front of a run as plain data for scripts; for an unfinished run, the front so far."""
     data = report_data(run)
     finished = bool(data.networks)
     rows = (
@@ -115,7 +115,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
 
 
 def _networks(run: RunFolder, store: Store, evaluations: list[Evaluation]) -> list[FinalNetwork]:
-    """The networks of the last check, with what was written for them; none before it."""
+    """The networks of the last check, with their exported files; empty before it."""
     found, what = [], "a certificate"
     for c in final_networks(run, store, evaluations):
         certificate = run.exports / f"{c.name}.certificate.json"
@@ -137,7 +137,7 @@ def _networks(run: RunFolder, store: Store, evaluations: list[Evaluation]) -> li
 
 
 def _settings(described: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
-    """What the user asked for, in words."""
+    """The user's settings, in words."""
     data, model = described["data"], described["model"]
     options = ", ".join(f"{k} {_words(v)}" for k, v in (model["options"] if model else {}).items())
     return {
@@ -179,13 +179,11 @@ def _words(value: Any) -> str:
 
 
 def nothing_left(run: RunFolder) -> str:
-    """Why a search has no networks to hand out, as tables and the report say it, and what to do."""
-    from archsmith.report.of_run import report_data  # it reads what this module does
-
+    """Why a search has no networks to export, and what to do."""
     goes_on = (
         "" if (run.path / "front.json").exists() else ", or go on with its command if it was stopped before its end"
     )
     return (
-        f"{best_found(report_data(run))}. {run.path} has nothing to hand out: loosen a limit in another --run, which "
+        f"{best_found(report_data(run))}. {run.path} has nothing to export: loosen a limit in another --run, which "
         f"need not train again with --trained {shlex.quote(str(run.path))}{goes_on}"
     )

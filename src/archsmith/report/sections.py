@@ -1,4 +1,4 @@
-"""The parts of the page, each from the data to markup; a part with nothing to say is empty."""
+"""The parts of the page as markup, each built from the report's data; ``None`` where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from archsmith.quantities import counted
 from archsmith.report import _panels, figures
 from archsmith.report.data import ReportData
 from archsmith.report.effects import ChoiceEffect, main_effects
-from archsmith.report.macs import MacsAgainstTime, macs_against_time, named_example, said
+from archsmith.report.macs import MacsAgainstTime, in_words, macs_against_time, named_example
 from archsmith.report.markup import Markup, details, element, join, table
 from archsmith.report.text import best_found, largest_text, verdict
 from archsmith.space import ChoiceSpace
 
 SHOWN_EFFECTS = 8
-"""Choices whose panels are open; the rest unfold."""
+"""Choices whose panels are open; the others open on a click."""
 
 
 def headline(data: ReportData) -> Markup:
-    """What was found, first."""
+    """The result in one sentence, with the main facts."""
     facts: list[tuple[str, str]] = [("evaluations", f"{len(data.evaluations):,}")]
     if isinstance(data.space, ChoiceSpace):
         facts.append(("in the search space", str(data.space.size())))
@@ -50,7 +50,7 @@ def headline(data: ReportData) -> Markup:
 
 
 def trade_off_section(data: ReportData, store: dict[str, Any]) -> Markup | None:
-    """The Pareto front over everything that was evaluated; a chooser where there are more than two objectives."""
+    """The Pareto front over all evaluations; with a selector of axes for more than two objectives."""
     some = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     if not any(e.ok for e in some):
         return None
@@ -73,10 +73,10 @@ def trade_off_section(data: ReportData, store: dict[str, Any]) -> Markup | None:
             ]
             pick = element("select", *options, id="axes", data_plot="plot-front")
             chooser = element("div", element("label", "Show", **{"for": "axes"}), pick, cls="chooser")
-    bars = "Bars are 95 % intervals: of everything on the front, elsewhere of what a device measured. "
+    bars = "Bars are 95 % intervals: of all metrics on the front, elsewhere only of those measured on a device. "
     bars = bars if len(data.objectives) > 1 else ""
     caption = bars + (
-        "Hover for the architecture and who says so (measured, computed, "
+        "Hover for the architecture and the source of each value (measured, computed, "
         "predicted, table); drag to zoom, double-click to see all."
     )
     return element(
@@ -89,17 +89,17 @@ def trade_off_section(data: ReportData, store: dict[str, Any]) -> Markup | None:
 
 
 def speed(data: ReportData, store: dict[str, Any]) -> Markup | None:
-    """How fast the front grew, beside the baselines that were run."""
+    """How fast the front improved, compared with the baselines."""
     if len(data.objectives) < 2 or not data.feasible.any():
         return None
     store["figure-hypervolume"] = figures.hypervolume_figure(data)
     what = " and ".join(["the search", *data.baselines])
     caption = (
         "Share of the objective space that is covered, feasible networks only. In each objective 0 is the best and 1 "
-        f"the worst feasible value that {what} met; the reference point is {figures.REFERENCE} in each."
+        f"the worst feasible value that {what} found; the reference point is {figures.REFERENCE} in each."
     )
     if not data.baselines:
-        caption += " No baseline was run; --baseline random:20 runs one beside a search."
+        caption += " No baseline was run; --baseline random:20 runs one, for comparison."
     return element(
         "section",
         element("h2", "How fast it got there"),
@@ -109,7 +109,7 @@ def speed(data: ReportData, store: dict[str, Any]) -> Markup | None:
 
 
 def against_time(data: ReportData, store: dict[str, Any]) -> Markup | None:
-    """What MACs would have said about the time that was measured, with a warning where they mislead."""
+    """MACs against measured latencies, with a warning where MACs mislead."""
     found = macs_against_time(data)
     if not found:
         return None
@@ -120,10 +120,10 @@ def against_time(data: ReportData, store: dict[str, Any]) -> Markup | None:
         parts += _macs_of(data, each, store, f"macs-{i}")
     caption = (
         "MACs are counted, times are measured; bars are 95 % intervals. One network counts as faster than another if "
-        "the difference is beyond the interval of the difference."
+        "the difference exceeds its 95 % interval."
     )
     if isinstance(data.space, ChoiceSpace) and any(c.owner == "device" for c in data.space.choices):
-        caption += " Networks differ in the precision of their layers too, which MACs do not see."
+        caption += " Networks also differ in the precision of their layers, which MACs do not count."
     return element("section", element("h2", "MACs against time"), *parts, element("p", caption, cls="note"))
 
 
@@ -131,19 +131,19 @@ def _macs_of(data: ReportData, found: MacsAgainstTime, store: dict[str, Any], na
     store[f"figure-{name}"] = figures.against_macs(data, found)
     examples = [element("li", named_example(data, found.metric, pair)) for pair in found.examples]
     judgement = f"MACs mislead about {found.metric} here." if found.misleads else ""
-    warned = [
+    warning = [
         element("p", element("strong", judgement or "Exceptions:")),
         element("ul", *examples),
     ]
     return [
-        element("p", said(found)),
-        element("div", *warned, cls="warning" if found.misleads else "aside") if examples else None,
-        _plot(name, f"Scatter plot: {found.metric} against MACs; {said(found)}"),
+        element("p", in_words(found)),
+        element("div", *warning, cls="warning" if found.misleads else "aside") if examples else None,
+        _plot(name, f"Scatter plot: {found.metric} against MACs; {in_words(found)}"),
     ]
 
 
 def choices(data: ReportData) -> Markup | None:
-    """What each choice does to each objective."""
+    """The effect of each choice on each objective."""
     every = [*data.evaluations, *(e for b in data.baselines.values() for e in b)]
     names = [o.metric for o in data.objectives]
     found = main_effects(every, names, data.space)
@@ -161,7 +161,7 @@ def choices(data: ReportData) -> Markup | None:
             "p",
             "Dots are means over the evaluated networks that have an option, bars run from the 10th to the 90th "
             "percentile. The figure beside a name is the share of the variance that this choice alone explains. "
-            "A search does not draw evenly: read this as a hint to where the leverage is, not as an experiment.",
+            "A search does not sample evenly: take this as a hint to which choices matter, not as an experiment.",
             cls="note",
         ),
         element("div", *groups[:SHOWN_EFFECTS], cls=cls),
@@ -170,7 +170,7 @@ def choices(data: ReportData) -> Markup | None:
 
 
 def training(data: ReportData, store: dict[str, Any]) -> Markup | None:
-    """The losses of the supernet."""
+    """The losses of the supernet's training."""
     if not data.training:
         return None
     store["figure-training"] = figures.training(data)
@@ -199,17 +199,17 @@ def trouble(data: ReportData) -> Markup | None:
         ]
         parts += [
             element("h3", f"{counted(len(data.failed), 'failed evaluation')} of {len(data.evaluations):,}"),
-            table(("times", "reason", "first met at"), failures, label="Failed evaluations"),
+            table(("times", "reason", "first seen with"), failures, label="Failed evaluations"),
         ]
     return element("section", element("h2", "What did not work"), *parts)
 
 
 def making(data: ReportData) -> Markup | None:
-    """Settings, seeds, environment, where the time went, notes: enough to do it again."""
+    """Settings, seeds, environment, timing and notes: enough to repeat the search."""
     objectives = ", ".join(map(str, data.objectives))
     limits = ", ".join(map(str, data.limits)) or "none"
     settings = {"objectives": objectives, "limits": limits} | dict(data.settings)
-    blocks = [_pairs("Asked for", settings), _pairs("Seeds", data.seeds), _pairs("Environment", data.environment)]
+    blocks = [_pairs("Settings", settings), _pairs("Seeds", data.seeds), _pairs("Environment", data.environment)]
     notes = [element("li", note) for note in data.notes]
     return element(
         "section",

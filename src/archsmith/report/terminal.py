@@ -15,9 +15,9 @@ from archsmith.texts import escaped
 
 
 def front_table(data: ReportData) -> RenderableType:
-    """The result in one sentence, the networks below it, and what became of the limits.
+    """The result in one sentence, the table of networks, and whether they meet the limits.
 
-    Re-measured values where the search has ended; the 95 % interval beside each value that has one.
+    Final values where the search has ended; the 95 % interval beside each value that has one.
     """
     parts: list[RenderableType] = [_shown(best_found(data), style="bold")]
     best = shown(data)
@@ -29,14 +29,14 @@ def front_table(data: ReportData) -> RenderableType:
         parts.append(_shown(f"dropped {names}: {reason}", style="yellow"))
     if data.failed:
         parts.append(Text(f"{len(data.failed)} of {len(data.evaluations)} evaluations failed", style="yellow"))
-    parts += [_shown(told, style="yellow") for found in macs_against_time(data) if (told := warning(data, found))]
+    parts += [_shown(text, style="yellow") for found in macs_against_time(data) if (text := warning(data, found))]
     if text := verdict(data):
         parts.append(_shown(text))
     return Group(*parts)
 
 
 def _shown(text: str, style: str = "") -> Text:
-    """Text that is no markup; rich would drop carriage returns and the like, which hides what a name holds."""
+    """Text without markup, escaped first: rich would drop carriage returns and the like, and hide part of a name."""
     return Text(escaped(text), style=style)
 
 

@@ -1,4 +1,4 @@
-"""How the result of a search is said, on paper and on the terminal alike."""
+"""The result of a search in sentences, for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def best_found(data: ReportData) -> str:
     """The best trade-offs in one sentence, or why there are none."""
     best = shown(data)
     if not best:
-        return _no_answer(data)
+        return _why_none(data)
     spans = [_span(data, o.metric, [e[o.metric] for e in best]) for o in reversed(data.objectives)]
     between = " from " if re.match(r"[-\d.]+ to ", spans[0]) else ": "
     return counted(len(best), "network") + between + ", ".join(spans)
 
 
 def verdict(data: ReportData) -> str:
-    """What became of the limits; empty without limits or networks."""
+    """Which limits the networks meet; empty without limits or networks."""
     if not data.limits or not shown(data):
         return ""
     limits = " and ".join(limit_text(x, data.metric(x.metric).unit) for x in data.limits)
@@ -36,12 +36,12 @@ def verdict(data: ReportData) -> str:
 
 
 def shown(data: ReportData) -> Sequence[Evaluation]:
-    """The evaluations that the search ends with: re-measured where the search has ended."""
+    """The evaluations of the front: final ones where the search has ended."""
     return [n.best_known for n in data.handed_out] if data.networks else data.front
 
 
 def largest_text(data: ReportData) -> str:
-    """What the largest network would have cost; empty where it was not evaluated."""
+    """The largest network's values; empty where it was not evaluated."""
     if data.largest is None or not data.largest.ok:
         return ""
     found = data.largest.values
@@ -62,7 +62,7 @@ def _span(data: ReportData, metric: str, values: Sequence[float]) -> str:
     return f"{name}{high}" if low == number(max(values), unit) else f"{name}{low} to {high}"
 
 
-def _no_answer(data: ReportData) -> str:
+def _why_none(data: ReportData) -> str:
     done = data.evaluations
     if not done:
         return "Nothing has been evaluated yet"
@@ -76,5 +76,5 @@ def _no_answer(data: ReportData) -> str:
     if any(worst.violation(e) == 0 for e in done if e.ok):
         return f"No network meets all limits at once: {trade_offs(data.limits, done)}"
     best = nearest(worst, done)
-    said = f"the {extreme(worst)} found is {nearest_text(worst, best)}" if best else "no network has a value of it"
-    return f"No network meets {limit_text(worst, data.metric(worst.metric).unit)}: {said}"
+    found = f"the {extreme(worst)} found is {nearest_text(worst, best)}" if best else "no network has a value of it"
+    return f"No network meets {limit_text(worst, data.metric(worst.metric).unit)}: {found}"

@@ -48,6 +48,10 @@ class Relaxed:
     _rule: Mixing = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mixing, str | Mixing):
+            raise InvalidOption(
+                f"mixing={self.mixing!r} must be a rule: its name, an instance, or module:Class as text"
+            )
         rule = _named(self.mixing) if isinstance(self.mixing, str) else make("running.mixing", self.mixing)
         if rule.draws and self.rng is None:
             raise InvalidOption(f"mixing={self.mixing!r} needs rng=np.random.default_rng(seed)")

@@ -1,3 +1,3 @@
-"""A run on disk: its folder, its weights, its results, and all that it works with, built again."""
+"""A run on disk: its folder, its weights, its results, and its supernet, data and devices rebuilt."""
 
 __all__ = ["context", "folder", "results", "weights"]

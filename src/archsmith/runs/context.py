@@ -1,4 +1,4 @@
-"""What a run works with: the supernet, the data and the device, given by the user or built again from ``run.json``."""
+"""Supernet, data and devices of a run: given by the user, or rebuilt from ``run.json``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from archsmith.supernet import Supernet
 from archsmith.trust import Names, foreign, names_of
 
 EVALUATION_BATCH = 256
-"""Inputs a forward pass while a split is judged; larger ones are no faster on a processor's caches."""
-UNIFORM = 8
-"""Random networks in one precision that a search over precisions begins with."""
+"""Inputs of one forward pass when accuracy is measured; larger batches are no faster with a processor's caches."""
+UNIFORM_NETWORKS = 8
+"""Random networks, quantised alike in all layers, that a search over precisions begins with."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class SearchContext:
 
     Args:
         supernet: trained, with its calibration batches recorded.
-        source: how the supernet's model is built again, plain data; ``None`` for a live Python model.
-        val: what the search judges on; ``None`` where it is not at hand.
-        test: what only the final networks are judged on; ``None`` where there is none.
-        on: devices to measure on, as text, by name.
-        data: how the data are read again, plain data; ``None`` or without ``spec`` where they are live loaders.
-        anchors: device -> the reference's time that this run's latencies on it are based on, once it is known.
+        source: how to rebuild the supernet's model, as plain data; ``None`` for a model given as an object.
+        val: batches that the search measures accuracy on; ``None`` where they are not available.
+        test: batches for the final networks only; ``None`` where there are none.
+        on: devices to measure on, name -> spec.
+        data: how to read the data again, as plain data; ``None`` or without ``spec`` for loaders given as objects.
+        anchors: device -> the reference's milliseconds that this run's latencies are based on, once known.
         joint: the precisions of layers, where they are searched or fixed.
-        names: whose names ``source``, ``on`` and ``data`` are; ``None`` for those that the user gave.
+        names: which file names ``source``, ``on`` and ``data``; ``None`` if the user does.
     """
 
     supernet: Supernet
@@ -60,24 +60,24 @@ class SearchContext:
 
     @property
     def space(self) -> ChoiceSpace:
-        """What is searched: the supernet's space, with the choices of precisions where there are any."""
+        """The search space: that of the supernet, with the choices of precisions where there are any."""
         return self.supernet.space if self.joint is None else self.joint.space
 
     @property
     def largest(self) -> Architecture:
-        """The largest network, in the widest precisions that it may have."""
+        """The largest network, with every layer in the widest precision that it may have."""
         return self.supernet.largest if self.joint is None else self.joint.join(self.supernet.largest)
 
     @property
     def weight_bits(self) -> int:
-        """Of int8 layers: what all devices can, so that they run, and accuracy is judged on, the same network."""
+        """Bits of int8 layers: the fewest of all devices, so that all of them run the network that is evaluated."""
         return min(open_device(spec).weight_bits for spec in self.on.values())
 
     def first(self, seed: int) -> list[Architecture]:
-        """What every search begins with: the largest and the smallest network, each in every precision there is.
+        """Architectures that every search begins with: the largest and the smallest, in every precision there is.
 
-        Where precisions are searched, also some random networks that are in the narrowest one throughout: a quantised
-        layer pays most where its neighbours are quantised too, which networks of mixed precisions do not show.
+        Where precisions are searched, also some random networks with all layers in the narrowest precision: a
+        quantised layer is fastest beside other quantised layers, which random mixtures of precisions do not show.
         """
         supernet = self.supernet
         if self.joint is None:
@@ -85,7 +85,7 @@ class SearchContext:
         wanted = self.joint.wanted.options
         found = [self.joint.join(arch, p) for arch in (supernet.largest, supernet.smallest) for p in wanted]
         if self.joint.choices:
-            drawn = supernet.space.sample(UNIFORM, np.random.default_rng([seed, UNIFORM]))
+            drawn = supernet.space.sample(UNIFORM_NETWORKS, np.random.default_rng([seed, UNIFORM_NETWORKS]))
             found += [self.joint.join(arch, wanted[-1]) for arch in drawn]
         return list(dict.fromkeys(found))
 
@@ -95,16 +95,16 @@ class SearchContext:
 
 
 def context_of(run: RunFolder, *, data: str | None = None, reporter: Reporter = SILENT) -> SearchContext:
-    """Everything built again from a run's folder.
+    """The context of a run, rebuilt from its folder.
 
     Args:
         run: finished or not, but trained.
-        data: where the data lies now, if it has moved; it is checked to be the same.
-        reporter: hears what is being done.
+        data: where the data are now, if they have moved; their fingerprint is checked.
+        reporter: gets progress.
 
     Raises:
-        InvalidModel: when the run was begun from a live Python model.
-        RunMismatch: when the data at hand are others.
+        InvalidModel: when the run's model was given as a Python object.
+        RunMismatch: when the data have changed.
         Untrusted: when the run is somebody else's and names code, files or agents.
     """
     with names_of(run.names):
@@ -136,7 +136,7 @@ def _context_of(run: RunFolder, data: str | None, reporter: Reporter) -> SearchC
         if found.fingerprint != described["fingerprint"]:
             raise RunMismatch(
                 f"the data at {data or described['spec']} are not those of the run (fingerprint {found.fingerprint}, "
-                f"the run has {described['fingerprint']}); restore them, or give --data where they lie"
+                f"the run has {described['fingerprint']}); restore them, or say where they are with --data"
             )
         val, test = (found.batches(split, EVALUATION_BATCH) for split in ("val", "test"))
     joint = joint_space(supernet, None, kept=run.fixed.get("precisions"))

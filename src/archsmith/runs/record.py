@@ -1,4 +1,4 @@
-"""What the files ``run.json`` and ``state.json`` of a run hold."""
+"""The content of a run's files ``run.json`` and ``state.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 
 class Fixed(TypedDict, total=False):
-    """What must stay the same on resume."""
+    """The settings that must be equal on resume."""
 
     model: Required[dict[str, Any] | None]
     space: Required[dict[str, Any]]
@@ -43,7 +43,7 @@ class _Version(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """The content of ``state.json``: what a run found on its way."""
+    """The content of ``state.json``: results of a run's stages."""
 
     training: list[dict[str, Finite]]
     weights: str
@@ -56,7 +56,7 @@ class State(TypedDict, total=False):
 
 
 def check_record(record: Any, path: Path) -> None:
-    """Refuse what is no content of ``run.json``.
+    """Check the content of ``run.json``.
 
     Raises:
         RunMismatch: when a newer archsmith wrote it.

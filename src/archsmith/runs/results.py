@@ -1,4 +1,4 @@
-"""The final front as a run's folder holds it."""
+"""The final front, as stored in a run's folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from archsmith.store import Store
 if TYPE_CHECKING:
     pass
 
-FINAL = {"stage": "final"}
+FINAL_FIDELITY = {"stage": "final"}
 """Fidelity of the last check: latency at full effort, and the test split."""
 
 
 class Kept(TypedDict):
-    """The content of ``front.json``: keys of the networks, and why some are not handed out."""
+    """The content of ``front.json``: keys of the networks in the front, and of those dropped with the reason."""
 
     front: list[str]
     dropped: dict[str, str]
@@ -41,7 +41,7 @@ class LimitRecord(TypedDict):
 
 
 class Header(TypedDict):
-    """How a journal was begun."""
+    """The header of a journal."""
 
     strategy: str
     options: dict[str, Any]
@@ -58,9 +58,9 @@ class Checked:
     """One network of the last check.
 
     Args:
-        belief: what the search found.
-        final: what the last check found; ``None`` where the store has lost it.
-        dropped: why it is not handed out; empty for what is.
+        belief: its evaluation in the search.
+        final: its evaluation in the last check; ``None`` where the store lacks it.
+        dropped: why it is not in the final front; empty where it is.
     """
 
     belief: Evaluation
@@ -69,12 +69,12 @@ class Checked:
 
     @property
     def name(self) -> str:
-        """How tables, files and commands call it: the first eight digits of its key."""
+        """Its name in tables, files and commands: the first eight digits of its key."""
         return self.belief.architecture.key[:8]
 
 
 def final_networks(run: RunFolder, store: Store, evaluations: Sequence[Evaluation]) -> list[Checked]:
-    """The networks of the last check, those handed out first; none before it was made."""
+    """The networks of the last check, those of the front first; empty before the last check."""
     path = run.path / "front.json"
     if not path.exists():
         return []
@@ -86,7 +86,7 @@ def final_networks(run: RunFolder, store: Store, evaluations: Sequence[Evaluatio
     found = []
     for key in [*front["front"], *front["dropped"]]:
         belief = believed[key]
-        fidelity = Proposal(belief.architecture, fidelity=FINAL).fidelity_key
+        fidelity = Proposal(belief.architecture, fidelity=FINAL_FIDELITY).fidelity_key
         final = store.get((belief.architecture.space, key, front["evaluator"], fidelity, front["seed"]))
         found.append(Checked(belief, final, front["dropped"].get(key, "")))
     return found

@@ -17,11 +17,11 @@ WEIGHTS = ("supernet", "calibration")
 """The files that :func:`save_weights` writes, without ``.safetensors``."""
 
 
-_WAY_OUT = "restore it, or give the run's search again: it makes the file anew"
+_WAY_OUT = "restore it, or give the run's `archsmith search` command again: it makes the file anew"
 
 
 def save_weights(run: RunFolder, supernet: Supernet) -> None:
-    """Keep the trained weights and the calibration batches in the run's folder."""
+    """Save the trained weights and the calibration batches in the run's folder."""
     safetensors = require("safetensors.torch", extra="torch", purpose="saving the supernet's weights")
     for name, tensors in (
         # copies: tied weights are stored under each of their names, as load_state_dict wants them
@@ -29,11 +29,11 @@ def save_weights(run: RunFolder, supernet: Supernet) -> None:
         ("calibration", _flat(supernet.calibration)),
     ):
         with replacing(run.path / f"{name}.safetensors") as temporary:
-            temporary.write_bytes(safetensors.save(tensors))  # its own writer does not say that a disk is full
+            temporary.write_bytes(safetensors.save(tensors))  # safetensors' own writer does not report a full disk
 
 
 def load_weights(run: RunFolder, supernet: Supernet) -> None:
-    """Put the kept weights and calibration batches into ``supernet``.
+    """Load the saved weights and calibration batches into ``supernet``.
 
     Raises:
         DamagedFile: when a file is missing or cannot be read.
@@ -43,11 +43,11 @@ def load_weights(run: RunFolder, supernet: Supernet) -> None:
     try:
         supernet.load_state_dict(weights)
     except RuntimeError as error:
-        raise RunMismatch(f"the weights in {run.path} do not fit the network any more: {error}") from error
+        raise RunMismatch(f"the weights in {run.path} no longer fit the network: {error}") from error
     if batches:
         supernet.record_calibration(batches)
     if supernet.weights_fingerprint != run.weights:
-        raise DamagedFile(f"{run.path / 'supernet.safetensors'} holds other weights than the run found; {_WAY_OUT}")
+        raise DamagedFile(f"{run.path / 'supernet.safetensors'} holds other weights than the run's; {_WAY_OUT}")
 
 
 def _load(run: RunFolder, name: str) -> dict[str, Tensor]:

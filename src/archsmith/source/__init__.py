@@ -1,3 +1,3 @@
-"""Models as the user gave them: built, and made elastic."""
+"""Builds the models that users name, and makes them elastic."""
 
 __all__ = ["building"]

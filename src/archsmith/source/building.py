@@ -1,4 +1,4 @@
-"""The supernet that a name or a run's source describes."""
+"""Builds the supernet that a name or a run's source describes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from archsmith.source.options import check_takes, plain_elastic
 from archsmith.supernet import Supernet
 from archsmith.trust import refuse_large
 
-_MANY = ("classes", "tokens", "vocabulary")
-"""Sizes that are large without harm."""
+_UNLIMITED_SIZES = ("classes", "tokens", "vocabulary")
+"""Options that may be larger than ``trust.LARGEST_SIZE``: the cost grows only linearly with them."""
 
 
-SHAPE = ("channels", "classes", "image_size", "tokens", "vocabulary")
-"""What a source of models is told of the data."""
+DATA_OPTIONS = ("channels", "classes", "image_size", "tokens", "vocabulary")
+"""Options that a source of models gets from the data."""
 
 
 def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, reporter: Reporter = SILENT) -> Supernet:
@@ -34,13 +34,13 @@ def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, rep
             ``{"model": "timm/NAME", "options": {...}}``; the latter two may say ``"elastic": {...}``, which are
             options of :func:`archsmith.elastic`.
         seed: of the initial weights; torch's own generator is left as it was.
-        weights: whether pretrained ones are loaded, where the source asks for them; ``False`` where others are put in
+        weights: whether to load pretrained weights, where the source asks for them; ``False`` where others are loaded
             afterwards.
-        reporter: hears what is being done: a published model is traced, which takes seconds.
+        reporter: gets progress: tracing a published model takes seconds.
 
     Raises:
         UnknownName: when there is no such network.
-        InvalidModel: when the source gives no network, or one with nothing elastic.
+        InvalidModel: when the source returns no network, or one with nothing elastic.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -48,12 +48,12 @@ def build(source: Mapping[str, Any], *, seed: int = 0, weights: bool = True, rep
 
 
 def rebuild(source: Mapping[str, Any], *, reporter: Reporter = SILENT) -> Supernet:
-    """:func:`build` for weights that come from a file of ours: nothing is fetched."""
+    """:func:`build` without pretrained weights, for weights that are loaded from a file: nothing is downloaded."""
     return build(source, weights=False, reporter=reporter)
 
 
 def check_model(model: str, elastic: Mapping[str, Any] | Sequence[str]) -> None:
-    """Refuse what cannot be built, as far as that is known before the data are read.
+    """Check a model's name and options, as far as possible before the data are read.
 
     Args:
         model: its name.
@@ -62,7 +62,7 @@ def check_model(model: str, elastic: Mapping[str, Any] | Sequence[str]) -> None:
     Raises:
         UnknownName: naming the nearest.
         MissingExtra: when the package that it comes from is not installed.
-        InvalidOption: for options of elasticity that are wrong, or that this network has no use for.
+        InvalidOption: for options of elasticity that are wrong, or that have no effect on this network.
     """
     wanted = plain_elastic(elastic)
     if "/" in model or ":" in model:
@@ -77,7 +77,7 @@ def check_model(model: str, elastic: Mapping[str, Any] | Sequence[str]) -> None:
 def _built(source: Mapping[str, Any], *, weights: bool, reporter: Reporter) -> Supernet:
     options, wanted = dict(source["options"]), plain_elastic(source.get("elastic", {}))
     name = next(source[kind] for kind in ("network", "model", "factory") if kind in source)
-    refuse_large(f"build {name}", [{k: v for k, v in options.items() if k not in _MANY}, wanted])
+    refuse_large(f"build {name}", [{k: v for k, v in options.items() if k not in _UNLIMITED_SIZES}, wanted])
     if "network" in source:
         network = registry.load("supernet.networks", name)
         registry.check_options(network.build, options)
@@ -85,7 +85,7 @@ def _built(source: Mapping[str, Any], *, weights: bool, reporter: Reporter) -> S
             found = network.build(**options)
         except ArchsmithError:
             raise
-        except (TypeError, ValueError, RuntimeError) as error:  # what values of a wrong kind end in
+        except (TypeError, ValueError, RuntimeError) as error:  # raised for values of a wrong type
             given = ", ".join(f"{k}={v!r}" for k, v in options.items())
             raise InvalidOption(f"{name}({given}) cannot be built: {error}; lists are written NAME=1,2") from error
     else:
@@ -93,7 +93,7 @@ def _built(source: Mapping[str, Any], *, weights: bool, reporter: Reporter) -> S
             example = _example(options)
         except (TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
             raise InvalidOption(f"no inputs can be made for {name} with {options}: {error}") from error
-        shape = {key: options.pop(key, None) for key in SHAPE}
+        shape = {key: options.pop(key, None) for key in DATA_OPTIONS}
         refuse_fetching(name, options)
         maker = source_named(name)
         found = maker.build(name, **shape, **(options if weights else {**options, **maker.without_weights}))
@@ -101,14 +101,14 @@ def _built(source: Mapping[str, Any], *, weights: bool, reporter: Reporter) -> S
     if isinstance(found, Supernet):
         return found
     if example is None:
-        raise InvalidModel(f"{source} gives a plain module; return archsmith.elastic(module, example_inputs)")
+        raise InvalidModel(f"{source} returns a plain module; return archsmith.elastic(module, example_inputs)")
     return elastic(found, example, **wanted, on_progress=reporter.on_progress)
 
 
 def _example(options: dict[str, Any]) -> Any:
-    """Inputs of one call that fit the data which a source was made for; ``None`` where it does not tell.
+    """Inputs of one call in the shape of a source's data; ``None`` where the source does not record it.
 
-    Images are zeros; texts are token ids drawn at random, every second of them padded.
+    Images are zeros; texts are random token ids, every second text padded.
     """
     names = options.pop("inputs", None)
     if options.get("image_size"):
@@ -129,21 +129,23 @@ def _example(options: dict[str, Any]) -> Any:
 def source_of(
     model: str, options: Mapping[str, Any], data: AnyData, elastic: Mapping[str, Any] | Sequence[str] = ()
 ) -> dict[str, Any]:
-    """How the network that ``model`` names is built for ``data``, as plain data.
+    """How to build the network that ``model`` names for ``data``, as plain data.
 
     Args:
         model: its name.
         options: of the network.
-        data: that it is built for.
-        elastic: options of :func:`archsmith.elastic`, for a model that becomes elastic by it.
+        data: data that it is built for.
+        elastic: options of :func:`archsmith.elastic`, for models that are made elastic.
 
     Raises:
-        InvalidOption: for an option that contradicts the data.
-        InvalidModel: for a built-in network and data that it is not for.
+        InvalidOption: for an option that is set by the data.
+        InvalidModel: for a built-in network with data of another kind.
     """
     shape = data.network_options
     if wrong := [f"{name}={options[name]!r}" for name in shape if name in options]:
-        raise InvalidOption(f"the network is built for the data, so {', '.join(wrong)} cannot be given as its option")
+        raise InvalidOption(
+            f"the network is built for the data, which determine {', '.join(shape)}; leave out {', '.join(wrong)}"
+        )
     kind = "model" if "/" in model else "factory" if ":" in model else "network"
     if kind == "network" and "tokens" in shape:
         raise InvalidModel(f"{model} is a network for images, the data are texts; give --model hf/FOLDER, or {FORMS}")

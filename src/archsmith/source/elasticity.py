@@ -1,4 +1,4 @@
-"""Make a network elastic."""
+"""Makes a network elastic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archsmith.structure.choices import ChoiceModule
 from archsmith.supernet import Elastic, Supernet
 
 
-def elastic(  # noqa: PLR0913 - what users may say, each by name
+def elastic(  # noqa: PLR0913 - users' options, each by name
     model: nn.Module,
     example_inputs: Any,
     axes: Mapping[str, Elastic] | None = None,
@@ -39,38 +39,38 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
     """A supernet of ``model``.
 
     The model is run once on the example inputs, and everything in it that can vary becomes a choice: widths, heads and
-    head sizes, hidden sizes, depth, kernels. Each choice is proved before it is offered; print ``account()`` to see
-    what became elastic and why the rest did not. A model with choice modules in it, or one for which ``axes`` are
-    given, is taken as it is declared instead.
+    head sizes, hidden sizes, depth, kernels. Each choice is checked on subnets before it is offered; print
+    ``account()`` to see what became elastic and why the rest did not. For a model with choice modules, or with
+    ``axes`` given, nothing is traced: only what is declared becomes a choice.
 
-    Patterns are those of the shell (``"blocks.*.mlp.*"``) and stand for all names that begin so (``"blocks.0"``). They
-    are matched with the names of choices, which say where in the model a choice is.
+    Patterns are those of the shell (``"blocks.*.mlp.*"``) and match the names of choices, which begin with the path of
+    a module. A plain name (``"blocks.0"``) matches all names below it.
 
     Args:
-        model: any module; it is copied and stays as it is.
+        model: any module; it is copied and not changed.
         example_inputs: of one call: a tensor, a tuple of the positional inputs, or a mapping by name.
         axes: module name -> which of its dimensions follow which choice; then nothing is traced.
         width: shares of every width that are offered, up to 1.0.
-        depth: smallest share of a container's blocks that stays; ``1.0`` keeps all.
+        depth: smallest share of a container's blocks that is kept; ``1.0`` keeps all.
         branches: whether residual branches (``x + f(x)``) can be left out one by one, beside whole blocks.
         kernel: smallest size that is offered for odd kernels of 5 and more; ``None`` keeps all.
         multiple: widths are rounded to multiples of it; counts of heads and groups are not.
-        only: patterns of what may vary.
-        freeze: patterns of what must not; also of modules and tensors that must stay as they are.
+        only: patterns of the choices that may vary.
+        freeze: patterns of choices, modules and tensors that must not vary.
         tie: patterns; the choices that match one become one choice.
         options: pattern of choices -> sizes (integers), or shares of the full size (floats).
         homogeneous: only subnets that the class of a transformers model builds from a smaller configuration, all layers
-            alike; ``supernet.stock(arch)`` gives them so.
-        importance: ``"l1"`` puts units in the order of their weights, so that smaller widths keep the larger ones;
-            ``None`` leaves them; ``supernet.sort_units(by="taylor", ...)`` is better where data are at hand.
+            alike; ``supernet.stock(arch)`` returns them in that class.
+        importance: ``"l1"`` sorts units by the L1 norm of their weights, so that smaller widths keep the largest;
+            ``None`` does not sort; ``supernet.sort_units(by="taylor", ...)`` is better where you have data.
         resolution: heights of images that are offered as a choice (``[160, 192, 224]``), or shares of the example's
             (``(0.75, 1.0)``): a subnet gets its images in that size.
-        via: what becomes of modules in whose code sizes are plain numbers, as in ``x.view(b, 8, 64)``: ``"auto"``
+        via: what to do with modules whose code contains sizes as plain numbers, as in ``x.view(b, 8, 64)``: ``"auto"``
             replaces them by ``torch.fx.GraphModule`` where that makes more weights elastic, ``"graph"`` also where it
-            makes as many, ``"modules"`` leaves them as they are.
+            makes as many, ``"modules"`` leaves them unchanged.
         seed: of ``supernet.sampled()`` without a generator.
-        copy: ``False`` shadows ``model`` itself for the length of each call instead of a copy; for large models.
-        on_progress: hears what is being done.
+        copy: ``False`` slices ``model`` itself during each call instead of a copy; for large models.
+        on_progress: called with progress.
 
     Raises:
         InvalidModel: naming the module and dimension that does not fit, or when nothing is elastic.
@@ -98,7 +98,7 @@ def elastic(  # noqa: PLR0913 - what users may say, each by name
         )
     elif resolution not in ((), []):
         raise InvalidOption(
-            "resolution= is a choice of models that are traced; leave axes= and choice modules away, or resolution="
+            "resolution= needs a model that is traced; leave out resolution=, or axes= and choice modules"
         )
     supernet = Supernet(
         model,

@@ -1,4 +1,4 @@
-"""What users say about elasticity in texts and plain data: ``--elastic NAME=VALUE``, ``Job(elastic={...})``."""
+"""Options of elasticity as texts and plain data: ``--elastic NAME=VALUE``, ``Job(elastic={...})``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from archsmith.errors import InvalidOption
 from archsmith.structure.choices import ChoiceModule
 from archsmith.supernet import Supernet
 
-OPTIONS = tuple(f.name for f in fields(Elasticity) if f.name != "options")
-"""Those of :func:`archsmith.elastic` that have a name of their own; ``options`` are given one by one, by pattern."""
+OPTION_NAMES = tuple(f.name for f in fields(Elasticity) if f.name != "options")
+"""Named options of :func:`archsmith.elastic`; its ``options`` are given one by one, by pattern."""
 _HINTS = get_type_hints(Elasticity)
-_PATTERN = frozenset(".*?[")
-"""What tells a pattern of choices from the name of an option."""
+_PATTERN_CHARACTERS = frozenset(".*?[")
+"""Characters that tell a pattern of choices from the name of an option."""
 
 
 def read_elastic(texts: Sequence[str]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def read_elastic(texts: Sequence[str]) -> dict[str, Any]:
     shares. Patterns of ``only``, ``freeze`` and ``tie`` may be given one by one; everything else is given once.
 
     Raises:
-        InvalidOption: naming the text, what is wrong with it and what there is.
+        InvalidOption: naming the text, what is wrong with it, and the options there are.
 
     >>> read_elastic(["width=0.5,1", "freeze=head", "freeze=stem", "*.heads=2,4"])
     {'width': [0.5, 1.0], 'freeze': ['head', 'stem'], 'options': {'*.heads': [2, 4]}}
@@ -39,7 +39,7 @@ def read_elastic(texts: Sequence[str]) -> dict[str, Any]:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not name or not value:
             raise InvalidOption(f"cannot read --elastic {text!r}; write NAME=VALUE, such as width=0.5,0.75,1.0")
-        patterned = not _PATTERN.isdisjoint(name)
+        patterned = not _PATTERN_CHARACTERS.isdisjoint(name)
         key = name if patterned else _known(name)
         place = found.setdefault("options", {}) if patterned else found
         parsed = _parsed(key, Sizes if patterned else _HINTS[key], value)
@@ -50,10 +50,10 @@ def read_elastic(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def plain_elastic(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """The same options, or texts of them, as plain data that JSON keeps, checked as far as that needs no model.
+    """Options of :func:`archsmith.elastic`, or texts of them, as JSON data; checked as far as possible without a model.
 
     Raises:
-        InvalidOption: for an option that there is not, or a value that it cannot have.
+        InvalidOption: for an unknown option, or a value that it cannot have.
     """
     if not isinstance(given, Mapping):
         return read_elastic(given)
@@ -63,8 +63,8 @@ def plain_elastic(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     try:
         Elasticity(**given)
     except TypeError as error:
-        said = ", ".join(f"{k}={v!r}" for k, v in given.items())
-        raise InvalidOption(f"a value among {said} is of a wrong kind: {error}; see archsmith.elastic") from error
+        values = ", ".join(f"{k}={v!r}" for k, v in given.items())
+        raise InvalidOption(f"a value among {values} is of a wrong type: {error}; see archsmith.elastic") from error
     single = given.get("options", {})
     return {
         **{name: _plain(value) for name, value in given.items() if name != "options"},
@@ -73,15 +73,15 @@ def plain_elastic(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
 
 
 def check_takes(name: str, network: nn.Module | None, given: Mapping[str, Any]) -> None:
-    """Refuse options for a network that says itself what is elastic in it.
+    """Refuse options of elasticity for a network that declares itself what is elastic.
 
     Args:
-        name: how the network was asked for.
+        name: the network's name, for the message.
         network: built, or ``None`` for one that is known to be a supernet.
-        given: options; nothing is wrong with none.
+        given: the options; without any, every network is accepted.
 
     Raises:
-        InvalidOption: saying who decides.
+        InvalidOption: naming the options and where to set them instead.
     """
     if not given:
         return
@@ -89,35 +89,35 @@ def check_takes(name: str, network: nn.Module | None, given: Mapping[str, Any]) 
     if network is None or isinstance(network, Supernet):
         raise InvalidOption(
             f"{name} is a supernet already, so elastic options ({asked}) have no effect on it; leave them out, or take "
-            "a plain module. What a supernet offers is decided where it is made (--model-option)"
+            "a plain module. A supernet's choices are set where it is built (--model-option)"
         )
     if any(isinstance(module, ChoiceModule) for module in network.modules()):
         raise InvalidOption(
-            f"{name} holds choice modules and is taken as they declare it, so elastic options ({asked}) have no effect "
-            "on it; leave them out"
+            f"{name} contains choice modules, which declare what is elastic, so elastic options ({asked}) have no "
+            "effect on it; leave them out"
         )
 
 
 def _known(name: str) -> str:
     key = name.replace("-", "_")
-    if key in OPTIONS:
+    if key in OPTION_NAMES:
         return key
-    near = difflib.get_close_matches(key, OPTIONS, n=1)
+    near = difflib.get_close_matches(key, OPTION_NAMES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise InvalidOption(
-        f"elastic has no option {name!r}{hint} It has: {', '.join(OPTIONS)}. Sizes of single choices are given by a "
+        f"elastic has no option {name!r}{hint} It has: {', '.join(OPTION_NAMES)}. Give sizes of single choices by a "
         "pattern with a dot or a star, such as '*.heads=2,4' or 'hidden*=32,64'"
     )
 
 
 def _parsed(name: str, kind: Any, text: str) -> Any:
-    """The value of one option, read as the kind of thing that it is."""
+    """The value of one option, read by its type."""
     parts = [part.strip() for part in text.split(",")]
     if kind == Sequence[str]:
         return [part for part in parts if part]
     if kind == Sizes:
         numbers = [_number(name, part, "sizes (32,64) or shares of the full size (0.5,1.0)") for part in parts]
-        return _shares(numbers, alone=name in OPTIONS)
+        return _shares(numbers, alone=name in OPTION_NAMES)
     if kind is bool:
         return _one_of(name, text, {"true": True, "false": False})
     none = {}
@@ -148,11 +148,12 @@ def _number(name: str, text: str, what: str) -> int | float:
 
 
 def _shares(numbers: list[int | float], *, alone: bool) -> list[int | float]:
-    """A ``1`` beside shares is the whole: nobody offers one unit beside half of them.
+    """Read a ``1`` among shares as ``1.0``, the full size.
 
     Args:
         numbers: as they were read.
-        alone: whether a ``1`` alone is the whole too: of all widths it is, of a choice such as a depth it is one block.
+        alone: whether a single ``1`` is a share, too: it is for options such as ``width``; for a single choice, such as
+            a depth, it is a size.
     """
     shares = any(isinstance(n, float) for n in numbers) or (alone and set(numbers) == {1})
     return [float(n) if shares and n == 1 else n for n in numbers]

@@ -1,4 +1,4 @@
-"""Everything a search learns, kept on disk: evaluations, written once, and a journal per run."""
+"""The database of a search: evaluations, each stored once, and a journal per run."""
 
 from archsmith.store.journal import Journal, Line
 from archsmith.store.store import Store

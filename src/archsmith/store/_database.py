@@ -1,4 +1,4 @@
-"""A database that evaluations and journals are kept in: SQLite by path, PostgreSQL by URL."""
+"""The database of evaluations and journals: SQLite by path, PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class Database:
-    """Transactions, locks and errors that are the same for every kind of database.
+    """Transactions, locks and errors, the same for every kind of database.
 
     Args:
         engine: of SQLAlchemy.
-        label: how errors name it.
-        path: of the file, where it is one.
-        writable: whether it may be written at all.
-        reporter: hears that a server is waited for.
+        label: its name in errors.
+        path: of SQLite's file; ``None`` for a server.
+        writable: whether it may be written.
+        reporter: gets progress while a server does not respond.
     """
 
     def __init__(self, engine: Engine, *, label: str, path: Path | None, writable: bool, reporter: Reporter) -> None:
@@ -40,7 +40,7 @@ class Database:
         self._held: dict[str, tuple[FileLock | AdvisoryLock, int]] = {}
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` finds in one transaction; it is called again where the server was lost meanwhile."""
+        """The result of ``work`` in one transaction; it is called again if the connection is lost meanwhile."""
 
         def transaction(again: bool) -> T:  # noqa: FBT001 - the form of Patience
             if again:
@@ -51,15 +51,15 @@ class Database:
         return self._ended(transaction)
 
     def write(self, work: Callable[[Connection], T], done: Callable[[Connection], T | None] = lambda _: None) -> T:
-        """What ``work`` gives back, once all that it does is durable; all of it or nothing.
+        """The result of ``work``, once its changes are on disk: all of them or none.
 
         Args:
-            work: is called again where the server was lost meanwhile.
-            done: is asked before that: what ``work`` would give back, where all that it does is there already,
-                because the server was lost after it had committed.
+            work: changes the database; called again if the connection is lost meanwhile.
+            done: called before ``work`` is repeated: returns the result of ``work`` if its changes were committed
+                before the connection was lost, else ``None``.
 
         Raises:
-            UserError: when the store is read-only, or the server stays away.
+            UserError: when the store is read-only, or the server does not come back.
             StorageFull: when the disk is full; what was committed before is intact.
         """
         if not self.writable:
@@ -82,10 +82,10 @@ class Database:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the exclusive right to write run ``name`` (of a file: any run in it); may be nested.
+        """Hold the lock for writing run ``name`` (of SQLite: any run in the file); may be nested.
 
         Raises:
-            RunLocked: naming the process that has it.
+            RunLocked: naming the process that holds it.
         """
         scope = self._scope(name)
         lock, depth = self._held.get(scope) or (self._lock(name), 0)
@@ -113,7 +113,7 @@ class Database:
             return FileLock(self.path.with_name(self.path.name + ".lock"), label=self.label)
 
     def _renew(self) -> None:
-        """Take the locks again that a server forgot when it lost the connection."""
+        """Take the locks again that a server released when the connection was lost."""
         for lock, _ in self._held.values():
             if isinstance(lock, AdvisoryLock):
                 lock.renew()
@@ -122,18 +122,18 @@ class Database:
         return name if self.path is None else ""
 
     def prepare(self) -> None:
-        """Create the tables, or bring them to this version's schema; nothing is written where they fit."""
-        found = self.read(self._looked_at)
+        """Create the tables, or upgrade them to this version's schema; nothing is written where they fit."""
+        found = self.read(self._checked_version)
         if not self.writable or found == len(_schema.STEPS):
             return
         if found == 0 and self.path is not None:
-            # stays with the file, and cannot be set inside a transaction
+            # a setting of the file, which cannot be made inside a transaction
             with explained(self.label), self.engine.execution_options(begin="SELECT 1").connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         self.write(lambda connection: _schema.upgrade(connection, label=self.label))
 
-    def _looked_at(self, connection: Connection) -> int:
-        """The version of the schema, once nothing speaks against reading what is there."""
+    def _checked_version(self, connection: Connection) -> int:
+        """The version of the schema, after the checks that reading the database needs."""
         if self.path is not None:
             _schema.check_own(connection, label=self.label)
             _check_whole(connection, label=self.label)
@@ -159,7 +159,7 @@ def open_database(where: str | Path, *, create: bool, writable: bool, reporter: 
 
 
 def _check_whole(connection: Connection, *, label: str) -> None:
-    # 1.5 ms for a thousand evaluations; without it a file that was cut off opens, and ends in zeros
-    says = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    if says != "ok":
-        raise damaged(label, str(says).splitlines()[-1])
+    # 1.5 ms for a thousand evaluations; without it SQLite opens a truncated file, and reads zeros at its end
+    result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if result != "ok":
+        raise damaged(label, str(result).splitlines()[-1])

@@ -1,4 +1,4 @@
-"""What a database's complaints mean, in words for a user."""
+"""Turns errors of databases into archsmith's, with messages for users."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, MultipleResultsFound, NoR
 
 from archsmith.errors import ArchsmithError, DamagedFile, RunLocked, StorageFull, UserError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
 _PASSWORD = (
     UserError,
-    "{label} asks for a password in a form that others can read or replay ({detail}), so none was sent; have it ask by "
-    "scram-sha-256, or, where you trust the network, put require_auth= with its method into the URL",
+    "{label} asks for a password in a form that others can read or replay ({detail}), so none was sent; configure it "
+    "for scram-sha-256, or, where you trust the network, put require_auth= with its method into the URL",
 )
 _UNREACHABLE = (UserError, "cannot reach {label} ({detail}); check host, port, database, user and password")
 _DAMAGED_TEXT = "{label} cannot be read ({detail}): restore it from a copy, or move it away and start anew"
 _DAMAGED = (DamagedFile, _DAMAGED_TEXT)
 _OTHER: tuple[type[ArchsmithError], str] = (ArchsmithError, "{label}: {detail}")
-# by SQLite's name, or the class of the SQL standard; a server that is not reached names no error at all
+# by SQLite's name of the error, or its class in the SQL standard; empty where the server was not reached
 _KINDS: Mapping[str, tuple[type[ArchsmithError], str]] = {
     "NOTADB": _DAMAGED,
     "CORRUPT": _DAMAGED,
     "TOOBIG": _DAMAGED,
-    "ERROR": _DAMAGED,  # no such table or column: what we ask is always the same
+    "ERROR": _DAMAGED,  # no such table or column: our queries are always the same
     "42": _DAMAGED,
     "BUSY": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),
     "55": (RunLocked, "another process has kept {label} busy for a minute; wait for it or end it"),  # lock_timeout
@@ -91,7 +91,7 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
     # sqlite3 names its errors; psycopg gives the five characters of the SQL standard
     name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
     detail = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0][:300]
-    if isinstance(error.orig, sqlite3.Error) and not name:  # of the driver itself: text that is no UTF-8, say
+    if isinstance(error.orig, sqlite3.Error) and not name:  # the driver's own error: text that is no UTF-8, say
         return damaged(label, detail)
     if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100"):
         return full(label)
@@ -99,16 +99,16 @@ def _explain(label: str, error: DBAPIError) -> ArchsmithError:
         return too_large(label)
     if name.startswith("SQLITE_READONLY") or name in ("25006", "42501"):
         return read_only(label)
-    kind, says = (
+    kind, message = (
         _PASSWORD
         if "authentication method requirement" in detail
         else _KINDS.get(name.removeprefix("SQLITE_") if name.startswith("SQLITE_") else name[:2], _OTHER)
     )
-    return kind(says.format(label=label, detail=f"{detail}, {name}" if name else detail))
+    return kind(message.format(label=label, detail=f"{detail}, {name}" if name else detail))
 
 
 def _explain_os(label: str, error: OSError) -> ArchsmithError:
-    if error.errno in _FULL:
+    if error.errno in _FULL_ERRNOS:
         return full(label)
     if error.errno == errno.EFBIG:
         return too_large(label)

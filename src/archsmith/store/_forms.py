@@ -1,4 +1,4 @@
-"""The forms of what stands in a store: whoever wrote it, a row that reads well is one that archsmith understands."""
+"""The forms of a store's rows: rows are checked when they are read, whoever wrote them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from archsmith.errors import DamagedFile
 from archsmith.evaluation import Evaluation
 from archsmith.files import misfit, parsed_json
 
-MOST_ASKED = 10**6
-"""Proposals that may be asked for at once; more would be asked again in vain when the run goes on."""
+MAX_PROPOSALS_PER_ASK = 10**6
+"""Proposals that a line may have asked for at once; a resumed run would ask for as many again."""
 
 Row = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class HeaderForm(TypedDict):
-    """Of a run."""
+    """The header of a run."""
 
     header: dict[str, Any]
     noted: dict[str, Any]
@@ -33,15 +33,15 @@ class GiveForm(TypedDict):
 
 
 class AskForm(TypedDict):
-    """How many proposals were asked for, which came, and where the generator of the strategy stood then."""
+    """The number of proposals asked for, the proposals, and the state of the strategy's generator after them."""
 
-    n: Annotated[int, Meta(ge=0, le=MOST_ASKED)]
+    n: Annotated[int, Meta(ge=0, le=MAX_PROPOSALS_PER_ASK)]
     proposals: list[dict[str, Any]]
     generator: NotRequired[dict[str, Any]]
 
 
 class TellForm(TypedDict):
-    """Rows of evaluations, and how many of them the line brought."""
+    """Rows of evaluations, and how many of them are new with this line."""
 
     evaluations: list[Row]
     new: Annotated[int, Meta(ge=0)]
@@ -54,7 +54,7 @@ class RestartForm(TypedDict):
 
 
 class NotedForm(TypedDict):
-    """Other circumstances."""
+    """Changed circumstances."""
 
     noted: dict[str, Any]
 
@@ -73,9 +73,9 @@ def read(text: Any, form: Any, *, what: str) -> Any:
     """Plain data of a form from a column's text.
 
     Args:
-        text: as the database gives it, which may be of any type.
-        form: that the data must have.
-        what: it is and where it stands, for the message.
+        text: the column's value, which may be of any type.
+        form: the type that the data must have.
+        what: name and place of the row, for the message.
 
     Raises:
         DamagedFile: when it is no JSON, or of another form.
@@ -89,11 +89,11 @@ def read(text: Any, form: Any, *, what: str) -> Any:
 
 
 def _read_again(text: str, form: Any, *, what: str) -> Any:
-    try:  # now in Python's own dialect, which has NaN and half characters; and for the words
+    try:  # Python's JSON also has NaN and lone surrogates; and ``misfit`` says what is wrong
         data = parsed_json(text)
         wrong = misfit(data, form)
         for proposed in [] if wrong else [*data.get("proposals", ()), data.get("proposal")]:
-            if proposed is not None:  # no key can be made of half characters
+            if proposed is not None:  # a lone surrogate has no key
                 assert Proposal.from_json(proposed).architecture.key
     except _WRONG as error:
         raise damaged(what, str(error)) from error
@@ -125,12 +125,12 @@ def evaluation(text: Any, *, what: str, identity: tuple[Any, ...] | None = None)
 
     Args:
         text: of the record.
-        what: it is and where it stands, for the message.
-        identity: what it must be, where it was looked up by it; a search that was answered otherwise would ask for
-            ever. Its key costs as much as reading the record.
+        what: name and place of the row, for the message.
+        identity: the identity that it must have, where it was looked up by it: with another one a search would ask
+            for it forever. Checking takes as long as reading the record.
 
     Raises:
-        DamagedFile: when it is none, contradicts itself, or is another one than was looked up.
+        DamagedFile: when it is no evaluation, contradicts itself, or has another identity.
     """
     data = read(text, dict[str, Any], what=what)
     try:
@@ -143,7 +143,7 @@ def evaluation(text: Any, *, what: str, identity: tuple[Any, ...] | None = None)
 
 
 _WRONG = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
-"""Whatever a well-formed record may still be wrong in."""
+"""Errors that a record of the right form may still raise."""
 
 
 def damaged(what: str, detail: str) -> DamagedFile:

@@ -1,4 +1,4 @@
-"""PostgreSQL: how a server is connected to."""
+"""Connecting to a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CONNECTION: dict[str, Any] = {
 
 
 def open_server(where: str, *, writable: bool) -> tuple[Engine, str]:
-    """An engine on a server, and how errors name it.
+    """An engine on a server, and its name in errors.
 
-    What the URL sets itself stays as it is there.
+    Settings in the URL come before archsmith's own.
 
     Args:
         where: a URL.
-        writable: whether anything is to be written; otherwise the server refuses it.
+        writable: whether the store may be written; otherwise the server refuses to.
 
     Raises:
         InvalidOption: for a URL that cannot be read or is of another database.
@@ -55,7 +55,7 @@ def open_server(where: str, *, writable: bool) -> tuple[Engine, str]:
 
 
 def _session(url: URL, *, writable: bool) -> str:
-    """Settings of a session; those of the URL come last, so that they count."""
+    """Settings of a session; those of the URL come last and override ours."""
     limit = round(1000 * BUSY_S)
     ours = {"lock_timeout": limit, "idle_in_transaction_session_timeout": limit}
     if not writable:

@@ -37,9 +37,9 @@ def dump(data: Any, *, what: str) -> str:
 
 
 def put(connection: Connection, evaluations: Sequence[Evaluation]) -> tuple[list[int], int]:
-    """Insert those whose identity is not there yet; the row of each, and how many are new.
+    """Insert those whose identity is not stored yet; returns the row of each, and how many are new.
 
-    Two runs may bring the same identity at once: the first one stands, the second waits for it and finds it.
+    Two runs may insert the same identity at once: the first one is kept, the second waits for it and finds it.
     """
     rows = {identity: row.id for identity, row in _rows(connection, [e.identity for e in evaluations]).items()}
     new = 0
@@ -64,7 +64,7 @@ def _insert(connection: Connection) -> sqlite.Insert | postgresql.Insert:
 
 
 def find(connection: Connection, identities: Sequence[Identity], *, label: str) -> dict[Identity, Evaluation]:
-    """Those of the identities that are there."""
+    """The evaluations of those identities that are stored."""
     rows = _rows(connection, identities)
     return {identity: read(row, label=label, identity=identity) for identity, row in rows.items()}
 
@@ -79,7 +79,7 @@ def by_number(connection: Connection, numbers: Sequence[int], *, label: str) -> 
 
 
 def read(row: Any, *, label: str, identity: Identity | None = None) -> Evaluation:
-    """An evaluation from its row; it must be of ``identity`` where it was looked up by it.
+    """An evaluation from its row; it must have ``identity`` where that is given.
 
     Raises:
         DamagedFile: when the row is of a wrong form or contradicts itself.

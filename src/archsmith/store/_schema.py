@@ -1,4 +1,4 @@
-"""The tables, and the steps that bring a store to the schema of this version."""
+"""The tables, and the steps that upgrade a store to the schema of this version."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from sqlalchemy import (
 from archsmith.errors import DamagedFile, RunMismatch, UserError
 
 METADATA = MetaData()
-_UPGRADES = 0x61726368
-"""Key of the PostgreSQL lock of those who create or upgrade the tables."""
+_UPGRADE_LOCK = 0x61726368
+"""Key of the PostgreSQL lock for creating or upgrading the tables."""
 
 META = Table(
     "archsmith_meta",
@@ -81,14 +81,14 @@ def _create(connection: Connection) -> None:
 
 
 STEPS: Sequence[Callable[[Connection], None]] = (_create,)
-"""Step ``i`` turns schema ``i`` into ``i + 1``; a new store takes them all, so that old and new end equal."""
+"""Step ``i`` turns schema ``i`` into ``i + 1``; a new store takes them all, so old and new stores end up equal."""
 
 
 def version(connection: Connection, *, label: str) -> int:
-    """The schema of an open store; 0 where there is nothing yet.
+    """The schema's version in an open store; 0 in an empty database.
 
     Raises:
-        DamagedFile: when the database is somebody else's.
+        DamagedFile: when the database belongs to another program.
         RunMismatch: when it was written by a newer archsmith.
     """
     if not inspect(connection).has_table(META.name):
@@ -107,10 +107,9 @@ def version(connection: Connection, *, label: str) -> int:
 
 
 def check_own(connection: Connection, *, label: str) -> None:
-    """Refuse a SQLite file that would do more than keep rows.
+    """Refuse a SQLite file that contains code: triggers, views, generated columns, checks, indexes of expressions.
 
-    Triggers write when we write; views, generated columns, checks and indexes of expressions compute, for hours if
-    their maker likes.
+    archsmith makes none of them, and a hostile file could compute for hours with them or write when we write.
 
     Raises:
         DamagedFile: naming what archsmith did not make.
@@ -132,9 +131,9 @@ _COMPUTING = {
 
 def upgrade(connection: Connection, *, label: str) -> None:
     """Take the missing steps, inside the caller's transaction; one process at a time."""
-    if connection.dialect.name == "postgresql":  # SQLite's transaction has begun with its lock
-        connection.execute(select(func.pg_advisory_xact_lock(_UPGRADES)))
-    found = version(connection, label=label)  # again: another process may have been quicker
+    if connection.dialect.name == "postgresql":  # in SQLite the transaction itself holds a lock
+        connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+    found = version(connection, label=label)  # again: another process may have upgraded it meanwhile
     for step in STEPS[found:]:
         step(connection)
     if found == 0:
@@ -144,7 +143,7 @@ def upgrade(connection: Connection, *, label: str) -> None:
 
 
 def check_readable(connection: Connection, *, label: str) -> None:
-    """Refuse a store that would have to be written before it can be read.
+    """Refuse a store that must be upgraded, and so written, before it can be read.
 
     Raises:
         UserError: naming its schema.
@@ -152,8 +151,8 @@ def check_readable(connection: Connection, *, label: str) -> None:
     found = version(connection, label=label)
     if found < len(STEPS):
         if not found:
-            raise UserError(f"{label} holds nothing yet, and is only read; has the run been started?")
+            raise UserError(f"{label} is empty and opened read-only; has the run been started?")
         raise UserError(
-            f"{label} is of schema {found}, before this version's {len(STEPS)}, and is only read; go on with the run, "
-            "or make it writable, so that it is brought to this version's"
+            f"{label} has schema {found}, older than this version's {len(STEPS)}, and is opened read-only; go on with "
+            "the run, or make the store writable, so that it can be upgraded"
         )

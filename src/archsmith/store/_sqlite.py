@@ -1,4 +1,4 @@
-"""SQLite: how a file is opened to be written, and how it is read without leaving a trace."""
+"""SQLite: opening a file for writing, and reading one without changing its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSY_S = 60.0
 """How long a connection waits for another one's transaction."""
 LARGEST_COPY = 1 << 30
 """Bytes of the largest store that is read as a copy in memory."""
-_COPIES = 5  # of a file that changes while it is copied, before this is given up
+_COPY_ATTEMPTS = 5  # a file that changes while it is copied is copied again
 
 Connect = Callable[[], sqlite3.Connection]
 
@@ -31,11 +31,11 @@ def open_file(where: Path, *, create: bool, writable: bool) -> tuple[Engine, Pat
     Args:
         where: its path.
         create: whether to make a file that is missing, and the folders above it.
-        writable: whether it is to be written where that is allowed; otherwise its folder stays as it is.
+        writable: whether to open it for writing where permissions allow; otherwise nothing in its folder changes.
 
     Raises:
-        UserError: when it is missing and not to be made, or no file.
-        Untrusted: when it is a link that somebody else's file names.
+        UserError: when it is missing and ``create`` is false, or is no file.
+        Untrusted: when it is a link, and somebody else's file names it.
     """
     with explained(str(where)):
         _check_place(where, create=create and writable)
@@ -58,7 +58,7 @@ def _check_place(where: Path, *, create: bool) -> None:
     if where.is_dir():
         raise UserError(f"{where} is a folder; give the file of a store, such as {where / 'store.db'}")
     if where.exists():
-        if not where.is_file():  # a pipe would be waited for
+        if not where.is_file():  # opening a pipe would wait for its other end
             raise UserError(f"{where} is no regular file, so it is no store; give another path")
         if create and where.stat().st_nlink > 1:
             trust.refuse(f"write to {where}, which has another name elsewhere")
@@ -69,11 +69,11 @@ def _check_place(where: Path, *, create: bool) -> None:
 
 
 def _check_companions(path: Path) -> None:
-    """SQLite reads, writes and deletes what lies under these names, wherever a link leads."""
+    """Refuse links in place of SQLite's companion files: it reads, writes and deletes them through links."""
     for companion in _companions(path):
         try:
             found = companion.lstat()
-        except FileNotFoundError:  # asked in one call: the last one who closes the store takes them away
+        except FileNotFoundError:  # the last process that closes the store deletes them
             continue
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise DamagedFile(f"{companion} is no file of {path.name}'s own, but a link or a device; remove it")
@@ -82,7 +82,7 @@ def _check_companions(path: Path) -> None:
 
 
 _JOURNAL = bytes.fromhex("d9d505f920a163d7")
-"""Begins a rollback journal; ends one that names a journal over several databases, a file that is deleted with it."""
+"""First bytes of a rollback journal. At its end, too, it names another journal, which SQLite would delete."""
 
 
 def _ends_with(file: Path, ending: bytes) -> bool:
@@ -110,7 +110,7 @@ _SHARED = {"check_same_thread": False}  # SQLAlchemy gives a connection to one t
 
 
 def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """The driver commits by itself, transactions are begun by the engine; and a file may be anybody's."""
+    """Settings against hostile files; the driver is in autocommit mode, and the engine begins transactions."""
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA cell_size_check=ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_JSON)
@@ -118,14 +118,14 @@ def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _reader(path: Path) -> Connect:
-    """Connects to a copy in memory, so that a reader leaves no file behind; or to the file while it has a log.
+    """Connects to a copy in memory, so that reading leaves no files behind; or to the file itself while it has a log.
 
-    A connection to the file, even one that only reads, makes the log and its index where they are missing and leaves
-    them there; one that takes the file for immutable does not, and reads nonsense while somebody writes.
+    A connection to the file, even a read-only one, creates the log and its index where they are missing, and leaves
+    them there. With SQLite's option ``immutable`` it does not, but then it reads garbage while another process writes.
     """
-    for _ in range(_COPIES):
+    for _ in range(_COPY_ATTEMPTS):
         if _has_log(path) or path.stat().st_size > LARGEST_COPY:
-            # what was committed last stands in the log only; its index is made anew where it is missing
+            # the last commits are in the log only; its index is made anew where it is missing
             _check_index(path)
             return _connector(path, "ro")
         before = path.stat()
@@ -147,7 +147,7 @@ def _has_log(path: Path) -> bool:
 
 
 def _copied(data: bytearray) -> Connect:
-    if data[18:20] == b"\x02\x02":  # "is written with a log", which a database in memory cannot be
+    if data[18:20] == b"\x02\x02":  # "is written with a log", which a database in memory does not have
         data[18:20] = b"\x01\x01"
     content = bytes(data)
 
@@ -162,7 +162,7 @@ def _copied(data: bytearray) -> Connect:
 
 
 def _check_index(path: Path) -> None:
-    """SQLite reads a log through a shared index, which it cannot make in a read-only folder."""
+    """Refuse a log without its index in a read-only folder, as SQLite cannot create the index there."""
     log, index, _ = _companions(path)
     if log.exists() and not index.exists() and not os.access(path.parent, os.W_OK):
         raise DamagedFile(

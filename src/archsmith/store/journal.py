@@ -1,4 +1,4 @@
-"""The journal of one run: what was asked and answered, line by line, in the order of commits."""
+"""The journal of one run: asks and results, line by line, in the order of commits."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Line:
 
     Args:
         number: from 0, without gaps.
-        kind: ``give`` (proposals of the caller), ``ask``, ``tell``, ``restart`` (a fresh strategy was told
-            everything before this line) or ``noted`` (other circumstances from here on).
+        kind: ``give`` (proposals of the caller), ``ask``, ``tell``, ``restart`` (from here on a fresh strategy, which
+            was told everything before) or ``noted`` (changed circumstances, from here on).
         n: how many proposals were asked for.
-        proposals: that were given, or asked for.
-        evaluations: that were told, as they are stored.
-        new: how many of them this line brought into the store.
+        proposals: given by the caller, or asked from the strategy.
+        evaluations: told to the strategy, as they are stored.
+        new: how many of them this line added to the store.
         reason: of a restart.
-        noted: the circumstances from here on.
-        generator: where that of the strategy stood after an ask, where that is known.
-        seconds: of work since the line before; time in which no process ran does not count.
+        noted: the circumstances from here on, such as versions of libraries.
+        generator: state of the strategy's random generator after an ask, where it is known.
+        seconds: of work since the previous line; time in which no process ran does not count.
     """
 
     number: int
@@ -67,12 +67,12 @@ class Journal:
 
     @property
     def label(self) -> str:
-        """How errors name it."""
+        """Its name in errors."""
         return f"run {self.name!r} in {self._database.label}"
 
     @property
     def header(self) -> dict[str, Any] | None:
-        """What the run must be continued with; ``None`` before :meth:`begin`."""
+        """The settings that must be equal when the run is continued; ``None`` before :meth:`begin`."""
         header = self._header()
         return None if header is None else header["header"]
 
@@ -90,20 +90,20 @@ class Journal:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """What has been told in this run so far, each evaluation once, in the order of its lines."""
+        """The evaluations told in this run so far, each once, in the order of its lines."""
         return list({e.identity: e for line in self._lines("tell") for e in line.evaluations}.values())
 
     def known(self, identities: Sequence[Identity]) -> dict[Identity, Evaluation]:
-        """Those of the identities that the store has, whoever brought them there."""
+        """The evaluations of those identities that the store has, from any run."""
         label = self._database.label
         return self._database.read(lambda connection: _records.find(connection, identities, label=label))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the exclusive right to write this run; may be nested.
+        """Hold the lock for writing this run; may be nested.
 
         Raises:
-            RunLocked: naming the process that has it.
+            RunLocked: naming the process that holds it.
         """
         with self._database.locked(self.name):
             self._run, self._next = self._database.read(self._found)
@@ -139,7 +139,7 @@ class Journal:
         )
 
     def give(self, proposals: Sequence[Proposal], *, seconds: float = 0.0) -> Line:
-        """Note proposals that the caller wants evaluated, whatever the strategy says."""
+        """Record proposals that the caller wants evaluated before those of the strategy."""
         return self._append("give", {"proposals": [p.to_json() for p in proposals]}, seconds)
 
     def ask(
@@ -150,17 +150,17 @@ class Journal:
         generator: Mapping[str, Any] | None = None,
         seconds: float = 0.0,
     ) -> Line:
-        """Note that ``n`` proposals were asked for, which came, and where the strategy's generator stands now."""
+        """Record that ``n`` proposals were asked for, the proposals, and the state of the strategy's generator."""
         body: dict[str, Any] = {"n": n, "proposals": [p.to_json() for p in proposals]}
         if generator is not None:
             body["generator"] = dict(generator)
         return self._append("ask", body, seconds)
 
     def tell(self, evaluations: Sequence[Evaluation], *, seconds: float = 0.0) -> Line:
-        """Keep evaluations and note that they are told; one transaction.
+        """Store evaluations and record that they are told, in one transaction.
 
         Returns:
-            The line, with each evaluation as it is stored: where an identity was there before, the first one.
+            The line, with each evaluation as it is stored: the first one, where its identity was stored before.
         """
         label = self._database.label
 
@@ -185,11 +185,11 @@ class Journal:
         return line
 
     def restart(self, reason: str, *, seconds: float = 0.0) -> Line:
-        """Note that from here on a fresh strategy asks, which was told everything before."""
+        """Record that from here on a fresh strategy proposes, which was told everything before."""
         return self._append("restart", {"reason": reason}, seconds)
 
     def note(self, noted: Mapping[str, Any], *, seconds: float = 0.0) -> Line:
-        """Note other circumstances."""
+        """Record changed circumstances."""
         return self._append("noted", {"noted": dict(noted)}, seconds)
 
     def _write(self, work: Callable[[Connection], T], done: Callable[[Connection], T | None]) -> T:
@@ -209,7 +209,7 @@ class Journal:
         return line
 
     def _there(self, connection: Connection, kind: Kind, seconds: float) -> str | None:
-        """The body of the next line, where one of this kind and time was committed by the connection that was lost."""
+        """The body of the next line, if the lost connection had committed one of this kind and duration."""
         at = (JOURNAL.c.run == self._run, JOURNAL.c.number == self._next)
         query = select(JOURNAL.c.body).where(*at, JOURNAL.c.kind == kind, JOURNAL.c.seconds == seconds)
         return connection.execute(query).scalar_one_or_none()
@@ -246,7 +246,11 @@ class Journal:
         return [self._line(r.number, r.kind, b, r.seconds, stored) for r, b in zip(rows, bodies, strict=True)]
 
     def _check(self, row: Row[Any], number: int) -> None:
-        """What a database may hold in the columns beside the body, where somebody else wrote it."""
+        """Check the columns beside the body.
+
+        Raises:
+            DamagedFile: naming the line and what is wrong.
+        """
         what = self._place(number)
         if row.number != number:
             raise _forms.damaged(what, f"line {row.number!r} stands in its place")

@@ -1,4 +1,4 @@
-"""Who writes: one process a run, and the next one is told which."""
+"""Locks for writing: one process a run; others get an error that names it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from archsmith.errors import RunLocked, UserError
 from archsmith.store._schema import LOCKS
 
-_PATIENCE_S = 2.0  # a PostgreSQL server needs a moment to notice that a killed client is gone
+_TAKE_TIMEOUT_S = 2.0  # a PostgreSQL server needs a moment to notice that a killed client is gone
 
 
 class FileLock:
@@ -25,7 +25,7 @@ class FileLock:
 
     Raises:
         RunLocked: naming the process that holds it.
-        UserError: when something else than a file lies at ``path``: a link or a pipe, say.
+        UserError: when ``path`` is no file but a link or a pipe, say.
         OSError: when the file cannot be written.
     """
 
@@ -47,22 +47,22 @@ class FileLock:
             raise
 
     def release(self) -> None:
-        """Let the next process in; the file stays, because deleting it would race with its next holder."""
+        """Release the lock; the file stays, because deleting it would race with the next holder."""
         os.close(self._file)
 
 
 def _opened(path: Path) -> int:
-    """The descriptor of a lock's file; in somebody else's folder its name may be that of a link to any file of ours."""
-    refused = UserError(f"{path} is no regular file, so it cannot say who writes here; remove it")
+    """The descriptor of a lock's file; links are refused: in somebody else's folder they may lead to any file."""
+    refused = UserError(f"{path} is no regular file, so it cannot be a lock; remove it")
     try:
-        # a pipe would make the call wait for its other end, unless it is told not to
+        # O_NONBLOCK: opening a pipe would wait for its other end
         found = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise refused from error
         raise
     status = os.fstat(found)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # a second name of a file is as bad as a link to it
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # a hard link is as bad as a symbolic one
         os.close(found)
         raise refused
     return found
@@ -80,12 +80,12 @@ class AdvisoryLock:
         self._connect()
 
     def renew(self) -> None:
-        """Take it again where the connection was lost, and the lock with it.
+        """Take the lock again if the connection was lost, and the lock with it.
 
         Raises:
-            RunLocked: when another process was quicker.
+            RunLocked: when another process took it meanwhile.
         """
-        if not self._connection.closed:  # it is where the server was not back yet when this was tried before
+        if not self._connection.closed:  # it is closed if the server did not respond to an earlier attempt
             with suppress(DBAPIError):
                 self._connection.execute(select(1))
                 return
@@ -102,7 +102,7 @@ class AdvisoryLock:
 
     def _take(self) -> None:
         own = (os.getpid(), socket.gethostname())
-        give_up = time.monotonic() + _PATIENCE_S
+        give_up = time.monotonic() + _TAKE_TIMEOUT_S
         while not _advisory(self._connection, "pg_try_advisory_lock", self._name):
             if time.monotonic() > give_up:
                 holder = self._connection.execute(select(LOCKS).where(LOCKS.c.name == self._name)).first()
@@ -112,10 +112,10 @@ class AdvisoryLock:
         self._connection.execute(insert(LOCKS).values(name=self._name, pid=own[0], host=own[1]))
 
     def release(self) -> None:
-        """Let the next process in."""
+        """Release the lock."""
         if self._connection.closed:
             return
-        with suppress(DBAPIError):  # of a connection that broke, the server has let go already
+        with suppress(DBAPIError):  # if the connection broke, the server has released the lock already
             self._connection.execute(delete(LOCKS).where(LOCKS.c.name == self._name))
             _advisory(self._connection, "pg_advisory_unlock", self._name)
         self._connection.close()

@@ -1,4 +1,4 @@
-"""The state of a search, as the lines of its journal say it."""
+"""The state of a search, computed from the lines of its journal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from archsmith.store.journal import Line
 
 @dataclass
 class SearchState:
-    """Read line by line, live and in replay alike.
+    """The state after the lines that :meth:`read` has got; the same in a search and in its replay.
 
     Args:
-        waiting: proposals without a result, in the order in which they came.
-        evaluations: everything told, as it is stored, each once.
-        told: everything told, as the strategy got it.
-        given: proposals that the caller put before the strategy's.
-        new: evaluations that this run brought into the store.
-        known: results that were there already.
-        known_asks: asks in a row that brought nothing new.
-        known_proposals: proposals in a row that brought nothing new.
+        waiting: proposals without a result, in the order in which they were made.
+        evaluations: all results as they are stored, each once.
+        told: all results as the strategy got them.
+        given: proposals of the caller.
+        new: evaluations that this run added to the store.
+        known: results that were in the store already.
+        known_asks: asks in a row without a new evaluation.
+        known_proposals: proposals in a row without a new evaluation.
         seconds: of work.
         finished: whether the strategy had nothing to propose when it was last asked.
     """
@@ -39,7 +39,7 @@ class SearchState:
     finished: bool = False
 
     def read(self, line: Line) -> list[Evaluation]:
-        """Take in the next line; returns what it tells the strategy."""
+        """Update the state with the next line; returns the results to tell the strategy."""
         self.seconds += line.seconds
         self.waiting.extend(line.proposals)
         if line.kind == "give":
@@ -60,7 +60,7 @@ class SearchState:
         return results
 
     def _result(self, evaluation: Evaluation) -> Evaluation:
-        """The evaluation under the proposal that asked for it, with that one's parent and extras."""
+        """The evaluation with the waiting proposal that it answers, with that proposal's parent and extras."""
         for i, proposal in enumerate(self.waiting):
             if proposal_identity(proposal) == proposal_identity(evaluation.proposal):
                 return replace(evaluation, proposal=self.waiting.pop(i))

@@ -1,4 +1,4 @@
-"""The store: every evaluation once, under its identity, and the journals of the runs that asked for them."""
+"""The store: every evaluation once, under its identity, and the journals of runs."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Store:
         Args:
             where: path of a file, or URL.
             create: whether to make a file that is missing, and the folders above it.
-            writable: whether it is to be written; otherwise nothing is made or changed, in a database or a folder,
-                and a file that nobody writes just now is read as it was when it was opened.
-            reporter: hears that a server has gone away and is waited for: for a minute at most, then the
-                call that wanted it fails. Whatever it raises ends the wait.
+            writable: whether to open it for writing; otherwise nothing is changed in the database or its folder, and a
+                file that no process is writing is read as it was when it was opened.
+            reporter: gets progress while a server does not respond; after a minute the call that needs it fails.
+                Whatever it raises ends the wait.
 
         Raises:
-            DamagedFile: when it is no store, or one that has been cut off.
+            DamagedFile: when it is no store, or is truncated.
             RunMismatch: when a newer archsmith wrote it.
-            UserError: when it is missing and not to be created, or cannot be reached.
+            UserError: when it is missing and ``create`` is false, or cannot be reached.
         """
         return cls(open_database(where, create=create, writable=writable, reporter=reporter))
 
@@ -72,7 +72,7 @@ class Store:
         )
 
     def add(self, evaluation: Evaluation) -> Evaluation:
-        """Keep an evaluation and return it; where its identity is there already, that first one is returned."""
+        """Store an evaluation and return it; if its identity is stored already, the stored one is returned."""
 
         def put(connection: Connection) -> Evaluation:
             _records.put(connection, [evaluation])
@@ -81,7 +81,7 @@ class Store:
         return self._database.write(put)
 
     def evaluations(self, space: str | None = None, evaluator: str | None = None) -> list[Evaluation]:
-        """All evaluations in the order of their inserts, of one space or evaluator (fingerprints) where given."""
+        """All evaluations in the order of their inserts; only those of a space or evaluator (fingerprints) if given."""
         query = select(EVALUATIONS.c.id, EVALUATIONS.c.record).order_by(EVALUATIONS.c.id)
         if space is not None:
             query = query.where(EVALUATIONS.c.space == space)
@@ -107,7 +107,7 @@ class Store:
         return found
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.engine.dispose()
 
     def __enter__(self) -> Store:

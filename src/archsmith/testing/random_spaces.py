@@ -11,7 +11,7 @@ from archsmith.space import Choice, ChoiceSpace, Constraint, Interchangeable, Su
 from archsmith.space.choice import Condition
 
 _NAMES = ("depth", "a.width", "a.0.kernel", "b", "b.op", "skip?", "lr")
-_MOST = 3000
+_MAX_ARCHITECTURES = 3000
 
 
 @st.composite
@@ -32,7 +32,7 @@ def choice_spaces(draw: st.DrawFn, *, rules: bool = True) -> ChoiceSpace:
         symmetries.append(Interchangeable(tuple((f"op{g}", f"in{g}") for g in range(len(pair) // 2))))
     constraints = draw(st.lists(_constraints(choices), max_size=2)) if rules else []
     space = ChoiceSpace(choices, constraints, symmetries)
-    assume(0 < ChoiceSpace(choices).size().value <= _MOST)
+    assume(0 < ChoiceSpace(choices).size().value <= _MAX_ARCHITECTURES)
     assume(space.size().value > 0)
     return space
 

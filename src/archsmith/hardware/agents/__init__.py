@@ -1,1 +1,1 @@
-"""Measuring on another machine: the agent that serves a device, and how one talks to it."""
+"""Measuring on another machine: the agent that serves a device, and its client."""

@@ -1,7 +1,7 @@
 """The agent: measures networks on the machine that it runs on, for a search elsewhere.
 
-It needs archsmith's core and one runtime, not PyTorch. The whole protocol runs here, interleaved with the reference
-network: only a file and its example inputs travel.
+It needs archsmith's core and one runtime, not PyTorch. The whole measurement protocol runs here; the search sends only
+a file and its example inputs.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from typing import Any
 
 from archsmith.errors import InvalidOption, MeasurementFailed, UnknownName, UserError
 from archsmith.files import misfit, parsed_json, translating
-from archsmith.hardware.agents.credentials import SHORTEST, Address, write_secret
+from archsmith.hardware.agents.credentials import SHORTEST_TOKEN, Address, write_secret
 from archsmith.hardware.agents.forms import Asked, Described
 from archsmith.hardware.agents.server import Server
 from archsmith.hardware.agents.tls import agent_folder, own_certificate, serving
 from archsmith.hardware.agents.wire import LARGEST_BATCH, LARGEST_MIB, LONGEST_LIMIT_S, VERSION, error_of
 
 LONGEST_JSON = 1 << 16
-SENT = {"/networks": "prepare", "/memory": "memory"}
-"""Where whole networks are sent to, and what is to be done with them."""
-ABOUT = ("/reference", "/run", "/measure")
-"""What is asked of a network that was sent, or of the reference."""
+NETWORK_PATHS = {"/networks": "prepare", "/memory": "memory"}
+"""Path that a whole network is sent to -> what the worker does with it."""
+JSON_PATHS = ("/reference", "/run", "/measure")
+"""Paths of requests about a network that was sent before, or about the reference."""
 
 
-class Ward:
-    """Keeps a worker process, gives it one thing at a time, and replaces it when it dies or takes too long.
+class WorkerProcess:
+    """Runs a worker, sends it one request at a time, and replaces it when it dies or takes too long.
 
     Args:
         spec: of the device that it measures on.
-        limit_s: that one thing may take.
+        limit_s: seconds that one request may take.
     """
 
     def __init__(self, spec: str, *, limit_s: float) -> None:
@@ -53,7 +53,7 @@ class Ward:
         """The worker's response and the archive with it.
 
         Raises:
-            MeasurementFailed: when the worker died or was too slow over it; the next request gets a new one.
+            MeasurementFailed: when the worker died or was too slow; the next request gets a new one.
         """
         with self._turn:
             process, connection = self._worker()
@@ -63,7 +63,7 @@ class Ward:
                 if not connection.poll(self.limit_s):
                     self._end()
                     raise MeasurementFailed(
-                        f"it took longer than the {self.limit_s:g} s that the agent allows and was ended; start the "
+                        f"it took longer than the {self.limit_s:g} s that the agent allows, and was stopped; start the "
                         "agent with a larger --limit-s"
                     )
                 return json.loads(connection.recv_bytes()), connection.recv_bytes()
@@ -102,12 +102,12 @@ class Agent:
 
     Args:
         on: spec of the device that it measures on.
-        host: to listen on; the loopback address unless others are to reach it.
+        host: to listen on; the loopback address, unless other machines are to reach it.
         port: to listen on; 0 for any that is free.
-        token: that every request must carry.
+        token: that every request must contain.
         tls: whether connections are encrypted; the certificate is made where there is none.
-        limit_s: that one request may take.
-        max_mib: that one request may hold.
+        limit_s: seconds that one request may take.
+        max_mib: MiB that one request may hold.
     """
 
     def __init__(
@@ -121,17 +121,17 @@ class Agent:
         limit_s: float = 300.0,
         max_mib: int = 512,
     ) -> None:
-        if not re.fullmatch(rf"[!-~]{{{SHORTEST},1000}}", token):
+        if not re.fullmatch(rf"[!-~]{{{SHORTEST_TOKEN},1000}}", token):
             raise InvalidOption(
-                f"an agent's token must have {SHORTEST} characters or more, visible ones of ASCII: whoever knows it "
-                "can run networks here"
+                f"an agent's token must have {SHORTEST_TOKEN} or more visible ASCII characters: whoever knows it can "
+                "run networks here"
             )
         if not 0 < limit_s <= LONGEST_LIMIT_S or not 1 <= max_mib <= LARGEST_MIB:
             raise InvalidOption(
                 f"limit_s={limit_s} and max_mib={max_mib} must be positive, and {LONGEST_LIMIT_S:g} s and "
                 f"{LARGEST_MIB} MiB at most"
             )
-        self.ward, self.token, self.most = Ward(on, limit_s=limit_s), token, max_mib << 20
+        self.worker, self.token, self.most = WorkerProcess(on, limit_s=limit_s), token, max_mib << 20
         self.device: dict[str, Any] = {}
         self.fingerprint = ""
         """SHA-256 of the certificate; empty without TLS."""
@@ -149,16 +149,16 @@ class Agent:
             context = serving(path)
         try:
             self.device, _ = self._asked({"do": "describe"})
-            if wrong := misfit(self.about(), Described):  # whoever searches would refuse it
-                raise InvalidOption(f"{self.device['spec']!r} cannot be told of: {wrong}")
+            if wrong := misfit(self.about(), Described):  # the search would refuse it
+                raise InvalidOption(f"{self.device['spec']!r} cannot be described to a search: {wrong}")
             self.server = Server(self._listening, self, context)
         except (OSError, UnicodeError) as error:
-            self.ward.close()
+            self.worker.close()
             host, port = self._listening
             reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
             raise UserError(f"the agent cannot listen on {host}:{port}: {reason}; give another --port") from error
         except BaseException:
-            self.ward.close()
+            self.worker.close()
             raise
         return self
 
@@ -166,7 +166,7 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.server.server_close()
-        self.ward.close()
+        self.worker.close()
 
     @property
     def address(self) -> str:
@@ -175,7 +175,7 @@ class Agent:
 
     @property
     def reached_at(self) -> tuple[Address, bool]:
-        """Where a search reaches it, and whether that is a guess: it is where it listens on all addresses."""
+        """The address at which a search reaches it, and whether that is a guess, as it listens on all addresses."""
         host, port = self._listening[0], int(self.server.server_address[1])
         if host not in ("", "0.0.0.0", "::"):
             return Address.read(str(Address(host, port))), False
@@ -183,13 +183,13 @@ class Agent:
 
     @property
     def line(self) -> str:
-        """What whoever searches adds to the file of tokens; a secret."""
+        """The line to add to the file of tokens on the searching machine; a secret."""
         address, _ = self.reached_at
         how = f" sha256:{self.fingerprint}" if self.fingerprint else "" if address.is_here else " plain"
         return f"{address} {self.token}{how}"
 
     def keep_line(self) -> Path:
-        """Write that line to a file that only its owner can read, for those who may to copy it.
+        """Write :attr:`line` to a file that only its owner can read, to copy it from.
 
         Raises:
             UserError: when it cannot be written.
@@ -201,7 +201,7 @@ class Agent:
         return path
 
     def serve(self) -> None:
-        """Response until :meth:`stop` or an interruption."""
+        """Respond to requests until :meth:`stop` or an interruption."""
         self.server.serve_forever(poll_interval=0.2)
 
     def stop(self) -> None:
@@ -209,48 +209,49 @@ class Agent:
         self.server.shutdown()
 
     def verb(self, path: str) -> str:
-        """How ``path`` is asked for.
+        """HTTP's method for ``path``: ``"GET"`` or ``"POST"``.
 
         Raises:
             UnknownName: when there is no such path.
         """
         if path == "/device":
             return "GET"
-        if path in SENT or path in ABOUT:
+        if path in NETWORK_PATHS or path in JSON_PATHS:
             return "POST"
         raise UnknownName(f"the agent knows no {path}")
 
     def most_of(self, path: str) -> int:
         """Bytes that a request to ``path`` may hold."""
-        return self.most if path in SENT else LONGEST_JSON
+        return self.most if path in NETWORK_PATHS else LONGEST_JSON
 
     def about(self) -> dict[str, Any]:
-        """What is measured on, and what is allowed."""
-        limits = {"limit_s": self.ward.limit_s, "max_mib": self.most >> 20}
+        """The device, and the limits of requests."""
+        limits = {"limit_s": self.worker.limit_s, "max_mib": self.most >> 20}
         return {**self.device, "version": VERSION, **limits}
 
     def response(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
-        """What is answered to an allowed request: plain data, or an archive."""
+        """The response to an allowed request: plain data, or an archive."""
         if path == "/device":
             return self.about(), b""
-        if path in SENT:
+        if path in NETWORK_PATHS:
             batch, digest = int.from_bytes(body[:4], "big"), sha256(body).hexdigest()
             if not 1 <= batch <= LARGEST_BATCH:
                 raise InvalidOption(f"a batch has 1 to {LARGEST_BATCH} inputs, not {batch}")
-            return self._asked({"do": SENT[path], "network": digest, "batch": batch, "most": self.most}, body[4:])
+            request = {"do": NETWORK_PATHS[path], "network": digest, "batch": batch, "most": self.most}
+            return self._asked(request, body[4:])
         asked = _plain(body)
         request = {"do": path.strip("/"), "network": "", "anchor_ms": None, "effort": "search", **asked}
-        return self._asked(request | {"wait_s": 0.8 * self.ward.limit_s})
+        return self._asked(request | {"wait_s": 0.8 * self.worker.limit_s})
 
     def _asked(self, request: Mapping[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        found, archive = self.ward.ask(request, data)
+        found, archive = self.worker.ask(request, data)
         if "error" in found:
             raise error_of(found["error"], found["message"])
         return found, archive
 
 
 def _plain(body: bytes) -> dict[str, Any]:
-    """What is asked about a network, without names that are not known."""
+    """The fields of a request about a network; unknown fields are left out."""
     try:
         found = parsed_json(body.decode("utf-8") or "{}")
     except ValueError as error:
@@ -261,8 +262,8 @@ def _plain(body: bytes) -> dict[str, Any]:
 
 
 def _outward(family: int) -> str:
-    """This machine's address on the way to others, as the system would choose it; nothing is sent."""
-    target = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # addresses of documentation
+    """The address that the system would use to reach other machines; nothing is sent."""
+    target = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # reserved for documentation
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((target, 9))

@@ -1,8 +1,8 @@
-"""Who is connected to an agent: how many may be, for how long, and who makes way for a newcomer.
+"""The connections of an agent: how many there may be, for how long, and which one is ended for a new one.
 
 A connection is *half open* until a request with the right token has come over it, and again while it waits for the
-next. Nobody can keep the owner out by opening many of those: for a newcomer the oldest one of whoever has the most is
-ended.
+next. Nobody can lock the owner out by opening many: where there are too many, a new connection ends the oldest one of
+the address that has the most.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-HALF_OPEN, SHARE, BUSY = 64, 16, 32
-"""Connections: half open at most, those among them of one address, and those with an allowed request."""
-MAX_CONNECTIONS = HALF_OPEN + SHARE + BUSY
-"""Threads, of which each has one connection; some are just ending."""
+MAX_HALF_OPEN, MAX_HALF_OPEN_OF_ADDRESS, MAX_ALLOWED = 64, 16, 32
+"""Most connections that are half open, that are half open from one address, and that have an allowed request."""
+MAX_CONNECTIONS = MAX_HALF_OPEN + MAX_HALF_OPEN_OF_ADDRESS + MAX_ALLOWED
+"""Most connections, each with a thread; more than half open and allowed ones, as some are just ending."""
 HEAD_S = 10.0
-"""For a handshake and the head of a request, however they drip in."""
+"""Seconds for a handshake and the head of a request."""
 
 
 @dataclass(eq=False)
@@ -50,19 +50,22 @@ class Connections:
         return len(self._callers)
 
     def admit(self, connection: socket.socket, host: str) -> bool:
-        """Take a new connection in, half open; another one makes way where there are too many.
+        """Add a new connection, half open; where there are too many, another one is ended.
 
         Args:
             connection: that was accepted.
-            host: where it comes from.
+            host: the address it comes from.
+
+        Returns:
+            False where there is no free thread for it.
         """
         with self._fewer:
             share, now = _share(host), self._clock()
             waiting = [(s, c) for s, c in self._callers.items() if c.half_open and not c.ended]
             shares = Counter(c.share for _, c in waiting)
-            if shares[share] >= SHARE:
+            if shares[share] >= MAX_HALF_OPEN_OF_ADDRESS:
                 self._end_oldest([(s, c) for s, c in waiting if c.share == share])
-            elif len(waiting) >= HALF_OPEN:
+            elif len(waiting) >= MAX_HALF_OPEN:
                 most = max(shares.values())
                 self._end_oldest([(s, c) for s, c in waiting if shares[c.share] == most])
             if not self._fewer.wait_for(lambda: len(self._callers) < MAX_CONNECTIONS, timeout=1.0):
@@ -71,37 +74,37 @@ class Connections:
             return True
 
     def wait_for_head(self, connection: socket.socket) -> None:
-        """The connection is half open from now on."""
+        """Treat the connection as half open from now on."""
         self._set(connection, half_open=True, seconds=HEAD_S)
 
     def allow(self, connection: socket.socket, seconds: float) -> bool:
         """The token was right: the connection is half open no longer.
 
         Args:
-            connection: that it came over.
+            connection: that the request came over.
             seconds: that the rest of the request may take.
 
         Returns:
-            False where too many others are allowed already.
+            False where there are too many allowed requests already.
         """
         with self._fewer:
-            if sum(not c.half_open for c in self._callers.values()) >= BUSY:
+            if sum(not c.half_open for c in self._callers.values()) >= MAX_ALLOWED:
                 return False
             self._set(connection, half_open=False, seconds=seconds)
             return True
 
     def limit(self, connection: socket.socket, seconds: float = math.inf) -> None:
-        """What comes next on a connection may take so long."""
+        """Allow ``seconds`` for the next step on a connection."""
         self._set(connection, half_open=None, seconds=seconds)
 
     def remove(self, connection: socket.socket) -> None:
-        """The connection has been closed."""
+        """Forget a connection that has been closed."""
         with self._fewer:
             self._callers.pop(connection, None)
             self._fewer.notify_all()
 
     def end_late(self) -> None:
-        """End those whose time is over."""
+        """End connections whose time is over."""
         with self._fewer:
             now = self._clock()
             for connection, caller in self._callers.items():
@@ -109,7 +112,7 @@ class Connections:
                     _end(connection, caller)
 
     def end_all(self) -> None:
-        """End all of them."""
+        """End all connections."""
         with self._fewer:
             for connection, caller in self._callers.items():
                 _end(connection, caller)
@@ -128,14 +131,14 @@ class Connections:
 
 
 def _end(connection: socket.socket, caller: _Caller) -> None:
-    """Wake the thread that reads or writes there; it closes the connection."""
+    """Shut a connection down; its thread wakes up and closes it."""
     caller.ended = True
     with suppress(OSError):  # it was closed in the meantime
         socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, whose state is that thread's
 
 
 def _share(host: str) -> str:
-    """Whose connection it is: an address, or a network of IPv6, of which one machine has all addresses."""
+    """What counts as one address: for IPv6 its /64 network, because one machine may have all addresses of that."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tokens of agents: each is bound to the address that it is sent to, and says how that connection is protected.
+"""Tokens of agents: each is bound to the address that it is sent to, with how that connection is protected.
 
 A line of the token's file, or of ``ARCHSMITH_AGENT_TOKEN``, is one of
 
@@ -22,19 +22,19 @@ from archsmith.errors import InvalidOption, UserError
 from archsmith.files import home_folder, read_bytes, translating
 
 TOKEN, TOKEN_FILE = "ARCHSMITH_AGENT_TOKEN", "ARCHSMITH_AGENT_TOKEN_FILE"
-LARGEST = 1 << 20
-"""Bytes of a file of tokens."""
-SHORTEST = 8
-"""Characters of a token that an agent takes."""
-FORMS = "`HOST:PORT TOKEN sha256:FINGERPRINT`, `HOST:PORT TOKEN plain`, `HOST:PORT TOKEN` or `TOKEN`"
+LARGEST_TOKEN_FILE = 1 << 20
+"""Bytes of the largest file of tokens that is read."""
+SHORTEST_TOKEN = 8
+"""Characters of the shortest token that an agent accepts."""
+LINE_FORMS = "`HOST:PORT TOKEN sha256:FINGERPRINT`, `HOST:PORT TOKEN plain`, `HOST:PORT TOKEN` or `TOKEN`"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where an agent listens, in one spelling.
+    """Where an agent listens, in canonical form: equal addresses compare equal.
 
     Args:
-        host: a name in lower case, or an IP address as it is written shortest; without brackets.
+        host: a name in lower case, or an IP address in its shortest form; without brackets.
         port: from 1 to 65535.
     """
 
@@ -59,7 +59,7 @@ class Address:
 
     @property
     def is_here(self) -> bool:
-        """Whether nothing that is sent there leaves this machine."""
+        """Whether it is this machine, so that nothing sent there leaves it."""
         found = _ip(self.host)
         return self.host == "localhost" if found is None else found.is_loopback
 
@@ -69,10 +69,10 @@ class Address:
 
 @dataclass(frozen=True)
 class Credential:
-    """What an agent is shown, and how.
+    """The token for an agent, and how the connection is protected.
 
     Args:
-        token: empty where none is known; only agents of this machine are asked then.
+        token: empty where none is known; then only agents of this machine are asked.
         pin: SHA-256 of the certificate that it must show, in hexadecimal digits; empty without TLS.
         plain: whether the token may go to another machine unencrypted.
     """
@@ -83,15 +83,15 @@ class Credential:
 
 
 def token_path() -> Path:
-    """Where tokens are kept unless ``ARCHSMITH_AGENT_TOKEN`` holds them."""
+    """The file that holds tokens unless ``ARCHSMITH_AGENT_TOKEN`` does."""
     return Path(os.environ.get(TOKEN_FILE) or home_folder() / "agent.token")
 
 
 def credential_for(address: Address) -> Credential:
-    """What may be sent to ``address``; the variable comes before the file.
+    """The credential that may be sent to ``address``; the environment variable comes before the file.
 
     Raises:
-        InvalidOption: when nothing may, or the lines cannot be read; the message never holds a token.
+        InvalidOption: when there is none, or the lines cannot be read; the message never contains a token.
     """
     unbound = ""
     for where, lines in _sources():
@@ -118,10 +118,10 @@ def credential_for(address: Address) -> Credential:
 
 
 def own_token(path: Path | None = None) -> tuple[str, str]:
-    """The token that an agent started here asks for, and where it is kept; one is made where there is none.
+    """The token that an agent started here requires, and where it is kept; it is made where there is none.
 
     Args:
-        path: of the file; ``ARCHSMITH_AGENT_TOKEN`` and the usual file unless given.
+        path: of the file; else ``ARCHSMITH_AGENT_TOKEN``, else the file of :func:`token_path`.
 
     Raises:
         UserError: when the file cannot be written, or does not hold one token that is bound to no address.
@@ -139,14 +139,14 @@ def own_token(path: Path | None = None) -> tuple[str, str]:
 def _only(tokens: list[str], where: str) -> str:
     if len(tokens) != 1:
         raise UserError(
-            f"{where} should hold the agent's own token on a line of its own, once, and holds {len(tokens)} such "
-            "lines; mend it, or give another --token-file: one is made where there is none"
+            f"{where} should hold one line with the agent's own token alone, and holds {len(tokens)} such lines; "
+            "correct it, or give another --token-file: one is made where there is none"
         )
     return tokens[0]
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write what only its owner may read, whole."""
+    """Write a file that only its owner may read, as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -155,11 +155,15 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def _protected(address: Address, credential: Credential, where: str) -> Credential:
-    """The credential, where its line allows to send it there."""
+    """The credential, if it may be sent to ``address``.
+
+    Raises:
+        InvalidOption: when it would go to another machine unencrypted without ``plain``.
+    """
     if not (address.is_here or credential.pin or credential.plain):
         raise InvalidOption(
-            f"the token for {address} in {where} would go to another machine unencrypted, for anybody on the way to "
-            f"read; start the agent with --tls and use the line that it makes (`{address} TOKEN sha256:FINGERPRINT`), "
+            f"the token for {address} in {where} would go to another machine unencrypted, so that others can read "
+            f"it; start the agent with --tls and use the line that it makes (`{address} TOKEN sha256:FINGERPRINT`), "
             f"or write `plain` at the end of this one"
         )
     return credential
@@ -178,7 +182,7 @@ def _variable() -> list[tuple[Address | None, Credential]]:
 
 def _content(path: Path) -> str:
     try:
-        return read_bytes(path, most=LARGEST).decode("utf-8")
+        return read_bytes(path, most=LARGEST_TOKEN_FILE).decode("utf-8")
     except (OSError, ValueError) as error:
         # A message of the decoder would show bytes of the file.
         reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error
@@ -193,7 +197,7 @@ def _parsed(text: str, where: str) -> list[tuple[Address | None, Credential]]:
         try:
             address, credential = _line(words)
         except ValueError as error:
-            raise InvalidOption(f"line {number} of {where} cannot be read: {error}; a line is {FORMS}") from None
+            raise InvalidOption(f"line {number} of {where} cannot be read: {error}; a line is {LINE_FORMS}") from None
         if address is not None and any(bound == address for bound, _ in found):
             raise InvalidOption(f"{where} has two lines for the agent at {address}; delete the one that is out of date")
         found.append((address, credential))

@@ -1,6 +1,6 @@
-"""The forms of what agents are asked and answer, and of measurements: nothing from elsewhere is taken as told.
+"""The forms of agents' requests and responses, and of measurements: data from elsewhere are checked.
 
-Bounds are far beyond what any machine is or takes; they keep out what would fill the memory or end in an overflow.
+Bounds are far above the values of any machine; they refuse what would fill the memory or overflow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from archsmith.files import misfit, parsed_json
 from archsmith.hardware.agents.wire import LARGEST_BATCH, LARGEST_MIB, LONGEST_LIMIT_S
 
 PRINTABLE = r"\A[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]*\Z"
-"""Nothing that moves a terminal's cursor, turns text around, or is no character by itself."""
+"""No control characters, no marks that reorder text, no lone surrogates."""
 Text = Annotated[str, Meta(max_length=1000, pattern=PRINTABLE)]
 Word = Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,32}\Z")]
 Spec = Annotated[str, Meta(min_length=1, max_length=300, pattern=PRINTABLE)]
@@ -25,7 +25,7 @@ Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 
 class Environment(TypedDict):
-    """A machine, as :func:`archsmith.hardware.environment` tells of it."""
+    """A machine, as :func:`archsmith.hardware.environment` describes it."""
 
     machine: Text
     cpu: Text
@@ -37,7 +37,7 @@ class Environment(TypedDict):
 
 
 class Described(TypedDict):
-    """What an agent measures on."""
+    """The device and limits of an agent."""
 
     spec: Spec
     fingerprint: Fingerprint
@@ -50,7 +50,7 @@ class Described(TypedDict):
 
 
 class Anchor(TypedDict):
-    """The reference's time."""
+    """The reference's time on a quiet machine."""
 
     anchor_ms: Positive
     messages: Annotated[list[str], Meta(max_length=100)]
@@ -58,13 +58,13 @@ class Anchor(TypedDict):
 
 
 class Prepared(TypedDict):
-    """A network that lies ready."""
+    """A network that is loaded."""
 
     network: Fingerprint
 
 
 class Memory(TypedDict):
-    """What a network takes."""
+    """Peak memory of a network."""
 
     peak_mib: NotNegative
     fingerprint: Fingerprint
@@ -78,14 +78,14 @@ class Measured(TypedDict):
 
 
 class Refused(TypedDict):
-    """What was wrong."""
+    """A refusal and its reason."""
 
     error: Annotated[str, Meta(max_length=100)]
     message: Annotated[str, Meta(max_length=100_000)]
 
 
 class Asked(TypedDict, total=False):
-    """What is asked of an agent about a network or the reference."""
+    """A request about a network or the reference."""
 
     network: Annotated[str, Meta(max_length=64)]
     effort: Annotated[str, Meta(max_length=64)]
@@ -122,7 +122,7 @@ class MeasurementForm(TypedDict):
 
 
 def read_response(data: bytes, form: Any) -> dict[str, Any]:
-    """Plain data of a form: its own names, without others that came with them.
+    """Plain data of a form; fields that the form does not have are left out.
 
     Raises:
         ValueError: naming what is wrong.
@@ -139,13 +139,13 @@ def wrong_measurement(data: Any) -> str:
         return wrong
     low, latency, high = data["low"], data["latency_ms"], data["high"]
     if not low <= latency <= high:
-        return f"the interval from {low} to {high} ms does not hold the latency of {latency} ms"
+        return f"the interval from {low} to {high} ms does not contain the latency of {latency} ms"
     if not math.isclose(latency, data["ratio"] * data["anchor_ms"], rel_tol=1e-6):
         return f"{latency} ms is not {data['ratio']} times the {data['anchor_ms']} ms of the reference"
     return ""
 
 
 def shown(text: str) -> str:
-    """Text from elsewhere, fit to be printed: no control characters, no more than a screen of it."""
+    """Text from elsewhere, safe to print: no control characters, at most 2000 characters."""
     cut = text if len(text) <= 2000 else f"{text[:2000]} ..."
     return "".join(c if c.isprintable() else " " for c in cut)

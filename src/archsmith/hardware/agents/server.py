@@ -1,6 +1,6 @@
-"""The agent's side of HTTP: a request is read in bounded time and size, and answered whatever is wrong with it.
+"""The agent's HTTP server: reads requests in bounded time and size, and responds even to malformed ones.
 
-Only what an agent needs of HTTP/1.1 is understood. Whoever does not know the token learns nothing about the machine.
+It understands only what an agent needs of HTTP/1.1. Without the token one learns nothing about the machine.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from archsmith.hardware.agents.wire import SLACK_S, transfer_s
 
 LONGEST_HEAD = 1 << 14
 """Bytes of a request before its body."""
-DRAINED = 1 << 26
-"""Bytes of a refused request that are still taken from the line, so that its sender reads the response."""
-STATUS = {"UnknownName": 410, "InvalidData": 400, "InvalidOption": 400}
-"""HTTP's words for what was wrong; anything else that a network can do wrong is a 422."""
+DRAINED_BYTES = 1 << 26
+"""Bytes of a refused request that are still read, so that its sender gets the response."""
+STATUS_OF = {"UnknownName": 410, "InvalidData": 400, "InvalidOption": 400}
+"""Error -> HTTP status; every other error is a 422."""
 _FIRST = re.compile(rb"([!-~]{1,32}) ([!-~]+) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _END = re.compile(rb"\r?\n\r?\n")
-_TLS = 0x16
+_TLS_BYTE = 0x16
 """The first byte of a TLS connection."""
 
 
 class Handler(Protocol):
-    """What stands behind the server."""
+    """Handles the server's allowed requests."""
 
     token: str
 
@@ -49,15 +49,15 @@ class Handler(Protocol):
         """Bytes that a request to ``path`` may hold."""
 
     def response(self, path: str, body: bytes) -> tuple[dict[str, Any], bytes]:
-        """What is answered to an allowed request: plain data, or an archive."""
+        """The response to an allowed request: plain data, or an archive."""
 
 
 class Server(TCPServer):
-    """Listens; every connection has a thread, and no more than a few have one.
+    """Listens; each connection has a thread, and their number is limited.
 
     Args:
         address: host and port to listen on.
-        handler: to allowed requests.
+        handler: of allowed requests.
         tls: key and certificate, where connections are encrypted.
     """
 
@@ -70,34 +70,34 @@ class Server(TCPServer):
         super().__init__(address, _Handler)
 
     def get_request(self) -> tuple[Any, Any]:
-        """A connection; its handshake is its thread's business."""
+        """Accept a connection; its thread does the TLS handshake."""
         connection, address = super().get_request()
         if self.tls is not None:
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give it a thread."""
+        """Start a thread for a connection."""
         if not self.connections.admit(request, str(client_address[0])):
             return self.shutdown_request(request)
         return threading.Thread(target=self._serve, args=(request, client_address), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a caller that is gone before its response needs none."""
+        """Do nothing: the client has gone and needs no response."""
 
     def service_actions(self) -> None:
-        """Several times a second."""
+        """End connections whose time is over; called several times a second."""
         self.connections.end_late()
 
     def server_close(self) -> None:
-        """Stop listening, and end what is open."""
+        """Stop listening, and end all connections."""
         super().server_close()
         self.connections.end_all()
 
     def _serve(self, request: Any, client_address: Any) -> None:
         try:
             self.finish_request(request, client_address)
-        except Exception:  # noqa: BLE001 - a connection that broke; the others go on
+        except Exception:  # noqa: BLE001 - the connection broke; the others go on
             self.handle_error(request, client_address)
         finally:
             self.shutdown_request(request)
@@ -105,7 +105,7 @@ class Server(TCPServer):
 
 
 class _Refusal(Exception):
-    """What is answered to a request that is not done."""
+    """The response to a request that is refused."""
 
     def __init__(self, status: int, error: ArchsmithError) -> None:
         super().__init__(status)
@@ -116,7 +116,7 @@ class _Request:
     """The head of a request.
 
     Raises:
-        _Refusal: when it is none.
+        _Refusal: when the bytes are no such head.
     """
 
     def __init__(self, head: bytes) -> None:
@@ -133,7 +133,7 @@ class _Request:
         self.stays = found[3] == b"1" and not closes
 
     def allowed(self, token: str) -> bool:
-        """Whether it carries the token, as ``Bearer TOKEN`` and once."""
+        """Whether it contains the token, as ``Bearer TOKEN`` and once."""
         given = self.fields.get("authorization", [])
         match = re.fullmatch(r"bearer +(\S+)", given[0], flags=re.IGNORECASE) if len(given) == 1 else None
         return match is not None and hmac.compare_digest(match[1].encode(), token.encode())
@@ -164,30 +164,30 @@ class _Request:
 
 
 class _Handler(BaseRequestHandler):
-    """One connection; everything that is wrong with a request is answered, nothing ends the agent."""
+    """One connection; a wrong request gets a response that says so, and never ends the agent."""
 
     server: Server
 
     def handle(self) -> None:
         self.request.settimeout(SLACK_S)
-        if isinstance(self.request, ssl.SSLSocket) and not self._shaken(self.request):
+        if isinstance(self.request, ssl.SSLSocket) and not self._handshake(self.request):
             return
         self.rest = bytearray()
         while self._one():
             self.server.connections.wait_for_head(self.request)
 
-    def _shaken(self, connection: ssl.SSLSocket) -> bool:
-        """Whether TLS is spoken; who does not is told so, as there is no other way to find out."""
+    def _handshake(self, connection: ssl.SSLSocket) -> bool:
+        """Whether the client speaks TLS; one that does not gets a message, unencrypted."""
         first = socket.socket.recv(connection, 1, socket.MSG_PEEK)
-        if first == bytes([_TLS]):
+        if first == bytes([_TLS_BYTE]):
             connection.do_handshake()
             return True
-        message = "this agent speaks TLS: use the line with its fingerprint that it made when it was started"
+        message = "this agent speaks TLS: use the line with the fingerprint that it made when it was started"
         socket.socket.sendall(connection, _written(400, InvalidOption(message)))
         return False
 
     def _one(self) -> bool:
-        """Response one request; whether another may follow."""
+        """Respond to one request; returns whether another may follow."""
         verb = ""
         try:
             if (head := self._head()) is None:
@@ -207,7 +207,7 @@ class _Handler(BaseRequestHandler):
         if not request.allowed(handler.token):
             raise _Refusal(401, InvalidOption("the token is missing or wrong"))
         if not connections.allow(self.request, transfer_s(0)):
-            raise _Refusal(503, MeasurementFailed("the agent is asked by too many at once"))
+            raise _Refusal(503, MeasurementFailed("the agent has too many requests at once"))
         try:
             verb = handler.verb(request.path)
         except ArchsmithError as error:
@@ -222,12 +222,12 @@ class _Handler(BaseRequestHandler):
             return handler.response(request.path, body)
         except ArchsmithError as error:
             raise _refused(error) from error
-        except Exception as error:  # told to the caller; the agent lives on
+        except Exception as error:  # sent to the client; the agent goes on
             failed = MeasurementFailed(f"the agent itself failed: {type(error).__name__}: {error}")
             raise _Refusal(500, failed) from error
 
     def _head(self) -> bytes | None:
-        """All lines of a head; nothing where the caller ends."""
+        """The bytes of a head; ``None`` where the client closes the connection."""
         seen = 0
         while (end := _END.search(self.rest, max(0, seen - 3), LONGEST_HEAD)) is None:
             seen = len(self.rest)
@@ -236,7 +236,7 @@ class _Handler(BaseRequestHandler):
             if not (piece := self.request.recv(LONGEST_HEAD)):
                 return None
             self.rest += piece
-            if not 0x21 <= self.rest[0] <= 0x7E:  # such as TLS where none is spoken: its end would never come
+            if not 0x21 <= self.rest[0] <= 0x7E:  # such as TLS to a server without it: the head would never end
                 raise _Refusal(400, InvalidOption("this is no request of HTTP/1.1"))
         head, self.rest = bytes(self.rest[: end.start()]), self.rest[end.end() :]
         return head
@@ -258,10 +258,10 @@ class _Handler(BaseRequestHandler):
         self.request.settimeout(SLACK_S)
 
     def _drain(self) -> None:
-        """Take what is still coming: closing on it would throw the response away at the other end."""
+        """Read the rest of a refused request: closing before would make the client's system drop the response."""
         self.server.connections.wait_for_head(self.request)
         socket.socket.shutdown(self.request, socket.SHUT_WR)
-        left = DRAINED
+        left = DRAINED_BYTES
         while left > 0 and (piece := self.request.recv(1 << 16)):
             left -= len(piece)
 
@@ -270,11 +270,11 @@ CLOSE: Mapping[str, str] = {"Connection": "close"}
 
 
 def _refused(error: ArchsmithError) -> _Refusal:
-    return _Refusal(STATUS.get(type(error).__name__, 422), error)
+    return _Refusal(STATUS_OF.get(type(error).__name__, 422), error)
 
 
 def _written(status: int, error: ArchsmithError, verb: str = "") -> bytes:
-    """A refusal."""
+    """A refusal as bytes."""
     body = json.dumps({"error": type(error).__name__, "message": str(error)}).encode()
     more = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
     return _message(status, body, {**CLOSE, **more}, without_body=verb == "HEAD")

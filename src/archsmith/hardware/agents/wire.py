@@ -1,9 +1,9 @@
-"""What the agent and the remote device say to each other: HTTP, JSON, and NumPy's own files for networks and arrays.
+"""The protocol between agent and remote device: HTTP, JSON, and NumPy's archives for networks and arrays.
 
 ====== ================ ============================================== ==================================
-verb   path             sent                                           answered
+verb   path             request                                        response
 ====== ================ ============================================== ==================================
-GET    /device          -                                              what is measured on there
+GET    /device          -                                              the device that is measured on
 POST   /reference       ``{"anchor_ms": ... or null}``                 ``{"anchor_ms": ..., "messages"}``
 POST   /networks        an archive of the file and its example inputs  ``{"network": its digest}``
 POST   /run             ``{"network": ...}``                           an archive of the outputs
@@ -44,13 +44,13 @@ from archsmith.npz import read_npz
 VERSION = 1
 PORT = 7465
 LONGEST_LIMIT_S, LARGEST_MIB = 86_400.0, 4096
-"""What an agent may allow one request at most; ONNX files have 2 GiB or less."""
+"""Largest values of an agent's ``limit_s`` and ``max_mib``; ONNX files have 2 GiB or less."""
 LARGEST_BATCH = 1 << 16
-SLOWEST = 1 << 17
-"""Bytes a second that a network between search and agent carries at least; slower ones are given up."""
+LEAST_BYTES_PER_S = 1 << 17
+"""Slowest transfer between search and agent, in bytes a second; a slower one is ended."""
 SLACK_S = 60.0
-"""For the way to the agent and back, beside what it allows for the work itself."""
-KINDS: Mapping[str, type[ArchsmithError]] = MappingProxyType(
+"""Seconds for the way to the agent and back, beside the time for the work itself."""
+ERROR_KINDS: Mapping[str, type[ArchsmithError]] = MappingProxyType(
     {
         kind.__name__: kind
         for kind in (
@@ -59,27 +59,27 @@ KINDS: Mapping[str, type[ArchsmithError]] = MappingProxyType(
         )
     }
 )
-"""What can be wrong at the other end; any other name is a failed measurement."""
+"""Name -> error that an agent may report; any other name becomes ``MeasurementFailed``."""
 
 
 def error_of(name: str, message: str) -> ArchsmithError:
-    """The error that the other end tells of."""
-    return KINDS.get(name, MeasurementFailed)(message)
+    """The error that an agent reports."""
+    return ERROR_KINDS.get(name, MeasurementFailed)(message)
 
 
 def transfer_s(size: int) -> float:
-    """Seconds that sending so many bytes may take."""
-    return SLACK_S + size / SLOWEST
+    """Seconds that sending ``size`` bytes may take."""
+    return SLACK_S + size / LEAST_BYTES_PER_S
 
 
 def pack(arrays: Sequence[NDArray[Any]], content: bytes | None = None) -> bytes:
     """Arrays in order, and the content of a file, as one archive.
 
     Raises:
-        MeasurementFailed: for an array of Python objects, such as text, which does not travel.
+        MeasurementFailed: for an array of Python objects, such as text.
     """
     if any(array.dtype.hasobject for array in arrays):
-        raise MeasurementFailed("the network takes or gives arrays of objects (text, say), which are not sent")
+        raise MeasurementFailed("the network takes or returns arrays of objects (text, say), which are not sent")
     parts: dict[str, Any] = {f"array_{i}": array for i, array in enumerate(arrays)}
     if content is not None:
         parts["content"] = np.frombuffer(content, dtype=np.uint8)
@@ -89,7 +89,7 @@ def pack(arrays: Sequence[NDArray[Any]], content: bytes | None = None) -> bytes:
 
 
 def unpack(data: bytes, *, most: int) -> tuple[list[NDArray[Any]], bytes | None]:
-    """The inverse of :func:`pack`; nothing in it is executed.
+    """The inverse of :func:`pack`; nothing in the archive is executed.
 
     Args:
         data: the archive.

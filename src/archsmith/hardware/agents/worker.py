@@ -1,4 +1,4 @@
-"""The process that an agent measures in: it may crash, hang or run out of memory, and another one takes its place.
+"""The process that an agent measures in: if it crashes, hangs or runs out of memory, the agent starts another one.
 
 ``python -m archsmith.hardware.agents.worker SPEC DESCRIPTOR``; it ends when the agent does.
 """
@@ -23,12 +23,12 @@ from archsmith.hardware.memory import peak_memory_mib
 from archsmith.hardware.protocol import Meter
 from archsmith.progress import Reporter
 
-KEPT = 4
-"""Networks that stay ready."""
+NETWORKS_KEPT = 4
+"""Networks that stay loaded."""
 
 
 class Worker:
-    """Does what the agent asks for, one thing after another."""
+    """Handles the agent's requests, one after another."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -58,10 +58,10 @@ class Worker:
         return {"measurement": measured, "fingerprint": self.device.fingerprint}, b""
 
     def _described(self) -> dict[str, Any]:
-        """What the device is.
+        """The device as plain data.
 
         Raises:
-            InvalidOption: for one that runs no files: nothing else ever comes here.
+            InvalidOption: when the device runs no files: searches send nothing else.
         """
         device = self.device
         if ".onnx" not in device.files:
@@ -83,7 +83,7 @@ class Worker:
         arrays, content = unpack(data, most=request["most"])
         call = self.device.prepare_onnx(content or b"", tuple(arrays), batch=request["batch"])
         self.calls[request["network"]] = call
-        while len(self.calls) > KEPT:
+        while len(self.calls) > NETWORKS_KEPT:
             self.calls.popitem(last=False)
         return {"network": request["network"]}
 
@@ -100,8 +100,8 @@ class Worker:
 
 
 def main() -> None:
-    """Response until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the agent ends this one
+    """Respond to requests until the agent closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both processes; the agent ends this one
     connection = Connection(int(sys.argv[2]))
     worker: Worker | None = None
     while True:
@@ -118,7 +118,7 @@ def main() -> None:
             response = {"error": type(error).__name__, "message": str(error)}
         except MemoryError:
             response = {"error": MeasurementFailed.__name__, "message": "the network does not fit into the memory"}
-        except Exception as error:  # noqa: BLE001 - told to the other end, which records it
+        except Exception as error:  # noqa: BLE001 - sent to the search, which records it
             response = {"error": MeasurementFailed.__name__, "message": f"{type(error).__name__}: {error}"}
         connection.send_bytes(json.dumps(response).encode())
         connection.send_bytes(archive)

@@ -1,3 +1,3 @@
-"""Devices: a runtime on this machine that networks are measured on, one a file."""
+"""Devices: runtimes to measure networks on, one a file."""
 
 ROLE = "run a network on the hardware that counts"

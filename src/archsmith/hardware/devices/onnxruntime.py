@@ -19,13 +19,14 @@ from archsmith.method import OURS
 class OnnxRuntime(OnnxDevice):
     """ONNX Runtime with its CPU provider: sequential, one session per network, waiting threads do not spin.
 
-    Candidates become files by the fast exporter of :mod:`archsmith.export.onnx_tools.fast_exporter`, in memory.
+    The fast exporter of :mod:`archsmith.export.onnx_tools.fast_exporter` turns candidates into files, in memory.
 
     Args:
         threads: of one operator; operators run one after another.
         batch: inputs of one call.
-        precision: ``"fp32"``: nothing is converted; operators that a file has quantised stay so. ``"int8"``: all layers
-            of what is not quantised yet are, with ranges from random inputs: for times, not for outputs.
+        precision: ``"fp32"``: nothing is converted; operators quantised in the file stay quantised. ``"int8"``: all
+            layers of a file that is not quantised are quantised, with ranges from random inputs: for times, not for
+            outputs.
     """
 
     paper = OURS
@@ -59,7 +60,7 @@ class OnnxRuntime(OnnxDevice):
         return device_fingerprint(self.spec, self.precision, package())
 
     def profile_file(self, path: str, example_inputs: tuple[Any, ...], *, calls: int) -> Profile:
-        """By ONNX Runtime's own profiler, which costs a few microseconds an operator.
+        """Profile with ONNX Runtime's own profiler, which costs a few microseconds an operator.
 
         Raises:
             InvalidOption: when it is no ONNX file, or was made for another batch.

@@ -21,14 +21,14 @@ PROVIDER = "CUDAExecutionProvider"
 class OnnxRuntimeCuda(OnnxDevice):
     """ONNX Runtime with its CUDA provider; inputs and outputs stay in the graphics processor's memory.
 
-    A network that the provider leaves to the processor as a whole is refused: the runtime would do so silently.
-    CPU time says nothing here: minima of wall time count. ``CUDA_VISIBLE_DEVICES`` chooses among several graphics
-    processors.
+    A network that the provider would run on the processor is refused; the runtime would do that silently.
+    Wall-time minima are used: CPU time does not count the graphics processor's work. ``CUDA_VISIBLE_DEVICES`` chooses
+    among several graphics processors.
 
     Args:
         batch: inputs of one call.
         precision: ``"fp32"``, or ``"tf32"``: TensorFloat-32 in convolutions and matrix products. Nothing else is
-            converted; operators that a file has in another precision stay so.
+            converted; operators of another precision in the file keep it.
     """
 
     paper = OURS
@@ -59,7 +59,7 @@ class OnnxRuntimeCuda(OnnxDevice):
 
     @property
     def threads(self) -> int:
-        """Of the processor, which only hands work on."""
+        """One thread of the processor, which only launches kernels."""
         return 1
 
     @property

@@ -17,23 +17,23 @@ from archsmith.hardware.machine import package_version
 from archsmith.hardware.profiling import Profile, profile_of
 from archsmith.method import OURS
 
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-"""Our names of the precisions and OpenVINO's."""
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""archsmith's name of a precision -> OpenVINO's."""
 
 
 @final
 class OpenVino(OnnxDevice):
     """OpenVINO's CPU plug-in on ONNX files: one stream, threads that are not pinned, a precision that is always set.
 
-    Left to itself OpenVINO computes in bf16 where the processor can, which changes both time and outputs.
-    Pinned threads get what other programs leave of their core.
+    By default OpenVINO computes in bf16 on processors that can, which changes both time and outputs. Threads are not
+    pinned, because a pinned thread must share its core with any program that runs there.
 
     Args:
         threads: of one call.
         batch: inputs of one call.
-        precision: ``"fp32"``, or ``"bf16"`` on a processor that has it; operators that a file has quantised stay so.
-            ``"int8"``: all layers of what is not quantised yet are, with ranges from random inputs: for times, not for
-            outputs.
+        precision: ``"fp32"``, or ``"bf16"`` on a processor that has it; operators quantised in the file stay quantised.
+            ``"int8"``: all layers of a file that is not quantised are quantised, with ranges from random inputs: for
+            times, not for outputs.
 
     Raises:
         InvalidOption: for ``bf16`` on a processor without it: OpenVINO would silently compute in fp32.
@@ -47,7 +47,7 @@ class OpenVino(OnnxDevice):
     def __init__(self, *, threads: int = 1, batch: int = 1, precision: str = "fp32") -> None:
         self._threads = thread_count(threads)
         self.batch = at_least_one("batch", batch)
-        self.precision = one_of("precision", precision, tuple(HINTS))
+        self.precision = one_of("precision", precision, tuple(PRECISION_HINTS))
         self._core: Any = None
         if precision == "bf16" and "BF16" not in self._runtime().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InvalidOption(
@@ -114,7 +114,7 @@ class OpenVino(OnnxDevice):
 
     def _request(self, source: str | bytes, arrays: list[NDArray[Any]], *, profile: bool = False) -> tuple[Any, Any]:
         """A request with its inputs, and the compiled network."""
-        core, hint = self._runtime(), HINTS[self.precision]
+        core, hint = self._runtime(), PRECISION_HINTS[self.precision]
         model = core.read_model(io.BytesIO(source) if isinstance(source, bytes) else source)
         shapes = [[d.get_length() if d.is_static else None for d in i.get_partial_shape()] for i in model.inputs]
         _onnx.check_inputs(self.name, shapes, arrays)
@@ -135,5 +135,5 @@ class OpenVino(OnnxDevice):
         from openvino import Tensor
 
         for given, array in zip(compiled.inputs, arrays, strict=True):
-            request.set_tensor(given, Tensor(array))  # a copy of its own: shared memory would have to be kept alive
+            request.set_tensor(given, Tensor(array))  # a copy: shared memory would have to be kept alive
         return request, compiled

@@ -15,14 +15,14 @@ from archsmith.method import OURS
 class TorchCompile(_torch.ProcessorDevice):
     """PyTorch's torch.compile on the processor: Inductor's C++ code for these shapes, in inference mode.
 
-    Compiling takes seconds a network, and the first one on a machine up to a minute; it is no part of the latency.
+    Compiling takes seconds a network, and the first one on a machine up to a minute; it is not part of the latency.
     A network of which nothing was compiled is refused. Networks are compiled for fixed shapes. torch's number of
-    threads belongs to the process: it is set for the length of a call and put back.
+    threads is global to the process: it is set for each call and restored after it.
 
     Args:
         threads: of one operator.
         batch: inputs of one call.
-        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted, nothing is cast on the way.
+        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted; there is no autocast.
     """
 
     paper = OURS

@@ -14,15 +14,17 @@ from archsmith.method import OURS
 class TorchCompileCuda(_torch.GraphicsDevice):
     """PyTorch's torch.compile on a CUDA graphics processor: Inductor's Triton kernels for these shapes.
 
-    Compiling takes seconds a network and is no part of the latency. A network of which nothing was compiled is refused.
+    Compiling takes seconds a network and is not part of the latency. A network of which nothing was compiled is
+    refused.
 
-    Inputs and outputs stay in the graphics processor's memory. CPU time says nothing here: minima of wall time count.
+    Inputs and outputs stay in the graphics processor's memory. Wall-time minima are used: CPU time does not count the
+    graphics processor's work.
     ``CUDA_VISIBLE_DEVICES`` chooses among several graphics processors.
 
     Args:
         batch: inputs of one call.
         precision: ``"fp32"``, ``"tf32"`` (TensorFloat-32 in convolutions and matrix products), or ``"bf16"``: weights
-            and inputs are converted, nothing is cast on the way.
+            and inputs are converted; there is no autocast.
     """
 
     paper = OURS

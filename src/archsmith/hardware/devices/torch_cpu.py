@@ -13,12 +13,12 @@ from archsmith.method import OURS
 class TorchCpu(_torch.ProcessorDevice):
     """PyTorch in eager mode on the processor, in inference mode.
 
-    torch's number of threads belongs to the process: it is set for the length of a call and put back.
+    torch's number of threads is global to the process: it is set for each call and restored after it.
 
     Args:
         threads: of one operator.
         batch: inputs of one call.
-        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted, nothing is cast on the way.
+        precision: ``"fp32"``, or ``"bf16"``: weights and inputs are converted; there is no autocast.
     """
 
     paper = OURS

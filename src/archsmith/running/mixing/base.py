@@ -43,7 +43,7 @@ class Mixing(Method):
         draws: whether it draws options, and so needs a generator.
     """
 
-    draws: ClassVar[bool]
+    draws: ClassVar[bool] = False
 
     @abstractmethod
     def program(self, call: RelaxedCall) -> Program:

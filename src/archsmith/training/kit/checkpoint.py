@@ -108,9 +108,10 @@ class Checkpoint:
         now = json.loads(json.dumps(recipe))
         differing = [k for k in sorted({*self.recipe, *now}) if self.recipe.get(k) != now.get(k)]
         if differing:
-            told = "; ".join(f"{k} was {self.recipe.get(k)!r}, now {now.get(k)!r}" for k in differing)
+            listed = "; ".join(f"{k} was {self.recipe.get(k)!r}, now {now.get(k)!r}" for k in differing)
             raise RunMismatch(
-                f"the training in {folder} was begun otherwise: {told}. Give what it was begun with, or another folder"
+                f"the training in {folder} was begun with other settings: {listed}. Give those that it was begun with, "
+                "or another folder"
             )
 
 

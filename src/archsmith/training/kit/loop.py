@@ -264,9 +264,9 @@ class _Training:
     def _diverged(self, bad: Mapping[str, float], epoch: int, step: int, lr: float) -> None:
         self._restore()
         kept = f", also in {self.folder / NAME}" if self.folder and self.history else ""
-        told = ", ".join(f"{part} {value}" for part, value in bad.items())
+        listed = ", ".join(f"{part} {value}" for part, value in bad.items())
         raise TrainingDiverged(
-            f"the loss is not finite in epoch {epoch + 1}, step {step + 1} of {self.steps} (subnet: {told}) at lr "
+            f"the loss is not finite in epoch {epoch + 1}, step {step + 1} of {self.steps} (subnet: {listed}) at lr "
             f"{lr:.3g}. The supernet has the weights after epoch {len(self.history)}{kept}. A lower lr (a third), "
             "clip_norm=1.0 or a longer warm-up usually helps; NaN in the inputs has the same effect"
         )

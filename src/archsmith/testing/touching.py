@@ -43,7 +43,7 @@ def imports(source: Path, package: str = "archsmith") -> dict[str, set[str]]:
     return found
 
 
-def touched_modules(changed: Iterable[str], graph: Mapping[str, set[str]]) -> set[str]:
+def touched(changed: Iterable[str], graph: Mapping[str, set[str]]) -> set[str]:
     """The modules of ``graph`` that lie in changed files of ``src``, or import one of those by any chain."""
     reached = {_module(Path(path).relative_to("src")) for path in changed if path.startswith("src/")} & graph.keys()
     while more := {module for module, wanted in graph.items() if wanted & reached} - reached:
