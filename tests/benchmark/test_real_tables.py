@@ -52,6 +52,7 @@ def test_every_architecture_has_the_published_values(table, spec):
         assert sorted(column[~np.isnan(column)]) == sorted(frame[name].dropna()), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["nasbench201", "ofa_mobilenet_v3", "nasbench_graph:dataset=arxiv"])
 def test_opening_takes_a_small_part_of_what_importing_took(table, folder, tmp_path, spec):
     table(spec)

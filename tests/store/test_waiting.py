@@ -305,7 +305,9 @@ def test_a_password_is_not_sent_in_plain(server, url):
             rules.write_text(f"host all all 127.0.0.1/32 {method}\n")
             control("reload")
             threading.Event().wait(0.2)
-            with pytest.raises(UserError, match=r"asks for a password in a form .* ask by scram-sha-256") as caught:
+            with pytest.raises(
+                UserError, match=r"asks for a password in a form .* configure it for scram-sha-256"
+            ) as caught:
                 Store.open(secret)
             assert "secret" not in str(caught.value)
     finally:

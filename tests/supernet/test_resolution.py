@@ -184,7 +184,7 @@ DECLARED = {"": smith.Elastic(out=smith.Width("w", (8, 16)))}
         (
             lambda: smith.elastic(nn.Linear(6, 16), torch.rand(2, 6), DECLARED, resolution=[8]),
             InvalidOption,
-            "models that are traced",
+            "needs a model that is traced",
         ),
     ],
 )

@@ -172,12 +172,13 @@ class Search:
         if not whole:
             simple, other = [(_multiples, every), (_powers, every)], [(_products, local), (_products, every)]
         for attempts in (simple, other):
-            found = [
-                replace(t, columns=tuple(int(among[c]) for c in t.columns))
-                for attempt, among in attempts
-                for t in islice(attempt(table[:, among], values), MAX_FORMULAS)
-            ]
-            found = [t for t in found if not whole or self._stays_whole(t)]
+            with np.errstate(divide="ignore", invalid="ignore"):  # a size may be 0; what it divides fits no formula
+                found = [
+                    replace(t, columns=tuple(int(among[c]) for c in t.columns))
+                    for attempt, among in attempts
+                    for t in islice(attempt(table[:, among], values), MAX_FORMULAS)
+                ]
+                found = [t for t in found if not whole or self._stays_whole(t)]
             if found:
                 return found
         return []
