@@ -1,5 +1,5 @@
 # make demo   set up, then search a small network on real images and this processor (about four minutes)
-# make test   set up, then the tests for every day (about five CPU-minutes); make test-slow runs all that take longer
+# make test   set up, then the tests for every day, which say at the end what they took; make test-slow runs all that take longer
 # make check  set up, then format, lint, types and tests, as ./check does
 # Everything is written below this folder: .venv, .cache, runs.
 

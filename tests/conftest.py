@@ -91,6 +91,8 @@ def pytest_report_collectionfinish(config, items):
     usual = sum(seconds for _, seconds in known.values()) / max(1, sum(n for n, _ in known.values()))
     minutes = sum(n * each.get(file, usual) for file, n in slow.items()) / 60
     new = sum(n for file, n in slow.items() if file not in each)
+    if not known:
+        return f"{slow.total()} slow tests: nobody has measured them yet; --note-seconds writes down what they take"
     return f"{slow.total()} slow tests: about {minutes:.0f} CPU-minutes" + (f", {new} not measured yet" if new else "")
 
 
